@@ -1,0 +1,23 @@
+"""What an attacker may learn from a target."""
+
+from enum import Flag
+
+
+class Access(Flag):
+    """Richer access to the answer implies poorer; suspicion and reconstruction stand apart."""
+
+    LABELS = 0b00001
+    LOGITS = 0b00011
+    GRADIENTS = 0b00111
+    SUSPICION = 0b01000
+    RECONSTRUCTION = 0b10000
+
+    ALL = 0b11111
+
+    @property
+    def words(self) -> str:
+        """`gradients and suspicion`: the richest answer first, without what it implies."""
+        answer = next((a for a in (Access.GRADIENTS, Access.LOGITS, Access.LABELS) if a in self), None)
+        parts = [answer] if answer else []
+        parts += [a for a in (Access.SUSPICION, Access.RECONSTRUCTION) if a in self]
+        return " and ".join(str(a.name).lower() for a in parts) or "nothing"

@@ -1,0 +1,48 @@
+"""The questions advbench asks a plugin, and the mark that answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import pluggy
+
+if TYPE_CHECKING:
+    import typer
+
+    from advbench.plugin import Attack, Dataset, Defense, Model
+
+GROUP = "advbench"
+"""The entry-point group, for the built-ins and for everybody else's."""
+
+hookspec = pluggy.HookspecMarker("advbench")
+hookimpl = pluggy.HookimplMarker("advbench")
+
+
+@hookspec
+def advbench_attacks() -> Iterable[Attack]:
+    """Attacks to enter, each an instance holding its parameters."""
+    return ()
+
+
+@hookspec
+def advbench_models() -> Iterable[Model]:
+    """Models to attack."""
+    return ()
+
+
+@hookspec
+def advbench_defenses() -> Iterable[Defense]:
+    """Defenses to put in front of a model."""
+    return ()
+
+
+@hookspec
+def advbench_datasets() -> Iterable[Dataset]:
+    """Data sets to judge on."""
+    return ()
+
+
+@hookspec
+def advbench_commands(app: typer.Typer) -> None:
+    """Add commands to the command line."""

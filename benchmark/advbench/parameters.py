@@ -1,0 +1,71 @@
+"""Things that are named and whose dataclass fields are their parameters: plugins and threats."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import re
+from typing import Any, ClassVar, TypeVar
+
+_PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
+
+
+@dataclasses.dataclass(frozen=True)
+class Parametric:
+    """A frozen dataclass whose fields are parameters and whose class variables are declarations."""
+
+    name: ClassVar[str]
+
+    def params(self) -> dict[str, Any]:
+        """Every parameter by the name that a user writes, with values that JSON can hold."""
+        return {spelling(f): _jsonable(getattr(self, f.name)) for f in dataclasses.fields(self)}
+
+    @property
+    def label(self) -> str:
+        """`pgd` at its defaults, `pgd(steps=40)` away from them; read back by `advbench.spec`."""
+        changed = {
+            spelling(f): getattr(self, f.name)
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != default_of(f)
+        }
+        inner = ", ".join(f"{key}={written(value)}" for key, value in changed.items())
+        return f"{self.name}({inner})" if inner else self.name
+
+
+P = TypeVar("P", bound=Parametric)
+
+
+def spelling(field: dataclasses.Field[Any]) -> str:
+    """The name a user writes: the field's own, or its `metadata={"parameter": …}` (when `name` is taken, say)."""
+    return str(field.metadata.get("parameter", field.name))
+
+
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def written(value: Any) -> str:
+    """A value as it may stand in `name(parameter=value)`."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if value is None:
+        return "null"
+    if isinstance(value, float):
+        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
+    if isinstance(value, str):
+        safe = _PLAIN.fullmatch(value) and value not in {"true", "false", "null", "inf", "nan"}
+        return value if safe else json.dumps(value, ensure_ascii=False)
+    if isinstance(value, tuple | list):
+        return "[" + ", ".join(written(item) for item in value) + "]"
+    return str(value)
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return repr(value)  # JSON has no infinity
+    if isinstance(value, tuple | list):
+        return [_jsonable(item) for item in value]
+    return value

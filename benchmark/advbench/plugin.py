@@ -1,0 +1,145 @@
+"""What a plugin author subclasses: Attack, Model, Defense, Dataset."""
+
+from __future__ import annotations
+
+import inspect
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from advbench.access import Access
+from advbench.parameters import Parametric
+
+if TYPE_CHECKING:
+    from advbench.data import Data, DataFolders, Examples
+    from advbench.draws import Draws
+    from advbench.problem import Problem
+    from advbench.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Plugin(Parametric, ABC):
+    """A named entrant: `name` and the other class variables declare, the fields are parameters."""
+
+    reference: ClassVar[str] = ""
+    """Where the idea is published; shown on the page."""
+
+    @property
+    def summary(self) -> str:
+        """The first line of the class's docstring, or of its module's."""
+        own = type(self).__doc__ or ""
+        if own.startswith(f"{type(self).__name__}("):  # the signature that `dataclass` writes
+            own = ""
+        module = inspect.getmodule(type(self))
+        text = own or (module.__doc__ if module else "") or ""
+        return text.strip().split("\n")[0]
+
+
+@dataclass(frozen=True)
+class Attack(Plugin):
+    """Searches a threat ball around each image for a perturbation that reaches the goal."""
+
+    threats: ClassVar[frozenset[str]]
+    """Names of the balls it can search."""
+    needs: ClassVar[Access]
+    """What it must be told; anything else is refused when asked for."""
+    targeted: ClassVar[bool] = True
+    """Whether it can also aim at a chosen class."""
+    minimizes: ClassVar[bool] = False
+    """Whether it looks for the smallest perturbation; it then runs once, in the unbounded ball."""
+
+    @abstractmethod
+    def perturb(self, problem: Problem) -> Tensor:
+        """Return one perturbation per example, in the coordinates of the problem's threat."""
+
+
+@dataclass(frozen=True)
+class Model(Plugin):
+    """An architecture and how to train it: images in [0, 1] to logits, normalisation inside."""
+
+    offers: ClassVar[Access] = Access.GRADIENTS
+    """What can be learnt from it; with RECONSTRUCTION its network has `reconstruct(images, classes)`."""
+
+    weights: str = field(default="", kw_only=True)
+    """A safetensors file to load instead of the weights that the recipe makes."""
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        """A reason why this model can't serve the data set, or None."""
+        return None
+
+    @abstractmethod
+    def build(self, dataset: Dataset) -> nn.Module:
+        """An untrained network for the data set's shape and number of classes."""
+
+    @abstractmethod
+    def recipe(self, dataset: Dataset) -> Recipe:
+        """How to train it on the data set."""
+
+    def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        """What training lowers, as a mean over the batch."""
+        return F.cross_entropy(net(images), labels)
+
+
+@dataclass(frozen=True)
+class Defense(Plugin):
+    """Stands between attacker and model: changes its training, its answers, raises suspicion, or several of these."""
+
+    requires: ClassVar[Access] = Access.LABELS
+    """What the model must offer for this defense to work."""
+    keeps: ClassVar[Access] = Access.ALL
+    """What an attacker may still learn through it."""
+    trains: ClassVar[bool] = False
+    """Whether `training_batch` changes training, so that the model needs weights of its own behind it."""
+    detects: ClassVar[bool] = False
+    """Whether `suspicion` is defined."""
+    differentiable: ClassVar[bool] = False
+    """Whether `suspicion` has useful gradients, so that detector-aware attacks may be offered it."""
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        """A reason why this defense can't serve the data set, or None."""
+        return None
+
+    def training_recipe(self, recipe: Recipe) -> Recipe:
+        """The model's recipe as this defense wants it (more epochs, say)."""
+        return recipe
+
+    def training_batch(
+        self, net: nn.Module, images: Tensor, labels: Tensor, draws: Draws, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        """The batch to train on instead; `progress` runs from 0 to 1 over the training."""
+        return images, labels
+
+    def wrap(self, net: nn.Module, calibrate: Examples) -> nn.Module:
+        """The defended network, fitted where needed on held-out clean data."""
+        return net
+
+    def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
+        """One score per image, higher meaning more likely adversarial; `net` is what `wrap` was given."""
+        raise AttributeError(f"{self.name} does not detect")
+
+
+@dataclass(frozen=True)
+class Dataset(Plugin):
+    """Labelled images, split into a part to train on, one to calibrate on and one to judge on."""
+
+    shape: ClassVar[tuple[int, int, int]]
+    """Channels, height, width."""
+    class_names: ClassVar[tuple[str, ...]]
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+    @abstractmethod
+    def load(self, folders: DataFolders) -> Data:
+        """Read the images; an AdvbenchError says what is missing and how to get it."""
+
+    @abstractmethod
+    def find(self, folders: DataFolders) -> str | None:
+        """Where it would be read from, or None when it is not on this machine."""
+
+
+__all__ = ["Attack", "Dataset", "Defense", "Model", "Plugin"]

@@ -1,0 +1,79 @@
+"""What a threat is: a ball around each image, in coordinates of its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from torch import Tensor
+
+from advbench.parameters import Parametric
+
+if TYPE_CHECKING:
+    from advbench.draws import Draws
+
+
+@dataclass(frozen=True)
+class Threat(Parametric, ABC):
+    """A ball of radius `eps`. Perturbations `p` are batches (N, …) in the threat's coordinates, x is (N, C, H, W).
+
+    Every method works per example: no row depends on its neighbours. Nothing writes into its arguments.
+    """
+
+    unbounded: ClassVar[bool] = False
+    """Whether an infinite radius makes sense, so that minimal-norm attacks can search it."""
+    tolerance: ClassVar[float]
+    """How far beyond eps the referee lets float rounding go, in units of size (relative to max(eps, 1))."""
+
+    eps: float
+
+    @property
+    @abstractmethod
+    def radius(self) -> str:
+        """The radius as it stands in a board's name: `0.3`, `30°,3px`."""
+
+    @property
+    def family(self) -> str:
+        """Everything but the radius: cells of one family can be judged at each other's radii."""
+        return self.name
+
+    def at(self, eps: float) -> Self:
+        """The same ball with another radius."""
+        return replace(self, eps=eps)
+
+    @abstractmethod
+    def identity(self, x: Tensor) -> Tensor:
+        """The perturbation that changes nothing."""
+
+    @abstractmethod
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        """A random perturbation inside the ball."""
+
+    @abstractmethod
+    def apply(self, x: Tensor, p: Tensor) -> Tensor:
+        """The perturbed images, differentiable in p; not clipped."""
+
+    @abstractmethod
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        """The nearest perturbation whose size is at most eps and whose image lies in [0, 1]."""
+
+    @abstractmethod
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        """The unit step along which a linear function with this gradient grows fastest; zero where it is zero."""
+
+    @abstractmethod
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        """How large each perturbation is, in units of eps."""
+
+    def coordinates(self, x: Tensor, p: Tensor) -> Tensor:
+        """How far each p is from being a perturbation at all (a plan whose rows don't sum to the image, say)."""
+        return x.new_zeros(len(x))
+
+    def pack(self, x: Tensor, p: Tensor) -> dict[str, Tensor]:
+        """What to store so that the perturbations can be judged again, losslessly."""
+        return {"p": p}
+
+    def unpack(self, x: Tensor, stored: dict[str, Tensor]) -> Tensor:
+        """The perturbations that `pack` stored."""
+        return stored["p"]
