@@ -1,5 +1,7 @@
 """What an attacker may learn from a target."""
 
+from __future__ import annotations
+
 from enum import Flag
 
 
@@ -21,3 +23,10 @@ class Access(Flag):
         parts = [answer] if answer else []
         parts += [a for a in (Access.SUSPICION, Access.RECONSTRUCTION) if a in self]
         return " and ".join(str(a.name).lower() for a in parts) or "nothing"
+
+    def lacking(self, offered: Access) -> str:
+        """In words, what is wanted here and not offered there; empty when nothing is."""
+        names = (Access.GRADIENTS, Access.LOGITS, Access.LABELS, Access.SUSPICION, Access.RECONSTRUCTION)
+        missing = [a for a in names if a in self and a not in offered]
+        answers = [a for a in missing if a in Access.GRADIENTS][:1]  # gradients imply the poorer answers
+        return " and ".join(str(a.name).lower() for a in answers + [a for a in missing if a not in Access.GRADIENTS])

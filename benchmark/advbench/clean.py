@@ -1,0 +1,54 @@
+"""What a target says about clean images: asked once, shared by all attacks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advbench.data import Examples
+from advbench.passes import BatchSize
+from advbench.referee import BATCH
+from advbench.target import Target
+
+_CHUNK = 1024
+"""Images on the device at a time, so that memory does not grow with their number."""
+
+
+@dataclass(frozen=True)
+class CleanPass:
+    """Per example, on the CPU; a few numbers each, so that all of a data set fits."""
+
+    predicted: Tensor
+    confidence: Tensor
+    lead: Tensor
+    least_likely: Tensor
+    suspicion: Tensor | None
+    finite: Tensor
+    randomised: bool
+    """Asked twice, the target gave two answers."""
+
+
+def clean_pass(target: Target, examples: Examples, device: torch.device) -> CleanPass:
+    batch = BatchSize(BATCH)
+    answers = [
+        target.answer(examples[first : first + _CHUNK].pixels(device), batch)
+        for first in range(0, len(examples), _CHUNK)
+    ]
+    few = examples[:BATCH].pixels(device)
+    with torch.no_grad():
+        randomised = not torch.equal(target.logits(few), target.logits(few))
+
+    def joined(name: str) -> Tensor:
+        return torch.cat([getattr(answer, name).cpu() for answer in answers])
+
+    return CleanPass(
+        predicted=joined("predicted"),
+        confidence=joined("confidence"),
+        lead=joined("lead"),
+        least_likely=joined("least_likely"),
+        suspicion=joined("suspicion") if target.detector else None,
+        finite=joined("finite"),
+        randomised=randomised,
+    )

@@ -1,0 +1,127 @@
+"""`advbench compare`: two targets or two databases, paired on the same examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from advbench.cli import options as opt
+from advbench.cli.text import interval, percent, plain
+from advbench.comparison import Comparison
+from advbench.comparison import compare as compare_targets
+from advbench.errors import AdvbenchError
+from advbench.store import Store
+
+_SUFFIXES = {".sqlite", ".sqlite3", ".db"}
+
+Place = tuple[str, tuple[str, ...], str]
+"""A board's name and required attacks, and a target's label: worst cases over different attacks don't compare."""
+Judged = dict[Place, dict[int, bool]]
+"""Which examples are right in the worst case."""
+
+
+def register(app: typer.Typer) -> None:
+    app.command("compare")(compare)
+
+
+def compare(
+    a: Annotated[str, typer.Argument(help="A target's label, or a database.")],
+    b: Annotated[str, typer.Argument(help="Another target's label, or another database.")],
+    db: opt.Database = opt.DATABASE,
+    board: Annotated[list[str] | None, typer.Option("--board", help="Only this board; may be repeated.")] = None,
+    fail_under: Annotated[
+        float | None,
+        typer.Option(help="Exit with 1 when B's robust accuracy on a board is below this share, 0 to 1."),
+    ] = None,
+    fail_if_worse: Annotated[
+        bool, typer.Option("--fail-if-worse", help="Exit with 1 when B is significantly worse on a board.")
+    ] = False,
+) -> None:
+    """Hold B against A on every board that both were judged on, example by example."""
+    if fail_under is not None and not 0 <= fail_under <= 1:
+        raise AdvbenchError(f"--fail-under {fail_under:g}: give a share between 0 and 1")
+    comparisons = _databases(Path(a), Path(b)) if _is_database(a) and _is_database(b) else _targets(a, b, db)
+    if board:
+        comparisons = [c for c in comparisons if c.board in board]
+    if not comparisons:
+        raise AdvbenchError(f"{a} and {b} have no board with the same required attacks in common")
+    console = Console()
+    console.print(_table(comparisons))
+    failures = []
+    for c in comparisons:
+        where = f"{c.board}, {c.b}" if c.a == c.b else c.board
+        if fail_under is not None and c.right_b / c.n < fail_under:
+            failures.append(f"{where}: robust accuracy {percent(c.right_b / c.n)} % is under {percent(fail_under)} %")
+        if fail_if_worse and c.verdict == "B is worse":
+            failures.append(f"{where}: B is significantly worse (p = {c.p_value:.2g})")
+    for failure in failures:
+        console.print(Text(plain(failure), style="red"))
+    if failures:
+        raise typer.Exit(1)
+
+
+def _is_database(text: str) -> bool:
+    return Path(text).suffix in _SUFFIXES
+
+
+def _databases(a: Path, b: Path) -> list[Comparison]:
+    with Store.open(a, readonly=True) as first, Store.open(b, readonly=True) as second:
+        judged_a, judged_b = _judged(first), _judged(second)
+    found = [
+        compare_targets(place[0], place[2], place[2], judged_a[place], judged_b[place])
+        for place in sorted(judged_a.keys() & judged_b.keys())
+    ]
+    return [c for c in found if c]
+
+
+def _targets(a: str, b: str, db: Path) -> list[Comparison]:
+    with Store.open(db, readonly=True) as store:
+        judged = _judged(store)
+        known = {row["label"] for row in store.targets()}
+    for label in (a, b):
+        if label not in known:
+            raise AdvbenchError(f"no target {label!r} in {db}; there are: {', '.join(sorted(known)) or 'none'}")
+    boards = sorted((name, required) for name, required, label in judged if label == a)
+    found = [
+        compare_targets(name, a, b, judged[name, required, a], judged[name, required, b])
+        for name, required in boards
+        if (name, required, b) in judged
+    ]
+    return [c for c in found if c]
+
+
+def _judged(store: Store) -> Judged:
+    """Of targets with one label, and of boards with one name, the one that came last."""
+    newest: dict[str, Any] = {row["key"]: row for row in store.rows("SELECT * FROM targets ORDER BY id")}
+    judged: Judged = {}
+    for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
+        right = store.robust_examples(row["key"])
+        for key, target in newest.items():
+            if key in right:
+                judged[row["name"], tuple(row["required"]), target["label"]] = right[key]
+    return judged
+
+
+def _table(comparisons: list[Comparison]) -> Table:
+    table = Table(title="robust accuracy in percent, 95 % intervals", title_justify="left")
+    for heading in ("board", "A", "B"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("examples", "A right", "B right", "B − A", "p"):
+        table.add_column(heading, justify="right")
+    table.add_column("verdict")
+    for c in comparisons:
+        table.add_row(
+            *(Text(plain(word)) for word in (c.board, c.a, c.b)),
+            str(c.n),
+            f"{percent(c.right_a / c.n)} {interval(*c.interval_a)}",
+            f"{percent(c.right_b / c.n)} {interval(*c.interval_b)}",
+            f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]",
+            f"{c.p_value:.2g}",
+            c.verdict,
+        )
+    return table

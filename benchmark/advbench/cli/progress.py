@@ -1,0 +1,100 @@
+"""The live display of a run: cells done, the current cell, examples a second, time left."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.text import Text
+
+from advbench.cli.text import duration, plain
+from advbench.report import Reporter
+
+_QUIET = 15.0
+"""Seconds between lines where nobody watches a terminal."""
+
+
+class Display(Reporter):
+    """A bar on a terminal; now and then a line anywhere else."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = console.is_terminal
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[detail]}", style="dim"),
+            console=console,
+            transient=True,
+            disable=not self._live,
+        )
+        self._task: TaskID | None = None
+        self._label = ""
+        self._cells = self._cells_done = 0
+        self._examples = self._examples_done = self._crafted = 0
+        self._began = self._spoke = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def preparing(self, target: str, done: int, total: int) -> None:
+        if self._task is None:
+            self._task = self._progress.add_task("preparing targets", total=total, detail="")
+        self._progress.update(self._task, completed=done, total=total, detail=plain(target))
+
+    def training(self, target: str, fraction: float, text: str) -> None:
+        detail = f"training {plain(target)}: {fraction:.0%}, {plain(text)}"
+        if self._task is not None:
+            self._progress.update(self._task, detail=detail)
+        self._now_and_then(detail)
+
+    def planned(self, cells: int, examples: int) -> None:
+        self._cells, self._examples = cells, examples
+        self._began = time.monotonic()
+        if self._task is not None:
+            self._progress.update(self._task, description="cells", completed=0, total=cells, detail="")
+
+    def cell(self, label: str) -> None:
+        self._label = plain(label)
+        self._show()
+
+    def shard(self, examples: int, *, cached: bool) -> None:
+        self._examples_done += examples
+        self._crafted += 0 if cached else examples
+        self._show()
+
+    def ended(self, label: str, status: str, reason: str = "") -> None:
+        self._cells_done += 1
+        if status == "failed":
+            self._console.print(Text(f"failed: {plain(label)}: {plain(reason)}", style="red"))
+        self._show()
+
+    def say(self, text: str) -> None:
+        self._console.print(Text(plain(text)))
+
+    def _show(self) -> None:
+        seconds = time.monotonic() - self._began
+        pace = self._crafted / seconds if seconds > 0 else 0.0
+        left = self._examples - self._examples_done
+        detail = self._label
+        if pace:
+            detail += f" · {pace:.0f} examples/s · {duration(left / pace)} left"
+        if self._task is not None:
+            self._progress.update(self._task, completed=min(self._cells_done, self._cells), detail=detail)
+        self._now_and_then(f"cell {min(self._cells_done + 1, self._cells)} of {self._cells}: {detail}")
+
+    def _now_and_then(self, line: str) -> None:
+        if not self._live and time.monotonic() - self._spoke > _QUIET:
+            self._spoke = time.monotonic()
+            self._console.print(Text(line))

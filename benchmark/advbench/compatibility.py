@@ -1,0 +1,50 @@
+"""Which attack may meet which target in which ball, and why not: pure functions of what plugins declare."""
+
+from __future__ import annotations
+
+from advbench.access import Access
+from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.threats import Threat
+
+
+def offered(model: Model, defenses: tuple[Defense, ...]) -> Access:
+    """What an attacker may learn from the model behind its defenses."""
+    access = model.offers
+    for defense in defenses:
+        access &= defense.keeps
+        if defense.detects and defense.differentiable:
+            access |= Access.SUSPICION
+    return access
+
+
+def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset) -> str | None:
+    """A reason why this target makes no sense, or None."""
+    if reason := model.why_not(dataset):
+        return f"{model.label}: {reason}"
+    access = model.offers
+    for place, defense in enumerate(defenses):
+        if reason := defense.why_not(dataset):
+            return f"{defense.label}: {reason}"
+        if defense.trains and model.weights:
+            return f"{defense.label} trains, but {model.label} comes with weights of its own"
+        if defense.trains and any(not earlier.trains for earlier in defenses[:place]):
+            return f"{defense.label} changes training and must come before {defenses[place - 1].label}"
+        if lacking := defense.requires.lacking(access):
+            return f"{defense.label} needs {lacking}, which {model.label} does not offer"
+        access &= defense.keeps
+    if sum(defense.detects for defense in defenses) > 1:
+        return "two detectors"
+    return None
+
+
+def why_not(attack: Attack, threat: Threat, goal: str, model: Model, defenses: tuple[Defense, ...]) -> str | None:
+    """A reason to skip this combination, or None to run it."""
+    if threat.name not in attack.threats:
+        return f"{attack.name} does not search {threat.name} balls"
+    if goal != "untargeted" and not attack.targeted:
+        return f"{attack.name} can't aim at a class"
+    if attack.minimizes and not threat.unbounded:
+        return f"{attack.name} looks for the smallest perturbation, and {threat.name} has no unbounded ball"
+    if lacking := attack.needs.lacking(offered(model, defenses)):
+        return f"{attack.name} needs {lacking}, which the target does not offer"
+    return None

@@ -1,0 +1,94 @@
+"""Where cells are crafted: in this process, or in one of their own that can be stopped anywhere."""
+
+from __future__ import annotations
+
+import multiprocessing
+import signal
+import time
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from typing import Protocol
+
+import torch
+
+from advbench.cell import Crafted, Job, craft
+from advbench.errors import PluginError, TimeUpError
+
+
+class Engine(Protocol):
+    def craft(self, job: Job) -> Iterator[Crafted]:
+        """Craft the job's shards in order; raise what the attack raised."""
+
+
+class InProcess:
+    """The default: no start-up cost, time limits checked whenever the attack asks its problem anything."""
+
+    def craft(self, job: Job) -> Iterator[Crafted]:
+        yield from craft(job)
+
+
+class Isolated:
+    """A fresh process for every cell: a crash, a hang or a leak in an attack ends with it."""
+
+    def craft(self, job: Job) -> Iterator[Crafted]:
+        context = multiprocessing.get_context("spawn")  # fork is not safe with threads or CUDA
+        ours, theirs = context.Pipe(duplex=False)
+        deadline = None if job.timeout is None else time.monotonic() + job.timeout + _START
+        worker = context.Process(target=_work, args=(theirs, job, torch.get_num_threads()), daemon=True)
+        try:
+            worker.start()
+        except Exception as error:
+            raise PluginError(f"can't be sent to a process of its own: {error}") from error
+        theirs.close()
+        try:
+            yield from self._listen(ours, worker, deadline)
+        finally:
+            worker.kill()
+            worker.join()
+            ours.close()
+
+    @staticmethod
+    def _listen(ours: Connection, worker: multiprocessing.process.BaseProcess, deadline: float | None) -> Iterator[Crafted]:
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            if not ours.poll(left):
+                raise TimeUpError("ran past its time limit and was stopped")
+            try:
+                message = ours.recv()
+            except EOFError:
+                worker.join(10)
+                raise PluginError(f"its process died ({_manner(worker.exitcode)})") from None
+            if message is None:
+                return
+            if isinstance(message, str):
+                raise PluginError(message)
+            yield message
+
+
+_START = 60.0
+"""Seconds that a process may take to import torch and load the network; not held against the attack."""
+
+
+def _manner(code: int | None) -> str:
+    if code is not None and code < 0:
+        return signal.Signals(-code).name
+    return f"exit code {code}"
+
+
+def _work(out: Connection, job: Job, threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(threads)
+    try:
+        for crafted in craft(job):
+            out.send(crafted)
+        out.send(None)
+    except Exception as error:
+        out.send(describe(error))
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: our own words as they are, others' with their kind."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, PluginError | TimeUpError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,47 @@
+"""Whether a perturbation lies in its ball and its image in the box: measured, with the tolerances in one place."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advbench.threats import Threat
+
+BOX_TOLERANCE = 1e-6
+"""Rounding of x + p in float32 stays below 1.2e-7."""
+
+
+@dataclass(frozen=True)
+class Membership:
+    """Per example: the size, and how far beyond what is allowed the perturbation goes in three respects."""
+
+    size: Tensor
+    beyond_ball: Tensor
+    beyond_box: Tensor
+    beyond_coordinates: Tensor
+    tolerance: float
+
+    @property
+    def inside(self) -> Tensor:
+        """NaN compares false, so what can't be measured is outside."""
+        return (
+            (self.beyond_ball <= self.tolerance)
+            & (self.beyond_box <= BOX_TOLERANCE)
+            & (self.beyond_coordinates <= self.tolerance)
+        )
+
+
+def measure(threat: Threat, x: Tensor, p: Tensor, images: Tensor) -> Membership:
+    """Measure perturbations and the images rendered from them."""
+    size = threat.size(x, p)
+    flat = images.flatten(1)
+    beyond_box = torch.maximum(flat.amax(1) - 1, -flat.amin(1)) if flat.shape[1] else size * 0
+    return Membership(
+        size=size,
+        beyond_ball=size - threat.eps,
+        beyond_box=beyond_box,
+        beyond_coordinates=threat.coordinates(x, p),
+        tolerance=threat.tolerance * max(1.0, threat.eps if threat.eps != float("inf") else 1.0),
+    )

@@ -1,0 +1,113 @@
+"""What a suite asks for, laid out before anything runs: targets, cells, and what is skipped with the reason."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from advbench.compatibility import why_no_target, why_not
+from advbench.goal import class_of, expand
+from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.suite import Board, Suite
+from advbench.target import chain_label, target_label
+from advbench.threats import Threat
+
+
+@dataclass(frozen=True)
+class TargetPlan:
+    """A model behind defenses, on a data set."""
+
+    dataset: Dataset
+    model: Model
+    defenses: tuple[Defense, ...]
+
+    @property
+    def label(self) -> str:
+        return target_label(self.model, self.defenses)
+
+
+@dataclass(frozen=True)
+class CellPlan:
+    """One attack in one ball with one goal on one source target."""
+
+    source: TargetPlan
+    attack: Attack
+    threat: Threat
+    goal: str
+    examples: int | None
+
+    @property
+    def label(self) -> str:
+        aim = "" if self.goal == "untargeted" else f" to {self.goal}"
+        return f"{self.attack.label}{aim} in {self.threat.name} {self.threat.radius} on {self.source.label}"
+
+    def passes(self, count: int) -> int | None:
+        """Forward passes over so many examples when nothing stops early."""
+        each = self.attack.passes(self.source.dataset.classes)
+        return None if each is None else each * min(count, self.examples or count)
+
+
+@dataclass(frozen=True)
+class Skip:
+    """A combination that does not run, and why."""
+
+    dataset: str
+    model: str
+    defenses: str
+    attack: str
+    threat: str
+    goal: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    targets: tuple[TargetPlan, ...]
+    cells: tuple[CellPlan, ...]
+    skips: tuple[Skip, ...]
+
+
+def make_plan(suite: Suite) -> Plan:
+    """Pair everything that is compatible; cells of one target stand together."""
+    datasets = list(dict.fromkeys(board.dataset for board in suite.boards))
+    targets, cells, skips = [], [], []
+    for dataset in datasets:
+        boards = [board for board in suite.boards if board.dataset == dataset]
+        for model in suite.models:
+            for defenses in suite.defenses:
+                target = TargetPlan(dataset, model, defenses)
+                if reason := why_no_target(model, defenses, dataset):
+                    skips.append(Skip(dataset.label, model.label, chain_label(defenses), "", "", "", reason))
+                    continue
+                targets.append(target)
+                for board in boards:
+                    found, refused = _on_board(target, board)
+                    cells += found
+                    skips += refused
+    return Plan(tuple(targets), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skips)))
+
+
+def _on_board(target: TargetPlan, board: Board) -> tuple[list[CellPlan], list[Skip]]:
+    cells, skips = [], []
+    model, defenses = target.model, target.defenses
+    for attack in board.attacks:
+        # the smallest perturbation answers for every radius: one cell in the unbounded ball serves all boards
+        threat = board.threat.at(math.inf) if attack.minimizes and board.threat.unbounded else board.threat
+        for goal in board.goals:
+            if goal.startswith("class="):
+                class_of(goal, board.dataset.classes)
+            if reason := why_not(attack, board.threat, goal, model, defenses):
+                skips.append(
+                    Skip(
+                        target.dataset.label,
+                        model.label,
+                        chain_label(defenses),
+                        attack.label,
+                        f"{board.threat.name}/{board.threat.radius}",
+                        goal,
+                        reason,
+                    )
+                )
+                continue
+            cells += [CellPlan(target, attack, threat, g, board.examples) for g in expand(goal, board.dataset.classes)]
+    return cells, skips

@@ -1,0 +1,162 @@
+"""Making targets ready: data, weights, defenses, the detector's threshold and the clean pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from advbench.clean import CleanPass, clean_pass
+from advbench.data import Data, Examples
+from advbench.errors import AdvbenchError
+from advbench.goal import expand
+from advbench.plan import TargetPlan
+from advbench.plugin import Dataset
+from advbench.protocol import PROTOCOL
+from advbench.registry import Registry
+from advbench.store import Store
+from advbench.suite import Board, Suite
+from advbench.target import Target, content_key, prepare
+from advbench.weights import obtain_weights
+
+TrainingProgress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A target with its answers on the clean images of everything that will be judged."""
+
+    target: Target
+    clean: CleanPass
+    examples: Examples
+
+    @property
+    def key(self) -> str:
+        return self.target.key
+
+
+def origins_of(registry: Registry, plan: TargetPlan) -> dict[str, Any]:
+    """Who shipped the parts of a target, in which version and with which source."""
+    return {
+        "model": registry.origin(plan.model).params(),
+        "defenses": [registry.origin(defense).params() for defense in plan.defenses],
+        "dataset": registry.origin(plan.dataset).params(),
+    }
+
+
+def ready_target(
+    plan: TargetPlan,
+    data: Data,
+    examples: Examples,
+    *,
+    registry: Registry,
+    false_positive_rate: float,
+    device: torch.device,
+    progress: TrainingProgress | None = None,
+) -> tuple[Ready, dict[str, Any]]:
+    """The target, and the row that describes it in the store."""
+    found = obtain_weights(plan.model, plan.defenses, plan.dataset, data, device=device, progress=progress)
+    origins = origins_of(registry, plan)
+    target = prepare(
+        plan.model,
+        plan.defenses,
+        plan.dataset,
+        data,
+        found.net,
+        weights_sha256=found.sha256,
+        origins=origins,
+        false_positive_rate=false_positive_rate,
+        device=device,
+    )
+    clean = clean_pass(target, examples, device)
+    row = {
+        "key": target.key,
+        "label": target.label,
+        "model": plan.model.label,
+        "defenses": target.defenses_label,
+        "dataset": plan.dataset.label,
+        "data_fingerprint": data.judge.fingerprint,
+        "params": {"model": plan.model.params(), "defenses": [d.params() for d in plan.defenses]},
+        "origins": origins,
+        "weights_sha256": found.sha256,
+        "recipe": found.recipe.params() if found.recipe else None,
+        "access": target.access.words,
+        "threshold": target.threshold,
+        "false_positive_rate": false_positive_rate if target.detector else None,
+        "randomised": int(clean.randomised),
+    }
+    return Ready(target, clean, examples), row
+
+
+def clean_rows(ready: Ready) -> list[dict[str, Any]]:
+    clean = ready.clean
+    suspicion = clean.suspicion.tolist() if clean.suspicion is not None else [None] * len(ready.examples)
+    rows = zip(
+        ready.examples.ids.tolist(),
+        ready.examples.labels.tolist(),
+        clean.predicted.tolist(),
+        clean.confidence.tolist(),
+        suspicion,
+        strict=True,
+    )
+    names = ("example", "label", "predicted", "confidence", "suspicion")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:
+    """The first so many examples in judging order."""
+    if count is not None and count > len(data.judge):
+        raise AdvbenchError(f"{dataset.label} has {len(data.judge)} examples to judge; the suite asks for {count}")
+    return data.judge[: count or len(data.judge)]
+
+
+def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Data) -> None:
+    store.add_dataset(
+        {
+            "fingerprint": data.judge.fingerprint,
+            "label": dataset.label,
+            "classes": list(dataset.class_names),
+            "shape": list(dataset.shape),
+            "source": data.source,
+            "partial": data.partial,
+            "train_fingerprint": data.train.fingerprint,
+            "calibrate_fingerprint": data.calibrate.fingerprint,
+            "count": len(data.judge),
+        }
+    )
+
+
+def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> None:
+    for board in suite.boards:
+        data = datasets[board.dataset]
+        examples = judged_examples(data, board.examples, board.dataset)
+        row = {
+            "name": board.name,
+            "dataset": board.dataset.label,
+            "data_fingerprint": data.judge.fingerprint,
+            "threat": board.threat.name,
+            "family": board.threat.family,
+            "params": board.threat.params(),
+            "eps": board.threat.eps,
+            "examples": examples.fingerprint,
+            "count": len(examples),
+            "required": required_entrants(board),
+            "protocol": PROTOCOL,
+        }
+        store.add_examples(examples.fingerprint, examples.ids.tolist())
+        store.add_board({"key": content_key(row), **row})
+
+
+def required_entrants(board: Board) -> list[str]:
+    """The required attacks with each goal of the board, as the store names them; what can't run here isn't asked for."""
+    entrants = []
+    for attack in board.attacks:
+        if attack.label not in board.required or board.threat.name not in attack.threats:
+            continue
+        for goal in board.goals:
+            for each in expand(goal, board.dataset.classes):
+                if each == "untargeted" or attack.targeted:
+                    entrants.append(attack.label if each == "untargeted" else f"{attack.label} → {each}")
+    return entrants

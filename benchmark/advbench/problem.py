@@ -1,0 +1,290 @@
+"""The one object that an attack sees: a batch, a goal, a ball, and only the access that it declared."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.draws import Draws
+from advbench.errors import AccessError, TimeUpError
+from advbench.goal import Goal
+from advbench.membership import measure
+from advbench.passes import BatchSize, in_batches
+from advbench.threats import Threat
+
+MARGIN = 1e-4
+"""A success counts when its logits lead by more than this, so that it survives the referee's fresh pass."""
+
+Stop = Literal["first", "end"]
+Loss = Callable[[Goal, Tensor], Tensor]
+
+
+class Answers(Protocol):
+    """What a target can be asked."""
+
+    classes: int
+    threshold: float | None
+
+    def logits(self, images: Tensor) -> Tensor: ...
+    def suspicion(self, images: Tensor) -> Tensor: ...
+
+
+class Problem:
+    """Bookkeeping for one batch: the best success seen, who is done, how many passes were spent.
+
+    Every `p` is a batch of perturbations in the threat's coordinates, a row per example; with `of`, a row per
+    candidate, `of` naming the example of each (restarts, proposals, grid points in one batch).
+    Examples that are done cost no pass: their gradients are zero and their answers the last ones known.
+    """
+
+    def __init__(
+        self,
+        *,
+        images: Tensor,
+        goal: Goal,
+        threat: Threat,
+        target: Answers,
+        access: Access,
+        draws: Draws,
+        stop: Stop = "first",
+        minimizes: bool = False,
+        already: Tensor | None = None,
+        budget: int | None = None,
+        deadline: float | None = None,
+        batch: BatchSize | None = None,
+    ) -> None:
+        self.images = images.clone()
+        self.goal = goal
+        self.threat = threat
+        self.draws = draws
+        self.classes = target.classes
+        self._x = images
+        self._target = target
+        self._access = access
+        self._stop = stop
+        self._minimizes = minimizes
+        self._budget = budget
+        self._deadline = deadline
+        self._batch = batch or BatchSize.auto(images.device)
+        count, device = len(images), images.device
+        self._best = threat.identity(images)
+        self._score = images.new_full((count,), -torch.inf)
+        self._logits = images.new_zeros(count, target.classes)
+        self._suspicion = images.new_zeros(count)
+        self.forwards = torch.zeros(count, dtype=torch.int64, device=device)
+        self.backwards = torch.zeros(count, dtype=torch.int64, device=device)
+        self._active = torch.ones(count, dtype=torch.bool, device=device)
+        if already is not None:  # the goal is reached by the clean image: nothing smaller can be found
+            worst = torch.finfo(images.dtype).min
+            self._score = torch.where(already, 0.0 if minimizes else worst, self._score)
+            if minimizes or stop == "first":
+                self._active &= ~already
+        self._find_active()
+
+    # What an attack reads
+
+    @property
+    def eps(self) -> float:
+        """The radius of the ball."""
+        return self.threat.eps
+
+    @property
+    def done(self) -> bool:
+        """No example wants another pass."""
+        return len(self._index) == 0
+
+    @property
+    def active(self) -> Tensor:
+        """Indices of the examples that are not done."""
+        return self._index
+
+    # What an attack does with perturbations
+
+    def start(self, *, random: bool = False) -> Tensor:
+        """The perturbation that changes nothing, or a random one in the ball."""
+        return self.threat.start(self._x, self.draws) if random else self.threat.identity(self._x)
+
+    def project(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        """The nearest perturbations inside ball and box; rows of finished examples are returned as they are."""
+        rows, examples = self._rows(of)
+        if len(rows) == len(p):
+            return self.threat.project(self._x[examples] if of is not None else self._x, p)
+        projected = p.clone()
+        projected[rows] = self.threat.project(self._x[examples], p[rows])
+        return projected
+
+    def ascent(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
+        """The unit step in the ball's geometry along which the loss grows fastest."""
+        rows, examples = self._rows(of)
+        gradient = self.gradient(p, loss, of)
+        if len(rows) == len(p):
+            return self.threat.steepest(self._x[examples] if of is not None else self._x, gradient)
+        step = torch.zeros_like(p)
+        step[rows] = self.threat.steepest(self._x[examples], gradient[rows])
+        return step
+
+    # What an attack asks of the target
+
+    def labels(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        """The predicted classes."""
+        self._require(Access.LABELS)
+        return self._forward(p, of).argmax(1)
+
+    def logits(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        self._require(Access.LOGITS)
+        return self._forward(p, of)
+
+    def reached(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        """Whether each perturbation reaches the goal."""
+        goal = self.goal if of is None else self.goal[of]
+        return goal.reached(self.labels(p, of))
+
+    def gradient(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
+        """The gradient of the loss with respect to p; the same pass remembers its successes."""
+        self._require(Access.GRADIENTS)
+
+        def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self._target.logits(images)
+            return loss(goal, logits), logits
+
+        return self._backward(p, of, ascend)
+
+    def suspicion(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        """How suspect the defense finds each image."""
+        self._require(Access.SUSPICION)
+        rows, examples = self._rows(of)
+        answers = self._suspicion.clone() if of is None else self._suspicion[of]
+        for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+            with retry, torch.no_grad():
+                asked, who = rows[chunk], examples[chunk]
+                score = self._target.suspicion(self.threat.apply(self._x[who], p[asked]))[:real]
+                answers[asked[:real]] = score.to(answers.dtype)
+                self._suspicion[who[:real]] = score.to(answers.dtype)
+        self._spend(examples, backward=False)
+        return answers
+
+    def suspicion_gradient(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        """The gradient of the suspicion with respect to p."""
+        self._require(Access.SUSPICION)
+
+        def suspect(goal: Goal, images: Tensor) -> tuple[Tensor, None]:
+            return self._target.suspicion(images), None
+
+        return self._backward(p, of, suspect)
+
+    # What the harness does
+
+    def finish(self, p: Tensor) -> Tensor:
+        """The perturbations to judge: the best success seen, else what the attack returned."""
+        unsure = self._minimizes or self._stop == "end" or Access.SUSPICION in self._access
+        if unsure and not self.done:
+            self._forward(p, None)
+        found = self._score > -torch.inf
+        return torch.where(found.view(-1, *[1] * (p.ndim - 1)), self._best, p)
+
+    # The passes
+
+    def _forward(self, p: Tensor, of: Tensor | None) -> Tensor:
+        self._check_time()
+        rows, examples = self._rows(of)
+        answers = self._logits.clone() if of is None else self._logits[of]
+        for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+            with retry, torch.no_grad():
+                asked, who = rows[chunk], examples[chunk]
+                q = p[asked]
+                images = self.threat.apply(self._x[who], q)
+                logits = self._target.logits(images)[:real]
+                answers[asked[:real]] = logits.to(answers.dtype)
+                self._remember(who[:real], q[:real], images[:real], logits, of is not None)
+        self._spend(examples, backward=False)
+        self._find_active()
+        return answers
+
+    def _backward(
+        self, p: Tensor, of: Tensor | None, ascend: Callable[[Goal, Tensor], tuple[Tensor, Tensor | None]]
+    ) -> Tensor:
+        self._check_time()
+        rows, examples = self._rows(of)
+        gradients = torch.zeros_like(p)
+        for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+            with retry:
+                asked, who = rows[chunk], examples[chunk]
+                q = p[asked].detach().requires_grad_()
+                with torch.enable_grad():
+                    images = self.threat.apply(self._x[who], q)
+                    value, logits = ascend(self.goal[who], images)
+                    (gradient,) = torch.autograd.grad(value.sum(), q)
+                gradients[asked[:real]] = gradient[:real]
+                if logits is not None:
+                    self._remember(
+                        who[:real], q.detach()[:real], images.detach()[:real], logits.detach()[:real], of is not None
+                    )
+        self._spend(examples, backward=True)
+        self._find_active()
+        return gradients
+
+    def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
+        """Keep the successes among these rows that are better than what their examples have."""
+        self._logits[who] = logits.to(self._logits.dtype)
+        goal = self.goal[who]
+        hits = (goal.margin(logits) > MARGIN).nonzero().squeeze(1)  # the one host synchronisation of a pass
+        if len(hits) == 0:
+            return
+        who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
+        member = measure(self.threat, self._x[who], q, images)
+        score = self._worth(self.goal[who], logits, images, member.size).to(self._score.dtype)
+        better = member.inside & (score > self._score[who])
+        if repeated:  # several candidates of one example: the best, the first of equals
+            order = torch.arange(len(who), device=who.device)
+            highest = torch.full_like(self._score, -torch.inf)
+            highest.scatter_reduce_(0, who, torch.where(better, score, -torch.inf), "amax")
+            better &= score == highest[who]
+            first = torch.full_like(self._score, len(who), dtype=torch.int64)
+            first.scatter_reduce_(0, who, torch.where(better, order, len(who)), "amin")
+            better &= order == first[who]
+        kept = better.nonzero().squeeze(1)
+        who = who[kept]
+        self._best[who] = q[kept]
+        self._score[who] = score[kept]
+        if self._stop == "first" and not self._minimizes and Access.SUSPICION not in self._access:
+            self._active[who] = False
+
+    def _worth(self, goal: Goal, logits: Tensor, images: Tensor, size: Tensor) -> Tensor:
+        """What makes one success better than another: smaller, or with a higher loss; undetected before all."""
+        worth = -size if self._minimizes else goal.cross_entropy(logits)
+        threshold = self._target.threshold
+        if Access.SUSPICION in self._access and threshold is not None:
+            undetected = self._target.suspicion(images) <= threshold
+            worth = worth.clamp(-1e6, 1e6) + undetected.to(worth.dtype) * 4e6
+        return worth
+
+    def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
+        """The rows that belong to examples which are not done, and these examples."""
+        if of is None:
+            return self._index, self._index
+        rows = self._active[of].nonzero().squeeze(1)
+        return rows, of[rows]
+
+    def _find_active(self) -> None:
+        self._index = self._active.nonzero().squeeze(1)
+
+    def _spend(self, examples: Tensor, *, backward: bool) -> None:
+        ones = torch.ones_like(examples)
+        self.forwards.index_add_(0, examples, ones)
+        if backward:
+            self.backwards.index_add_(0, examples, ones)
+        if self._budget is not None:
+            self._active &= self.forwards < self._budget
+
+    def _require(self, wanted: Access) -> None:
+        if wanted not in self._access:
+            raise AccessError(f"asked for {wanted.words} but declares `needs` = {self._access.words}")
+
+    def _check_time(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            raise TimeUpError("ran past its time limit")

@@ -1,0 +1,56 @@
+"""Uncertainty: intervals of rates, paired tests, and ranks that claim no more than the tests do."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+Z95 = 1.959963984540054
+SIGNIFICANT = 0.05
+
+K = TypeVar("K", bound=Hashable)
+
+
+def wilson(k: int, n: int) -> tuple[float, float]:
+    """The 95 % interval of a rate seen as k of n (Wilson, 1927)."""
+    if not 0 <= k <= n or n == 0:
+        raise ValueError(f"no rate: {k} of {n}")
+    centre = k + Z95 * Z95 / 2
+    root = Z95 * math.sqrt(k * (n - k) / n + Z95 * Z95 / 4)
+    return max(0.0, (centre - root) / (n + Z95 * Z95)), min(1.0, (centre + root) / (n + Z95 * Z95))
+
+
+def paired(a: Sequence[bool], b: Sequence[bool]) -> float:
+    """The two-sided p-value that a and b, verdicts on the same examples, are right equally often (exact McNemar)."""
+    only_a = sum(x and not y for x, y in zip(a, b, strict=True))
+    only_b = sum(y and not x for x, y in zip(a, b, strict=True))
+    return binomial(min(only_a, only_b), only_a + only_b)
+
+
+def binomial(k: int, n: int) -> float:
+    """The two-sided probability of a split at least as uneven as k and n - k, with k <= n / 2, for a fair coin."""
+    if n == 0:
+        return 1.0
+    # the largest term by logarithms, the others as ratios: factorials of thousands do not fit a float
+    last = math.exp(math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - n * math.log(2))
+    tail, term = 0.0, last
+    for i in range(k, -1, -1):
+        tail += term
+        term *= i / (n - i + 1)
+    return min(1.0, 2 * tail)
+
+
+def shared_ranks(right: Mapping[K, Sequence[bool]]) -> list[tuple[K, int]]:
+    """Who is right most often comes first; a neighbour who is not significantly worse shares the rank above it.
+
+    It is compared with the first of that rank, so that a chain of small steps does not end in one great tie.
+    """
+    order = sorted(right, key=lambda name: -sum(right[name]))
+    ranks: list[tuple[K, int]] = []
+    leader, rank = None, 0
+    for place, name in enumerate(order, start=1):
+        if leader is None or paired(right[leader], right[name]) < SIGNIFICANT:
+            leader, rank = name, place
+        ranks.append((name, rank))
+    return ranks

@@ -1,0 +1,453 @@
+"""The little language `name(parameter=value, …)`, and the one check of values against dataclass fields."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+import types
+import typing
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
+
+from advbench.errors import AdvbenchError, PluginError
+from advbench.parameters import Parametric, spelling, written
+
+if TYPE_CHECKING:
+    from advbench.threats import Threat
+
+P = TypeVar("P", bound=Parametric)
+
+_NUMERAL = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_NUMBER = re.compile(rf"({_NUMERAL})(?:/({_NUMERAL}))?(?![\w./~:@%-])", re.ASCII)
+_WORD = re.compile(r"[\w./~:@%-]+")
+_NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
+_KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
+_CONSTANTS = {"true": True, "false": False, "null": None, "inf": math.inf, "-inf": -math.inf}
+_DEEPEST = 32
+_LONGEST = 10_000
+
+
+class SpecError(AdvbenchError):
+    """A text that can't be read: what is wrong, and at which character."""
+
+    def __init__(self, problem: str, text: str, position: int) -> None:
+        super().__init__(problem, text, position)
+        self.problem, self.text, self.position = problem, text, position
+
+    def __str__(self) -> str:
+        start = max(0, self.position - 60)
+        shown = "".join(c if c.isprintable() else " " for c in self.text[start : self.position + 40])
+        return f"{self.problem}\n  {shown}\n  {' ' * (self.position - start)}^"
+
+
+@dataclass(frozen=True)
+class Call:
+    """A name and its parameters; a nested call stays the text that it is."""
+
+    name: str
+    params: dict[str, Any] = field(default_factory=dict)
+    positions: dict[str, int] = field(default_factory=dict, compare=False, repr=False)
+    """Where in the text each parameter stands."""
+
+    @property
+    def label(self) -> str:
+        """The call with canonical spacing, to be compared with `Parametric.label`."""
+        inner = ", ".join(f"{key}={written(value)}" for key, value in self.params.items())
+        return f"{self.name}({inner})" if inner else self.name
+
+
+def parse(text: str) -> Call:
+    """Read one `name(parameter=value, …)`."""
+    reader = _Reader(text)
+    call, _ = reader.call()
+    reader.end()
+    return call
+
+
+def parse_chain(text: str) -> list[Call]:
+    """Read `a+b(parameter=value)`: calls joined by `+`."""
+    reader = _Reader(text)
+    calls = [reader.call()[0]]
+    while reader.skip("+"):
+        calls.append(reader.call()[0])
+    reader.end()
+    return calls
+
+
+def parse_value(text: str) -> Any:
+    """Read what may stand after `parameter=`; a text that is no such thing is itself."""
+    try:
+        reader = _Reader(text)
+        value, _ = reader.value()
+        reader.end()
+    except SpecError:
+        return text
+    return value
+
+
+class _Reader:
+    """Reads from left to right; every method returns what it read, and mostly also its canonical text."""
+
+    def __init__(self, text: str) -> None:
+        if len(text) > _LONGEST:
+            raise SpecError(f"longer than {_LONGEST} characters", text[:40], 0)
+        self.text, self.position, self.depth = text, 0, 0
+
+    def fail(self, problem: str, position: int | None = None) -> typing.NoReturn:
+        raise SpecError(problem, self.text, self.position if position is None else position)
+
+    def blank(self) -> None:
+        while self.position < len(self.text) and self.text[self.position].isspace():
+            self.position += 1
+
+    def skip(self, mark: str) -> bool:
+        self.blank()
+        found = self.text.startswith(mark, self.position)
+        self.position += len(mark) if found else 0
+        return found
+
+    def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
+        self.blank()
+        found = pattern.match(self.text, self.position)
+        self.position = found.end() if found else self.position
+        return found
+
+    def unexpected(self, wanted: str) -> typing.NoReturn:
+        self.blank()
+        rest = self.text[self.position :]
+        self.fail(f"expected {wanted}, found {rest[0]!r}" if rest else f"expected {wanted}, found the end")
+
+    def end(self) -> None:
+        self.blank()
+        if self.text.startswith("+", self.position):
+            self.fail("only defenses are joined with '+'")
+        if self.position < len(self.text):
+            self.fail(f"{self.text[self.position]!r} is not expected after the end of the call")
+
+    def call(self) -> tuple[Call, str]:
+        self.blank()
+        start = self.position
+        word = self.match(_WORD)
+        if not word:
+            self.unexpected("a name")
+        name = word.group()
+        if not _NAME.fullmatch(name):
+            self.fail(f"{name!r} is not a name: letters, digits, '-' and '.' make one", start)
+        params: dict[str, Any] = {}
+        positions: dict[str, int] = {}
+        texts: list[str] = []
+        if self.skip("("):
+            self.deeper()
+            while not self.skip(")"):
+                key, value, text, position = self.pair(name)
+                if key in params:
+                    self.fail(f"{key!r} is given twice", position)
+                params[key], positions[key] = value, position
+                texts.append(text)
+                if not self.skip(","):
+                    if self.skip(")"):
+                        break
+                    self.unexpected("',' or ')'")
+            self.depth -= 1
+        return Call(name, params, positions), f"{name}({', '.join(texts)})" if texts else name
+
+    def pair(self, name: str) -> tuple[str, Any, str, int]:
+        self.blank()
+        start = self.position
+        key = self.match(_KEY)
+        if not key or not self.skip("="):
+            self.position = start
+            if start == len(self.text):
+                self.unexpected("')'")
+            _, text = self.value()  # a broken value has an error of its own
+            self.fail(f"a value without a parameter's name; write {name}(parameter={text})", start)
+        value, text = self.value()
+        return key.group(), value, f"{key.group()}={text}", start
+
+    def value(self) -> tuple[Any, str]:
+        self.blank()
+        start = self.position
+        if self.text.startswith(('"', "'"), start):
+            string = self.quoted()
+            return string, written(string)
+        if self.skip("["):
+            return self.listed()
+        if number := self.match(_NUMBER):
+            return self.number(number), number.group()
+        word = self.match(_WORD)
+        if not word:
+            self.unexpected("a value")
+        joined = self.text.startswith(("(", "+"), self.position)
+        if not joined:
+            return _CONSTANTS.get(word.group(), word.group()), word.group()
+        self.position = start
+        texts = [self.call()[1]]
+        while self.skip("+"):
+            texts.append(self.call()[1])
+        return "+".join(texts), "+".join(texts)
+
+    def deeper(self) -> None:
+        self.depth += 1
+        if self.depth > _DEEPEST:
+            self.fail(f"nested deeper than {_DEEPEST}")
+
+    def listed(self) -> tuple[list[Any], str]:
+        self.deeper()
+        values: list[Any] = []
+        texts: list[str] = []
+        while not self.skip("]"):
+            value, text = self.value()
+            values.append(value)
+            texts.append(text)
+            if not self.skip(","):
+                if self.skip("]"):
+                    break
+                self.unexpected("',' or ']'")
+        self.depth -= 1
+        return values, f"[{', '.join(texts)}]"
+
+    def number(self, found: re.Match[str]) -> int | float:
+        above, below = found.groups()
+        try:
+            if below is None and re.fullmatch(r"[-+]?\d+", above):
+                return int(above)
+            value = float(above) / (1.0 if below is None else float(below))
+        except ZeroDivisionError:
+            self.fail(f"{found.group()} divides by zero", found.start())
+        except ValueError:  # Python refuses integers of thousands of digits
+            value = math.inf
+        if not math.isfinite(value):
+            self.fail(f"{found.group()[:20]} is too large a number; infinity is written inf", found.start())
+        return value
+
+    def quoted(self) -> str:
+        start = self.position
+        if self.text[start] == "'":
+            found = self.match(re.compile(r"'((?:[^']|'')*)'"))
+            if not found:
+                self.fail("this quote is never closed", start)
+            return found.group(1).replace("''", "'")
+        try:
+            value, self.position = json.JSONDecoder(strict=False).raw_decode(self.text, start)
+        except json.JSONDecodeError as error:
+            closed = "Unterminated" not in error.msg
+            self.fail("not an escape: write \\\\ for a backslash" if closed else "this quote is never closed", start)
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What is wrong with one parameter."""
+
+    key: str
+    problem: str
+
+
+def check(owner: object, params: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
+    """Values for the fields of a dataclass (or of its instance), and everything that is wrong with the rest."""
+    kind = owner if isinstance(owner, type) else type(owner)
+    known = {spelling(f): f for f in dataclasses.fields(typing.cast(Any, kind)) if f.init}
+    name = getattr(kind, "name", None)
+    title = name if isinstance(name, str) else kind.__name__.lower()
+    values: dict[str, Any] = {}
+    faults: list[Fault] = []
+    for key, value in params.items():
+        if key not in known:
+            takes = f"its parameters are {', '.join(known)}" if known else "it has none"
+            faults.append(Fault(key, f"{title} has no parameter {key!r}{did_you_mean(key, known)}; {takes}"))
+            continue
+        try:
+            values[known[key].name] = _conform(_annotation(kind, known[key]), value)
+        except _MismatchError as error:
+            faults.append(Fault(key, f"{key}: {error}"))
+    return values, faults
+
+
+def configure(entry: P | type[P], params: Mapping[str, Any], where: str = "") -> P:
+    """The entry with other parameters; an AdvbenchError names everything that is wrong, after `where`."""
+    values, faults = check(entry, params)
+    if faults:
+        raise AdvbenchError("\n".join(_placed(where, fault.problem) for fault in faults))
+    return construct(entry, values, where)
+
+
+def construct(entry: P | type[P], values: Mapping[str, Any], where: str = "") -> P:
+    """The entry with checked values; what its constructor refuses is passed on."""
+    kind = entry if isinstance(entry, type) else type(entry)
+    given = {f.name for f in dataclasses.fields(kind)} if not isinstance(entry, type) else set(values)
+    missing = [
+        spelling(f)
+        for f in dataclasses.fields(kind)
+        if f.init
+        and f.name not in given
+        and f.default is dataclasses.MISSING
+        and f.default_factory is dataclasses.MISSING
+    ]
+    if missing:
+        example = ", ".join(f"{key}=…" for key in missing)
+        raise AdvbenchError(_placed(where, f"{kind.name} needs {' and '.join(missing)}: write {kind.name}({example})"))
+    try:
+        return entry(**values) if isinstance(entry, type) else dataclasses.replace(entry, **values)
+    except AdvbenchError as error:
+        raise AdvbenchError(_placed(where, str(error))) from error
+    except Exception as error:
+        refusal = f"{kind.name} can't be made with these parameters: {type(error).__name__}: {error}"
+        raise PluginError(_placed(where, refusal)) from error
+
+
+def threat(text: str) -> Threat:
+    """The ball that a text describes: `linf(eps=8/255)`."""
+    call = parse(text)
+    return configure(threat_type(call.name), call.params)
+
+
+def threat_type(name: str) -> type[Threat]:
+    """The class of the balls of that name."""
+    from advbench.threats import THREATS  # a threat may itself read this language
+
+    if name not in THREATS:
+        raise AdvbenchError(f"unknown threat {name!r}{did_you_mean(name, THREATS)}; threats are {', '.join(THREATS)}")
+    return THREATS[name]
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'steps'?` when something known is near, else nothing."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
+
+
+def _placed(where: str, problem: str) -> str:
+    return f"{where}: {problem}" if where else problem
+
+
+class _MismatchError(Exception):
+    """A value that its field does not take."""
+
+
+def _annotation(kind: type, parameter: dataclasses.Field[Any]) -> Any:
+    """The field's type, also where annotations are strings."""
+    if not isinstance(parameter.type, str):
+        return parameter.type
+    try:
+        return typing.get_type_hints(kind)[parameter.name]
+    except Exception as error:  # an annotation may run any code
+        raise PluginError(
+            f"{kind.__module__}.{kind.__qualname__}: its annotations can't be resolved ({error}); "
+            "import at run time what they name"
+        ) from error
+
+
+def _conform(annotation: Any, value: Any) -> Any:
+    """The value as the annotation wants it, or a _MismatchError."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if annotation is Any:
+        return value
+    if origin is Literal:
+        for choice in arguments:
+            if type(choice) is type(value) and choice == value:
+                return value
+    elif origin is Union or origin is types.UnionType:
+        return _conform_union(annotation, value)
+    elif annotation in (tuple, list) or origin in (tuple, list):
+        return _conform_list(annotation, value)
+    elif annotation is float:
+        return _conform_float(value)
+    elif annotation in (int, bool, str, type(None)):
+        if type(value) is (type(None) if annotation is None else annotation):
+            return value
+    elif annotation is None:
+        if value is None:
+            return None
+    else:
+        raise _MismatchError(f"its type {annotation!r} can't be written as text; set it from Python")
+    raise _MismatchError(_complaint(annotation, value))
+
+
+def _conform_float(value: Any) -> float:
+    if isinstance(value, str):  # JSON can't write an infinity, nor YAML a fraction
+        read = parse_value(value)
+        if isinstance(read, float) and ("/" in value or math.isinf(read)):
+            return read
+    if type(value) in (int, float) and not math.isnan(value):
+        try:
+            return float(value)
+        except OverflowError:
+            pass
+    raise _MismatchError(_complaint(float, value))
+
+
+def _conform_union(annotation: Any, value: Any) -> Any:
+    """The member that keeps the value as it is, else the first that takes it."""
+    taken = []
+    for member in typing.get_args(annotation):
+        try:
+            taken.append(_conform(member, value))
+        except _MismatchError:
+            continue
+    if not taken:
+        raise _MismatchError(_complaint(annotation, value))
+    return next((item for item in taken if type(item) is type(value) and item == value), taken[0])
+
+
+def _conform_list(annotation: Any, value: Any) -> Any:
+    container = typing.get_origin(annotation) or annotation
+    arguments = typing.get_args(annotation)
+    if not isinstance(value, list | tuple):
+        raise _MismatchError(_complaint(annotation, value))
+    if container is tuple and arguments and arguments[-1] is not Ellipsis:
+        if len(value) != len(arguments):
+            raise _MismatchError(_complaint(annotation, value))
+        return tuple(_conform(member, item) for member, item in zip(arguments, value, strict=True))
+    member = arguments[0] if arguments else Any
+    return container(_conform(member, item) for item in value)
+
+
+def _complaint(annotation: Any, value: Any) -> str:
+    shown = f"the text {value!r}" if isinstance(value, str) else "nothing" if value is None else written(value)
+    hint = ""
+    if isinstance(value, str):
+        read = parse_value(value)
+        if not isinstance(read, str) and _takes(annotation, read):
+            hint = "; leave out the quotes"
+    elif isinstance(value, float) and _takes(annotation, 1) and math.isfinite(value) and value == int(value):
+        hint = f"; write {int(value)}"
+    elif _takes(annotation, "") and not isinstance(value, list | tuple | None):
+        hint = f'; write "{written(value)}" if it is a text'
+    elif not isinstance(value, list | tuple) and _takes(annotation, [value]):
+        hint = f"; write [{written(value)}]"
+    return f"expected {_expected(annotation)}, got {shown[:80]}{hint}"
+
+
+def _takes(annotation: Any, value: Any) -> bool:
+    """Whether the value would do, for a hint; looks only where it can't come back to `_complaint` for ever."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Union or origin is types.UnionType:
+        return any(_takes(member, value) for member in arguments)
+    if origin in (tuple, list) and isinstance(value, list):
+        return len(arguments) in (1, len(value)) or arguments[-1] is Ellipsis
+    if annotation is float:
+        return type(value) in (int, float)
+    return type(value) is annotation
+
+
+def _expected(annotation: Any) -> str:
+    """What a field takes, in words."""
+    origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is Literal:
+        return "one of " * (len(arguments) > 1) + ", ".join(written(choice) for choice in arguments)
+    if origin is Union or origin is types.UnionType:
+        return " or ".join(_expected(member) for member in arguments)
+    if annotation in (tuple, list) or origin in (tuple, list):
+        if not arguments:
+            return "a list"
+        if origin is list or arguments[-1] is Ellipsis:
+            return f"a list (of {_expected(arguments[0])} each)"
+        return f"a list [{', '.join(_expected(member) for member in arguments)}]"
+    number = "a number (0.3, 8e-3, 8/255, inf)"
+    words = {int: "a whole number", float: number, bool: "true or false", str: "a text", Any: "anything"}
+    return words.get(annotation, "null")

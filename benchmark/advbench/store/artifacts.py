@@ -1,0 +1,120 @@
+"""Perturbations, kept so that anybody can judge them again: safetensors files named by their content's sha256."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import secrets
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from advbench.errors import AdvbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from torch import Tensor
+
+
+class Artifacts:
+    """A folder beside the database: `ab/abcdef….safetensors`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def put(self, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
+        """Store the tensors; the sha256 to find them by, and how many bytes they take."""
+        data = _serialised(tensors)
+        sha = hashlib.sha256(data).hexdigest()
+        self._write(sha, data)
+        return sha, len(data)
+
+    def get(self, sha: str) -> dict[str, Tensor]:
+        """The tensors, checked against their hash."""
+        from safetensors.torch import load
+
+        data = self._read(sha)
+        if hashlib.sha256(data).hexdigest() != sha:
+            raise AdvbenchError(f"{self._name(sha)}: damaged (its sha256 differs); restore this file from a copy")
+        return load(data)
+
+    def path(self, sha: str) -> Path:
+        return self.folder / sha[:2] / f"{sha}.safetensors"
+
+    def _name(self, sha: str) -> str:
+        return str(self.path(sha))
+
+    def _write(self, sha: str, data: bytes) -> None:
+        path = self.path(sha)
+        with _in_words(path):
+            if path.exists() and path.read_bytes() == data:
+                return
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # a row in the database must never point at half a file: whole first, then under its name
+            draft = path.with_name(f".{sha}.{os.getpid()}.{secrets.token_hex(4)}")
+            try:
+                with draft.open("xb") as file:
+                    file.write(data)
+                    file.flush()
+                    os.fsync(file.fileno())
+                draft.replace(path)
+            finally:
+                draft.unlink(missing_ok=True)
+            for folder in (path.parent, self.folder, self.folder.parent):
+                _sync(folder)
+
+    def _read(self, sha: str) -> bytes:
+        path = self.path(sha)
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            remedy = f"restore it from a copy; {self.folder.name} belongs beside the database"
+            raise AdvbenchError(f"{path}: missing; {remedy}") from None
+        except OSError as error:
+            raise AdvbenchError(f"{path}: can't be read ({error.strerror}); check its permissions and the disk") from error
+
+
+class ArtifactsInMemory(Artifacts):
+    """The same, gone with the process."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("memory"))
+        self._files: dict[str, bytes] = {}
+
+    def _write(self, sha: str, data: bytes) -> None:
+        self._files[sha] = data
+
+    def _read(self, sha: str) -> bytes:
+        if sha not in self._files:
+            raise AdvbenchError(f"no perturbations {sha[:12]} in this process's memory; give the run a file with --db")
+        return self._files[sha]
+
+
+def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
+    from safetensors.torch import save
+
+    return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
+
+
+@contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            remedy = "the disk is full; free some space and run the same command again to resume"
+        else:
+            remedy = f"can't be written ({error.strerror}); check the permissions of its folder"
+        raise AdvbenchError(f"{path}: {remedy}") from error
+
+
+def _sync(folder: Path) -> None:
+    """Make a new name in the folder outlive a power cut, where the system can."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)

@@ -1,0 +1,197 @@
+"""Opening the database file, writing in one kind of transaction, and SQLite's errors in words."""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from advbench.errors import AdvbenchError
+from advbench.store import views
+from advbench.store.migrations import APPLICATION_ID, SCHEMA_VERSION, migrate, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+BUSY_SECONDS = 60.0
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection that may write; makes the file, and migrates an older schema."""
+    if path.is_dir():
+        raise AdvbenchError(f"{path} is a folder: name a file for the database, like {path / 'results.sqlite'}")
+    if not path.parent.is_dir():
+        raise AdvbenchError(f"{path}: the folder {path.parent} does not exist; make it first")
+    with in_words(path):
+        connection = _configured(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None))
+        try:
+            refuse_strangers(connection, path)
+            _write_ahead(connection)
+            connection.execute("PRAGMA synchronous = NORMAL")
+            if not _up_to_date(connection):
+                with transaction(connection, path):  # whoever waited here finds the other's work done
+                    refuse_strangers(connection, path)
+                    if version_of(connection) < SCHEMA_VERSION:
+                        views.drop(connection)
+                        migrate(connection)
+                    views.refresh(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect_readonly(path: Path) -> sqlite3.Connection:
+    """A connection that leaves the file as it is, whatever its age; today's views are this connection's own."""
+    if not path.is_file():
+        raise AdvbenchError(f"{path}: no such database; `advbench run --db {path}` makes one")
+    with in_words(path):
+        connection = _configured(_open_readonly(path))
+        try:
+            refuse_strangers(connection, path)
+            if version_of(connection) == 0:
+                raise AdvbenchError(f"{path} is empty; `advbench run --db {path}` fills it")
+            if version_of(connection) < SCHEMA_VERSION:
+                connection = _migrated_copy(connection)
+            views.refresh(connection, temporary=True)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def connect_memory() -> sqlite3.Connection:
+    connection = _configured(sqlite3.connect(":memory:", isolation_level=None))
+    migrate(connection)
+    views.refresh(connection)
+    return connection
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, path: Path | None) -> Iterator[None]:
+    """All of the block's writes or none; one inside another joins it.
+
+    It takes the write lock at its start: a transaction that reads first and then wants to write is refused at once
+    when another process wrote in between, and no busy timeout helps.
+    """
+    if connection.in_transaction:
+        yield
+        return
+    with in_words(path):
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            yield
+            connection.execute("COMMIT")
+        except BaseException:
+            if connection.in_transaction:  # a full disk has already rolled back
+                connection.execute("ROLLBACK")
+            raise
+
+
+@contextmanager
+def snapshot(connection: sqlite3.Connection, path: Path | None) -> Iterator[None]:
+    """All of the block's reads see the database as it is at the first, whatever others write meanwhile."""
+    if connection.in_transaction:
+        yield
+        return
+    with in_words(path):
+        connection.execute("BEGIN")
+        try:
+            yield
+        finally:
+            connection.execute("ROLLBACK")
+
+
+@contextmanager
+def in_words(path: Path | None) -> Iterator[None]:
+    """SQLite's complaints about the world outside, as one line that says what to do; our own mistakes pass through."""
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        name = str(path or "the database in memory")
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte; the rest is detail
+        advice = {
+            sqlite3.SQLITE_FULL: f"{name}: the disk is full; free some space and run the same command again to resume",
+            sqlite3.SQLITE_BUSY: f"{name}: another process has kept it locked for {BUSY_SECONDS:.0f} s; "
+            "end that process, then run the same command again",
+            sqlite3.SQLITE_LOCKED: f"{name}: locked by this process's own reading; run the same command again",
+            sqlite3.SQLITE_READONLY: f"{name}: can't be written; change its permissions or name another with --db",
+            sqlite3.SQLITE_CANTOPEN: f"{name}: can't be opened; check that its folder exists and can be written",
+            sqlite3.SQLITE_PERM: f"{name}: can't be opened; check its permissions",
+            sqlite3.SQLITE_NOTADB: f"{name}: not a SQLite database; name another file with --db",
+            sqlite3.SQLITE_CORRUPT: f"{name}: damaged ({error}); restore it from a copy or name another with --db",
+            sqlite3.SQLITE_IOERR: f"{name}: reading or writing failed ({error}); check the disk, then run again",
+        }.get(code)
+        if advice is None:
+            raise
+        raise AdvbenchError(advice) from error
+
+
+def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
+    """Never write into another program's database, nor into one of a future advbench."""
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    owner = connection.execute("PRAGMA application_id").fetchone()[0]
+    if owner != APPLICATION_ID and (tables or owner):
+        raise AdvbenchError(f"{path}: a SQLite database, but not one of advbench; name another file with --db")
+    if version_of(connection) > SCHEMA_VERSION:
+        raise AdvbenchError(
+            f"{path}: written by a newer advbench (schema {version_of(connection)}; this one knows schemas up to "
+            f"{SCHEMA_VERSION}); upgrade advbench or name another file with --db"
+        )
+
+
+def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
+    connection.row_factory = sqlite3.Row
+    connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA recursive_triggers = ON")  # so that REPLACE meets the triggers against DELETE
+    try:
+        connection.execute("SELECT sqrt(2.0)")
+    except sqlite3.OperationalError:  # SQLite built without math functions; intervals need a root
+        connection.create_function("sqrt", 1, lambda x: None if x is None else math.sqrt(x), deterministic=True)
+    return connection
+
+
+def _write_ahead(connection: sqlite3.Connection) -> None:
+    """Readers don't block the writer; two processes that switch at once get SQLITE_BUSY, timeout or not."""
+    end = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(0.02)
+
+
+def _up_to_date(connection: sqlite3.Connection) -> bool:
+    return version_of(connection) == SCHEMA_VERSION and views.current(connection)
+
+
+def _open_readonly(path: Path) -> sqlite3.Connection:
+    address = f"file:{quote(str(path.resolve()))}"
+    connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    except sqlite3.OperationalError:
+        # a database in WAL mode wants to write its index beside it; where the folder forbids that, nobody writes
+        connection.close()
+        if path.with_name(f"{path.name}-wal").exists():
+            raise
+        return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+    return connection
+
+
+def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
+    copy = sqlite3.connect("", isolation_level=None)  # a temporary file that SQLite removes by itself
+    connection.backup(copy)
+    connection.close()
+    _configured(copy)
+    views.drop(copy)
+    migrate(copy)
+    return copy

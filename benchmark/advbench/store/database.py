@@ -1,0 +1,287 @@
+"""The store: facts go in, one transaction at a time; facts and rates come out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from advbench.errors import AdvbenchError
+from advbench.store import views
+from advbench.store.artifacts import Artifacts, ArtifactsInMemory
+from advbench.store.connection import connect, connect_memory, connect_readonly, in_words, snapshot, transaction
+
+if TYPE_CHECKING:
+    import sqlite3
+    from contextlib import AbstractContextManager
+    from types import TracebackType
+
+Row = Mapping[str, Any]
+"""Column names to plain values; JSON columns hold what `json` can write."""
+
+JSON_COLUMNS = frozenset(
+    ("settings", "versions", "hardware", "classes", "shape", "params", "origins", "recipe", "attack_params", "origin")
+    + ("required",)
+)
+
+
+class Store:
+    """A database of facts. Nothing that was once written is changed; what is written twice is kept once."""
+
+    def __init__(self, connection: sqlite3.Connection, path: Path | None, artifacts: Artifacts) -> None:
+        self.connection = connection
+        self.path = path
+        self.artifacts = artifacts
+        self._columns: dict[str, tuple[str, ...]] = {}
+
+    @classmethod
+    def open(cls, path: str | Path, *, readonly: bool = False) -> Store:
+        """The database at the path; made or migrated where needed, unless it is only to be read."""
+        path = Path(path)
+        connection = connect_readonly(path) if readonly else connect(path)
+        return cls(connection, path, Artifacts(path.with_suffix(".artifacts")))
+
+    @classmethod
+    def memory(cls) -> Store:
+        """A database that is gone when it is closed, perturbations included."""
+        return cls(connect_memory(), None, ArtifactsInMemory())
+
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def transaction(self) -> AbstractContextManager[None]:
+        """Everything written in the block, or nothing of it; every method that writes opens its own or joins yours."""
+        return transaction(self.connection, self.path)
+
+    def snapshot(self) -> AbstractContextManager[None]:
+        """The block's reads see one moment, even while another process writes."""
+        return snapshot(self.connection, self.path)
+
+    @contextmanager
+    def tallied(self) -> Iterator[None]:
+        """A snapshot in which the outcomes are counted once, at its start; for reading many rates."""
+        with self.snapshot():
+            views.tally(self.connection)
+            yield
+
+    # --- runs and what took part
+
+    def begin_run(self, row: Row) -> str:
+        """`started` is now unless given."""
+        self._insert("runs", [{"started": _now(), **row}])
+        return str(row["id"])
+
+    def end_run(self, run: str, how: str) -> None:
+        self._insert("run_ends", [{"run": run, "at": _now(), "how": how}])
+
+    def add_plugins(self, run: str, rows: Iterable[Row]) -> None:
+        self._insert("plugins", ({**row, "run": run} for row in rows))
+
+    def add_skips(self, run: str, rows: Iterable[Row]) -> None:
+        self._insert("skips", ({**row, "run": run} for row in rows))
+
+    # --- data, targets, boards
+
+    def add_dataset(self, row: Row) -> None:
+        self._insert("datasets", [row])
+
+    def add_examples(self, fingerprint: str, ids: Iterable[int]) -> None:
+        """The ids of the judged examples, in order."""
+        rows = ({"fingerprint": fingerprint, "position": i, "example": example} for i, example in enumerate(ids))
+        self._insert("example_sets", rows)
+
+    def examples(self, fingerprint: str) -> list[int]:
+        found = self._all("SELECT example FROM example_sets WHERE fingerprint = ? ORDER BY position", fingerprint)
+        return [row[0] for row in found]
+
+    def add_target(self, row: Row) -> int:
+        self._insert("targets", [{"randomised": 0, **row}])
+        return self._id("targets", row["key"])
+
+    def add_clean(self, target: str, rows: Iterable[Row]) -> None:
+        """What the target answers to unperturbed examples; `target` is its key, here and below."""
+        number = self._id("targets", target)
+        self._insert("clean", ({**row, "target": number} for row in rows))
+
+    def clean_examples(self, target: str) -> set[int]:
+        """The ids of the examples whose clean answer is known."""
+        sql = "SELECT example FROM clean WHERE target = (SELECT id FROM targets WHERE key = ?)"
+        return {row[0] for row in self._all(sql, target)}
+
+    def clean(self, target: str) -> dict[int, dict[str, Any]]:
+        """The clean answers by example id."""
+        sql = "SELECT * FROM clean WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example"
+        return {row["example"]: {**_plain(row), "target": target} for row in self._all(sql, target)}
+
+    def add_board(self, row: Row) -> None:
+        self._insert("boards", [row])
+
+    def add_note(self, target: str, kind: str, reason: str, run: str | None = None) -> None:
+        """A flag on a target; the first of a kind stays."""
+        self._insert("notes", [{"target": self._id("targets", target), "kind": kind, "reason": reason, "run": run}])
+
+    # --- cells
+
+    def add_cell(self, row: Row) -> int:
+        self._insert("cells", [{"minimizes": 0, **row}])
+        return self._id("cells", row["key"])
+
+    def add_event(
+        self, cell: str, run: str | None, status: str, reason: str | None = None, seconds: float | None = None
+    ) -> None:
+        """How an attempt at the cell ended: `done` or `failed`; the latest event is the cell's status."""
+        row = {"cell": self._id("cells", cell), "run": run, "at": _now(), "status": status}
+        self._insert("cell_events", [{**row, "reason": reason, "seconds": seconds}])
+
+    def cell_status(self, cell: str) -> str | None:
+        """`done`, `failed`, or None for a cell that is unknown or has not ended yet."""
+        sql = "SELECT status FROM cell_events WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY id DESC LIMIT 1"
+        found = self._all(sql, cell)
+        return found[0][0] if found else None
+
+    def add_shard(
+        self, cell: str, shard: Row, outcomes: Mapping[str, Iterable[Row]], artifact: Row | None = None
+    ) -> bool:
+        """A crafted shard with its outcomes by target key, in one transaction.
+
+        False, and nothing is written, when another process has stored the shard with other perturbations: judge those.
+        """
+        number = self._id("cells", cell)
+        kept = artifact["sha256"] if artifact else shard.get("artifact")
+        with self.transaction():
+            found = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, shard["shard"])
+            if found and found[0][0] != kept:
+                return False
+            if artifact:
+                self._insert("artifacts", [artifact])
+            self._insert("shards", [{**shard, "cell": number, "artifact": kept}])
+            for target, rows in outcomes.items():
+                self.add_judgement(cell, shard["shard"], target, rows)
+        return True
+
+    def add_judgement(self, cell: str, shard: int, target: str, outcomes: Iterable[Row]) -> bool:
+        """The outcomes of a stored shard on one more target; False when they were there already."""
+        place = {"cell": self._id("cells", cell), "target": self._id("targets", target)}
+        with self.transaction():
+            if not self._insert("judgements", [{**place, "shard": shard}]):
+                return False
+            self._insert("outcomes", ({**row, **place} for row in outcomes))
+        return True
+
+    def shards(self, cell: str) -> dict[int, dict[str, Any]]:
+        sql = "SELECT * FROM shards WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY shard"
+        return {row["shard"]: {**_plain(row), "cell": cell} for row in self._all(sql, cell)}
+
+    def judged(self, cell: str) -> set[tuple[str, int]]:
+        """(target key, shard) wherever outcomes are stored."""
+        sql = """
+            SELECT t.key, j.shard FROM judgements j JOIN targets t ON t.id = j.target
+            WHERE j.cell = (SELECT id FROM cells WHERE key = ?)
+        """
+        return {(row[0], row[1]) for row in self._all(sql, cell)}
+
+    def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
+        """The referee's facts, by example id, with the true label beside them."""
+        sql = """
+            SELECT o.*, c.label FROM outcomes o
+            LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
+            WHERE o.cell = (SELECT id FROM cells WHERE key = ?) AND o.target = (SELECT id FROM targets WHERE key = ?)
+            ORDER BY o.example
+        """
+        return [{**_plain(row), "cell": cell, "target": target} for row in self._all(sql, cell, target)]
+
+    # --- reading back
+
+    def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
+        """Any question in SQL; JSON columns come back as what was put in."""
+        return [_plain(row) for row in self._all(sql, *values)]
+
+    def boards(self) -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")
+
+    def targets(self) -> list[dict[str, Any]]:
+        return self.rows("SELECT * FROM targets ORDER BY label, key")
+
+    def rates(self, view: str, board: str | None = None) -> list[dict[str, Any]]:
+        """The rows of a view of rates (see `views`), of one board or of all."""
+        if view not in views.VIEWS:
+            raise AdvbenchError(f"no rate is called {view!r}; there are {', '.join(views.VIEWS)}")
+        found = self.rows(f"SELECT * FROM {view}")
+        return [row for row in found if board is None or row.get("board") == board]
+
+    def robust_examples(self, board: str) -> dict[str, dict[int, bool]]:
+        """By target key: which examples of the board are right, clean and under all of the required set."""
+        right: dict[str, dict[int, bool]] = {}
+        for row in self._all("SELECT target, example, right FROM robust_examples WHERE board = ?", board):
+            right.setdefault(row[0], {})[row[1]] = bool(row[2])
+        return right
+
+    def cell(self, prefix: str) -> dict[str, Any]:
+        """The cell whose key begins so, with its status, events, shards and rates."""
+        found = self.rows("SELECT * FROM cells WHERE substr(key, 1, ?) = ? ORDER BY key", len(prefix), prefix)
+        if len(found) != 1 or not prefix:
+            problem = "no cell's key begins" if not found else f"{len(found)} cells' keys begin"
+            raise AdvbenchError(f"{problem} with {prefix!r}; `advbench show` lists them")
+        (cell,) = found
+        number, key = cell["id"], cell["key"]
+        return {
+            **cell,
+            "status": self.cell_status(key),
+            "events": self.rows("SELECT * FROM cell_events WHERE cell = ? ORDER BY id", number),
+            "shards": list(self.shards(key).values()),
+            "rates": self.rows("SELECT * FROM rates WHERE cell = ? ORDER BY board, target_label, target", key),
+        }
+
+    # --- the two doors to SQLite
+
+    def _insert(self, table: str, rows: Iterable[Row]) -> int:
+        """How many rows were new. Only a known key is passed over; a missing or wrong value is still an error."""
+        columns = self._columns.get(table) or self._look_up_columns(table)
+        marks = ", ".join("?" * len(columns))
+        sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
+        with self.transaction():
+            return self.connection.executemany(sql, (_values(table, columns, row) for row in rows)).rowcount
+
+    def _all(self, sql: str, *values: Any) -> Sequence[sqlite3.Row]:
+        with in_words(self.path):
+            return self.connection.execute(sql, values).fetchall()
+
+    def _id(self, table: str, key: str) -> int:
+        found = self._all(f"SELECT id FROM {table} WHERE key = ?", key)
+        if not found:
+            raise LookupError(f"{table}: no key {key!r}")
+        return int(found[0][0])
+
+    def _look_up_columns(self, table: str) -> tuple[str, ...]:
+        self._columns[table] = tuple(row["name"] for row in self._all(f"PRAGMA table_info({table})"))
+        return self._columns[table]
+
+
+def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:
+    if not row.keys() <= set(columns):
+        raise TypeError(f"{table} has no column {', '.join(sorted(row.keys() - set(columns)))}")
+    return tuple(_written(row[c]) if c in JSON_COLUMNS and c in row else row.get(c) for c in columns)
+
+
+def _written(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
+
+
+def _plain(row: sqlite3.Row) -> dict[str, Any]:
+    pairs = ((key, row[key]) for key in row.keys())  # noqa: SIM118 - a sqlite3.Row iterates over its values
+    return {key: json.loads(v) if key in JSON_COLUMNS and isinstance(v, str) else v for key, v in pairs}
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,268 @@
+"""The schema, as numbered steps from an empty file to today's tables.
+
+A step, once released, is never edited: a new one is added at the end. Views are no part of it (see `views`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Callable, Iterable
+
+APPLICATION_ID = 0x61647662
+"""`advb`, in the file's header: tells our databases from other programs'."""
+
+
+def first_tables(connection: sqlite3.Connection) -> None:
+    """Runs, data, targets, boards, cells and what came of them."""
+    for statement in FIRST_TABLES:
+        connection.execute(statement)
+    _append_only(
+        connection,
+        ("runs", "datasets", "example_sets", "targets", "clean", "boards", "cells", "cell_events")
+        + ("shards", "judgements", "outcomes", "artifacts"),
+    )
+
+
+def notes_and_tolerances(connection: sqlite3.Connection) -> None:
+    """Flags raised on targets, and the tolerance that each verdict was given with (unknown for older rows)."""
+    connection.execute("ALTER TABLE outcomes ADD COLUMN tolerance REAL")
+    connection.execute("""
+        CREATE TABLE notes (
+          target INTEGER NOT NULL REFERENCES targets (id),
+          kind TEXT NOT NULL,
+          reason TEXT NOT NULL,
+          run TEXT REFERENCES runs (id),
+          PRIMARY KEY (target, kind)
+        ) STRICT, WITHOUT ROWID
+    """)
+    _append_only(connection, ("notes",))
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first_tables, notes_and_tolerances)
+SCHEMA_VERSION = len(MIGRATIONS)
+
+
+def version_of(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def migrate(connection: sqlite3.Connection) -> None:
+    """Take the missing steps; the caller holds the write transaction, so it is all of them or none."""
+    for step in MIGRATIONS[version_of(connection) :]:
+        step(connection)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _append_only(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
+    for table in tables:
+        for change in ("UPDATE", "DELETE"):
+            connection.execute(f"""
+                CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table}
+                BEGIN SELECT RAISE(ABORT, 'facts are never changed: {change} on {table}'); END
+            """)
+
+
+# Cells and targets are known by content keys; inside the big tables a small integer stands for them, and its value
+# is an accident of the order of insertion.
+FIRST_TABLES = (
+    """
+    CREATE TABLE runs (
+      id TEXT PRIMARY KEY NOT NULL,
+      started TEXT NOT NULL,
+      suite TEXT,
+      settings TEXT,
+      seed INTEGER,
+      protocol INTEGER,
+      versions TEXT,
+      hardware TEXT,
+      command TEXT
+    ) STRICT
+    """,
+    """
+    CREATE TABLE run_ends (
+      run TEXT PRIMARY KEY NOT NULL REFERENCES runs (id),
+      at TEXT NOT NULL,
+      how TEXT NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE plugins (
+      run TEXT NOT NULL REFERENCES runs (id),
+      kind TEXT NOT NULL,
+      label TEXT NOT NULL,
+      distribution TEXT,
+      version TEXT,
+      digest TEXT,
+      error TEXT,
+      PRIMARY KEY (run, kind, label)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE datasets (
+      fingerprint TEXT PRIMARY KEY NOT NULL,
+      label TEXT NOT NULL,
+      classes TEXT NOT NULL,
+      shape TEXT NOT NULL,
+      source TEXT,
+      partial TEXT,
+      train_fingerprint TEXT,
+      calibrate_fingerprint TEXT,
+      count INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE example_sets (
+      fingerprint TEXT NOT NULL,
+      position INTEGER NOT NULL,
+      example INTEGER NOT NULL,
+      PRIMARY KEY (fingerprint, position)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE targets (
+      id INTEGER PRIMARY KEY,
+      key TEXT NOT NULL UNIQUE,
+      label TEXT NOT NULL,
+      model TEXT NOT NULL,
+      defenses TEXT NOT NULL,
+      dataset TEXT NOT NULL,
+      data_fingerprint TEXT NOT NULL,
+      params TEXT,
+      origins TEXT,
+      weights_sha256 TEXT,
+      recipe TEXT,
+      access TEXT,
+      threshold REAL,
+      false_positive_rate REAL,
+      randomised INTEGER NOT NULL DEFAULT 0
+    ) STRICT
+    """,
+    """
+    CREATE TABLE clean (
+      target INTEGER NOT NULL REFERENCES targets (id),
+      example INTEGER NOT NULL,
+      label INTEGER NOT NULL,
+      predicted INTEGER NOT NULL,
+      confidence REAL,
+      suspicion REAL,
+      PRIMARY KEY (target, example)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE boards (
+      key TEXT PRIMARY KEY NOT NULL,
+      name TEXT NOT NULL,
+      dataset TEXT NOT NULL,
+      data_fingerprint TEXT NOT NULL,
+      threat TEXT NOT NULL,
+      family TEXT NOT NULL,
+      params TEXT,
+      eps REAL NOT NULL,
+      examples TEXT NOT NULL,
+      count INTEGER NOT NULL,
+      required TEXT NOT NULL,
+      protocol INTEGER NOT NULL
+    ) STRICT
+    """,
+    """
+    CREATE TABLE cells (
+      id INTEGER PRIMARY KEY,
+      key TEXT NOT NULL UNIQUE,
+      dataset TEXT NOT NULL,
+      data_fingerprint TEXT NOT NULL,
+      examples TEXT NOT NULL,
+      count INTEGER NOT NULL,
+      threat TEXT NOT NULL,
+      family TEXT NOT NULL,
+      params TEXT,
+      eps REAL,
+      minimizes INTEGER NOT NULL DEFAULT 0,
+      attack TEXT NOT NULL,
+      attack_params TEXT,
+      origin TEXT,
+      goal TEXT NOT NULL,
+      stop TEXT,
+      source TEXT NOT NULL REFERENCES targets (key),
+      seed INTEGER,
+      protocol INTEGER NOT NULL,
+      budget INTEGER
+    ) STRICT
+    """,
+    "CREATE INDEX cells_of_family ON cells (data_fingerprint, examples, family, protocol)",
+    """
+    CREATE TABLE cell_events (
+      id INTEGER PRIMARY KEY,
+      cell INTEGER NOT NULL REFERENCES cells (id),
+      run TEXT REFERENCES runs (id),
+      at TEXT NOT NULL,
+      status TEXT NOT NULL CHECK (status IN ('done', 'failed')),
+      reason TEXT,
+      seconds REAL
+    ) STRICT
+    """,
+    "CREATE INDEX events_of_cell ON cell_events (cell, id)",
+    """
+    CREATE TABLE shards (
+      cell INTEGER NOT NULL REFERENCES cells (id),
+      shard INTEGER NOT NULL,
+      first INTEGER NOT NULL,
+      count INTEGER NOT NULL,
+      run TEXT REFERENCES runs (id),
+      batch INTEGER,
+      seconds REAL,
+      forwards INTEGER,
+      backwards INTEGER,
+      artifact TEXT,
+      PRIMARY KEY (cell, shard)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE judgements (
+      cell INTEGER NOT NULL,
+      target INTEGER NOT NULL REFERENCES targets (id),
+      shard INTEGER NOT NULL,
+      PRIMARY KEY (cell, target, shard),
+      FOREIGN KEY (cell, shard) REFERENCES shards (cell, shard)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE outcomes (
+      cell INTEGER NOT NULL,
+      target INTEGER NOT NULL,
+      example INTEGER NOT NULL,
+      goal_label INTEGER,
+      reached INTEGER NOT NULL,
+      predicted INTEGER NOT NULL,
+      confidence REAL,
+      suspicion REAL,
+      size REAL,
+      violation TEXT,
+      excess REAL,
+      PRIMARY KEY (cell, target, example)
+    ) STRICT, WITHOUT ROWID
+    """,
+    """
+    CREATE TABLE artifacts (
+      sha256 TEXT PRIMARY KEY NOT NULL,
+      bytes INTEGER NOT NULL,
+      kind TEXT
+    ) STRICT
+    """,
+    """
+    CREATE TABLE skips (
+      run TEXT NOT NULL REFERENCES runs (id),
+      dataset TEXT NOT NULL,
+      model TEXT NOT NULL,
+      defenses TEXT NOT NULL,
+      attack TEXT NOT NULL,
+      threat TEXT NOT NULL,
+      goal TEXT NOT NULL,
+      reason TEXT NOT NULL,
+      PRIMARY KEY (run, dataset, model, defenses, attack, threat, goal)
+    ) STRICT, WITHOUT ROWID
+    """,
+)

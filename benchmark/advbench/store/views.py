@@ -1,0 +1,265 @@
+"""The rates, as SQL views over the facts; any SQLite shell with math functions can read them.
+
+Each view is dropped and made again whenever its text here differs from the database's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import sqlite3
+
+
+def wilson(k: str, n: str, name: str) -> str:
+    """Columns `{name}`, `{name}_low` and `{name}_high`: k of n with its 95 % interval (Wilson, 1927); NULL for n = 0."""
+    z = 1.959963984540054
+    share = f"1.0 * {k} / {n}"
+    centre, root = f"({k} + {z * z / 2!r})", f"{z!r} * sqrt(1.0 * {k} * ({n} - {k}) / {n} + {z * z / 4!r})"
+    return (
+        f"{share} AS {name},\n"
+        f"  max(0.0, ({centre} - {root}) / ({n} + {z * z!r})) AS {name}_low,\n"
+        f"  min(1.0, ({centre} + {root}) / ({n} + {z * z!r})) AS {name}_high"
+    )
+
+
+# An entrant is an attack with a goal: `pgd`, or `pgd → class=3`. Of the cells that differ only in what a newer version
+# of something did (plugin, seed, stop mode, budget), the one finished last counts.
+CELL_STATE = """
+WITH state AS (
+  SELECT c.id AS cell, c.key, c.data_fingerprint, c.examples, c.protocol, c.family, c.eps, c.source, c.attack, c.goal,
+    CASE c.goal WHEN 'untargeted' THEN c.attack ELSE c.attack || ' → ' || c.goal END AS entrant,
+    coalesce(e.status, 'unfinished') AS status, e.reason, e.id AS event, e.run, e.at, e.seconds
+  FROM cells c LEFT JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
+)
+SELECT cell, key, entrant, status, reason, run, at, seconds,
+  status = 'done' AND 1 = row_number() OVER (same ORDER BY status = 'done' DESC, event DESC) AS current,
+  1 = row_number() OVER (same ORDER BY event DESC NULLS LAST, cell DESC) AS latest
+FROM state
+WINDOW same AS (PARTITION BY data_fingerprint, examples, protocol, family, eps, source, attack, goal)
+"""
+
+SAME_BOARD = """
+  k.data_fingerprint = b.data_fingerprint AND k.examples = b.examples AND k.protocol = b.protocol
+  AND k.family = b.family AND (k.eps = b.eps OR (k.eps IS NULL AND k.minimizes))
+""".strip()
+
+# A cell in the unbounded ball belongs to every board of its family. Protocols never meet.
+BOARD_CELLS = f"""
+SELECT b.key AS board, b.name AS board_name, b.eps AS radius, k.id AS cell_id, k.key AS cell, s.entrant, k.attack,
+  k.goal, k.stop, k.minimizes, k.source, t.id AS source_id, t.label AS source_label, s.status, s.reason, s.current,
+  s.latest, s.seconds, NOT EXISTS (
+    SELECT 1 FROM shards h WHERE h.cell = k.id AND NOT EXISTS (
+      SELECT 1 FROM judgements j WHERE j.cell = h.cell AND j.target = t.id AND j.shard = h.shard
+    )
+  ) AS judged
+FROM boards b
+JOIN cells k ON {SAME_BOARD}
+JOIN cell_state s ON s.cell = k.id
+JOIN targets t ON t.key = k.source
+"""
+
+IN_BALL = "o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps)"
+FOOLED = f"o.reached AND {IN_BALL}"
+# A suspicion that is no number raises no alarm.
+ALARM = "coalesce({row}.suspicion > t.threshold, 0)"
+
+# One pass over the outcomes, in the order of their primary key: CROSS JOIN and NOT INDEXED hold SQLite to loops whose
+# order is that of GROUP BY, where its own plan would sort every outcome (measured: 0.7 s a million instead of 2.8).
+# A target counts once all shards of the cell are judged on it.
+RATES = f"""
+WITH counted AS MATERIALIZED (
+  SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, count(*) AS n,
+    count(*) FILTER (WHERE {FOOLED}) AS fooled,
+    count(*) FILTER (WHERE c.predicted = c.label) AS first_right,
+    count(*) FILTER (WHERE c.predicted = c.label AND {FOOLED}) AS fooled_first_right,
+    count(*) FILTER (WHERE c.predicted = c.label AND o.predicted <> c.label AND {IN_BALL}) AS broken,
+    count(*) FILTER (WHERE {FOOLED} AND NOT {ALARM.format(row="o")}) AS undetected,
+    avg(o.size) FILTER (WHERE {FOOLED}) AS mean_size,
+    count(o.violation) AS violations
+  FROM cells k
+  CROSS JOIN boards b NOT INDEXED
+  CROSS JOIN targets t NOT INDEXED
+  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
+  LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
+  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND {SAME_BOARD}
+    AND (SELECT count(*) FROM judgements j WHERE j.cell = k.id AND j.target = t.id)
+      = (SELECT count(*) FROM shards s WHERE s.cell = k.id)
+  GROUP BY k.id, b.rowid, t.id
+)
+SELECT b.key AS board, b.name AS board_name, k.cell, k.entrant, k.attack, k.goal, k.stop, k.minimizes,
+  k.source, k.source_label, t.key AS target, t.label AS target_label, k.source_id = t.id AS own,
+  n, fooled, first_right, fooled_first_right, first_right - broken AS still_right,
+  CASE WHEN t.threshold IS NOT NULL THEN undetected END AS undetected, mean_size, violations
+FROM counted
+JOIN boards b ON b.rowid = counted.board_id
+JOIN targets t ON t.id = counted.target_id
+JOIN board_cells k ON k.cell_id = counted.cell_id AND k.board = b.key
+"""
+
+FOOLING_COLUMNS = f"""
+  n, fooled, {wilson("fooled", "n", "rate")},
+  first_right, fooled_first_right, {wilson("fooled_first_right", "first_right", "rate_first_right")},
+  mean_size, violations
+"""
+
+FOOLING = f"""
+SELECT board, board_name, cell, entrant, attack, goal, stop, source, source_label, {FOOLING_COLUMNS}
+FROM rates WHERE own
+"""
+
+TRANSFER = f"""
+SELECT board, board_name, cell, entrant, attack, goal, stop, source, source_label, target, target_label,
+  {FOOLING_COLUMNS}
+FROM rates WHERE NOT own
+"""
+
+ATTACK_ACCURACY = f"""
+SELECT board, board_name, cell, entrant, attack, goal, stop, target, target_label,
+  n, still_right, {wilson("still_right", "n", "accuracy")}
+FROM rates WHERE own
+"""
+
+# Targets of the board's data set that have answered some of its examples.
+CLEAN_ACCURACY = f"""
+WITH counted AS MATERIALIZED (
+  SELECT b.rowid AS board_id, t.id AS target_id, count(*) AS n, count(*) FILTER (WHERE c.predicted = c.label) AS right,
+    count(*) FILTER (WHERE {ALARM.format(row="c")}) AS alarms
+  FROM boards b NOT INDEXED
+  CROSS JOIN targets t NOT INDEXED
+  CROSS JOIN example_sets e ON e.fingerprint = b.examples
+  CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
+  WHERE t.data_fingerprint = b.data_fingerprint
+  GROUP BY b.rowid, t.id
+), named AS (
+  SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, b.count, n, right,
+    CASE WHEN t.threshold IS NOT NULL THEN alarms END AS alarms, t.false_positive_rate AS asked
+  FROM counted JOIN boards b ON b.rowid = counted.board_id JOIN targets t ON t.id = counted.target_id
+)
+SELECT *, {wilson("right", "n", "accuracy")},
+  {wilson("alarms", "n", "false_positives")}
+FROM named
+"""
+
+UNDETECTED = f"""
+SELECT r.board, r.board_name, r.cell, r.entrant, r.attack, r.goal, r.stop, r.source, r.source_label, r.target,
+  r.target_label, r.own, r.n, r.undetected, {wilson("r.undetected", "r.n", "rate")},
+  c.alarms, c.n AS clean_n, c.false_positives, c.false_positives_low, c.false_positives_high, c.asked
+FROM rates r JOIN clean_accuracy c ON c.board = r.board AND c.target = r.target
+WHERE r.undetected IS NOT NULL
+"""
+
+# What each target must have been through on each board, and the cell that shows it.
+REQUIRED_CELLS = """
+WITH placed AS MATERIALIZED (SELECT * FROM board_cells),
+listed AS MATERIALIZED (SELECT board, target FROM clean_accuracy)
+SELECT c.board, c.target, r.value AS entrant, p.cell_id, CASE
+    WHEN p.judged THEN NULL
+    WHEN f.status = 'failed' THEN r.value || ' failed: ' || coalesce(f.reason, 'no reason given')
+    WHEN f.status IS NOT NULL THEN r.value || ' is not finished'
+    ELSE r.value || ' has not been run'
+  END AS missing
+FROM listed c
+JOIN boards b ON b.key = c.board
+CROSS JOIN json_each(b.required) r
+LEFT JOIN placed p ON p.board = c.board AND p.source = c.target AND p.entrant = r.value AND p.current
+LEFT JOIN placed f ON f.board = c.board AND f.source = c.target AND f.entrant = r.value AND f.latest
+"""
+
+# Right is who is right on the clean image and under every attack of the required set. A perturbation that broke the
+# rules, or that is larger than the board allows, changes nothing; nor does a detector's alarm.
+ROBUST_EXAMPLES = f"""
+WITH required AS MATERIALIZED (SELECT * FROM required_cells),
+needed AS MATERIALIZED (
+  SELECT b.rowid AS board_id, t.id AS target_id, k.id, k.minimizes
+  FROM required r
+  JOIN boards b ON b.key = r.board
+  JOIN targets t ON t.key = r.target
+  JOIN cells k ON k.id = r.cell_id
+), ready AS MATERIALIZED (
+  SELECT board, target FROM clean_accuracy WHERE n = count
+  EXCEPT SELECT board, target FROM required WHERE missing IS NOT NULL
+)
+SELECT b.key AS board, t.key AS target, e.example, c.predicted = c.label AND NOT EXISTS (
+    SELECT 1 FROM needed k
+    CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id AND o.example = e.example
+    WHERE k.board_id = b.rowid AND k.target_id = t.id AND o.predicted <> c.label AND {IN_BALL}
+  ) AS right
+FROM boards b NOT INDEXED
+CROSS JOIN targets t NOT INDEXED
+CROSS JOIN example_sets e ON e.fingerprint = b.examples
+CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
+WHERE (b.key, t.key) IN (SELECT board, target FROM ready)
+"""
+
+ROBUST_ACCURACY = f"""
+WITH examples AS MATERIALIZED (SELECT * FROM robust_examples),
+sums AS MATERIALIZED (
+  SELECT board, target, count(*) AS n, sum(right) AS right FROM examples GROUP BY board, target
+), gaps AS MATERIALIZED (
+  SELECT board, target, group_concat(missing, '; ') AS missing FROM required_cells GROUP BY board, target
+)
+SELECT c.board, c.board_name, c.target, c.target_label, s.n, s.right, {wilson("s.right", "s.n", "accuracy")},
+  CASE WHEN s.n IS NOT NULL THEN NULL
+    WHEN c.n < c.count THEN 'the clean pass is not finished'
+    ELSE g.missing END AS unranked
+FROM clean_accuracy c
+LEFT JOIN sums s ON s.board = c.board AND s.target = c.target
+LEFT JOIN gaps g ON g.board = c.board AND g.target = c.target
+"""
+
+VIEWS = {
+    "cell_state": CELL_STATE,
+    "board_cells": BOARD_CELLS,
+    "rates": RATES,
+    "fooling": FOOLING,
+    "transfer": TRANSFER,
+    "attack_accuracy": ATTACK_ACCURACY,
+    "clean_accuracy": CLEAN_ACCURACY,
+    "undetected": UNDETECTED,
+    "required_cells": REQUIRED_CELLS,
+    "robust_examples": ROBUST_EXAMPLES,
+    "robust_accuracy": ROBUST_ACCURACY,
+}
+"""In an order in which each needs only those before it."""
+
+TALLIED = frozenset({"rates", "clean_accuracy", "required_cells", "robust_examples"})
+"""The ones that read every outcome or are read by many others."""
+
+
+def current(connection: sqlite3.Connection) -> bool:
+    """Whether the database's views are these."""
+    return _stored(connection) == {name: _text(name) for name in VIEWS}
+
+
+def refresh(connection: sqlite3.Connection, *, temporary: bool = False) -> None:
+    """Make the views anew where they differ; temporary ones are seen by this connection alone and hide the others."""
+    if temporary:
+        for name in VIEWS:
+            connection.execute(f"CREATE TEMP VIEW {name} AS\n{VIEWS[name].strip()}")
+    elif not current(connection):
+        drop(connection)
+        for name in VIEWS:
+            connection.execute(_text(name))
+
+
+def tally(connection: sqlite3.Connection) -> None:
+    """Work the rates out once for all of them: tables and views of this connection, until its transaction ends."""
+    for name, sql in VIEWS.items():
+        connection.execute(f"DROP VIEW IF EXISTS temp.{name}")
+        kind = "TABLE" if name in TALLIED else "VIEW"
+        connection.execute(f"CREATE TEMP {kind} {name} AS\n{sql.strip()}")
+
+
+def drop(connection: sqlite3.Connection) -> None:
+    for name in _stored(connection):
+        connection.execute(f'DROP VIEW "{name}"')
+
+
+def _text(name: str) -> str:
+    return f"CREATE VIEW {name} AS\n{VIEWS[name].strip()}"
+
+
+def _stored(connection: sqlite3.Connection) -> dict[str, str]:
+    found = connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = 'view'")
+    return {row[0]: row[1] for row in found}

@@ -1,0 +1,71 @@
+"""Stored perturbations, back as tensors: what `verify`, `export` and late judging start from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advbench.data import Data, DataFolders, Examples
+from advbench.errors import AdvbenchError
+from advbench.goal import Goal
+from advbench.plugin import Dataset
+from advbench.registry import Registry
+from advbench.spec import configure
+from advbench.store import Store
+from advbench.threats import THREATS, Threat
+
+
+@dataclass(frozen=True)
+class StoredShard:
+    """One shard of a cell: the clean examples, the perturbations, and what they aimed at."""
+
+    number: int
+    examples: Examples
+    x: Tensor
+    p: Tensor
+    goal: Goal
+
+
+def threat_of(cell: Mapping[str, Any]) -> Threat:
+    """The ball that a cell was crafted in."""
+    if cell["threat"] not in THREATS:
+        raise AdvbenchError(f"cell {cell['key'][:12]}: this version knows no threat {cell['threat']!r}")
+    kind = THREATS[cell["threat"]]
+    params = {name: float("inf") if value == "inf" else value for name, value in cell["params"].items()}
+    return configure(kind, params, f"cell {cell['key'][:12]}")
+
+
+def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data]:
+    """The data set by its label, refused when its images are not those that were judged."""
+    dataset = registry.dataset(label)
+    data = dataset.load(folders)
+    if data.judge.fingerprint != fingerprint:
+        raise AdvbenchError(
+            f"{label} from {data.source or 'here'} is not the data that this database judged "
+            f"({data.judge.fingerprint[:12]} instead of {fingerprint[:12]}); point --data at the same copy"
+        )
+    return dataset, data
+
+
+def packed_part(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:
+    """What the threat packed, without what the run stored beside it."""
+    return {name.removeprefix("p."): part.to(device) for name, part in tensors.items() if name.startswith("p.")}
+
+
+def stored_shards(
+    store: Store, cell: Mapping[str, Any], judge: Examples, device: torch.device
+) -> Iterator[StoredShard]:
+    """A cell's shards in order; `judge` are the data set's examples to judge."""
+    threat = threat_of(cell)
+    place = {example: row for row, example in enumerate(judge.ids.tolist())}
+    for number, row in sorted(store.shards(cell["key"]).items()):
+        tensors = store.artifacts.get(row["artifact"])
+        rows = torch.tensor([place[example] for example in tensors["example"].tolist()], dtype=torch.int64)
+        examples = judge[rows]
+        x = examples.pixels(device)
+        p = threat.unpack(x, packed_part(tensors, device))
+        yield StoredShard(number, examples, x, p, Goal(tensors["goal_label"].to(device), cell["goal"] != "untargeted"))

@@ -1,0 +1,101 @@
+"""The l2 ball: all pixels together move by at most eps (Szegedy et al., 2014, arXiv:1312.6199)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+
+from advbench.threats.radius import checked, written_radius
+from advbench.threats.threat import Threat
+
+if TYPE_CHECKING:
+    from advbench.draws import Draws
+
+ROUNDS = 60
+
+
+@dataclass(frozen=True)
+class L2(Threat):
+    """Perturbations are pixels (N, C, H, W), added to the image."""
+
+    name = "l2"
+    unbounded: ClassVar[bool] = True
+    # a perturbation taken as `image - x` is off by up to 6e-8 a pixel, 1e-5 over the pixels of a photograph
+    tolerance: ClassVar[float] = 1e-5
+
+    eps: float = 0.5
+
+    def __post_init__(self) -> None:
+        checked(self.name, unbounded=True, eps=self.eps)
+
+    @property
+    def radius(self) -> str:
+        return written_radius(self.eps)
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x.new_zeros(x.shape)
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        if math.isinf(self.eps):
+            return draws.uniform(*x.shape[1:], dtype=x.dtype) - x
+        direction = self.steepest(x, draws.normal(*x.shape[1:], dtype=x.dtype))
+        # uniform in the volume of the ball
+        distance = draws.uniform(1, 1, 1, dtype=x.dtype).pow(1 / math.prod(x.shape[1:]))
+        return self.project(x, direction * (distance * self.eps))
+
+    def apply(self, x: Tensor, p: Tensor) -> Tensor:
+        return x + p
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        """The nearest point of ball and box is `clip(shrink * p)` for one number an image, found by Newton steps.
+
+        The square of the clipped length is concave in the square of the shrink factor, so the steps approach from
+        inside: wherever they stop, the point is in the ball.
+        """
+        low, high = (-x).flatten(1), (1 - x).flatten(1)
+        boxed = p.flatten(1).clamp(low, high)
+        if math.isinf(self.eps):
+            return boxed.view_as(x)
+        outside = _length(boxed) > self.eps
+        length = _length(p.flatten(1))
+        # unit length: no square can overflow
+        unit = p.flatten(1) / length.clamp_min(torch.finfo(p.dtype).tiny).to(p.dtype)
+        reach = length.clamp_max(self.eps)
+        for turn in range(ROUNDS):
+            moved = unit * reach.to(p.dtype)
+            clipped = moved.clamp(low, high)
+            free = clipped == moved
+            fixed = clipped.masked_fill(free, 0).square().sum(1, keepdim=True, dtype=torch.float64)
+            loose = unit.masked_fill(~free, 0).square().sum(1, keepdim=True, dtype=torch.float64)
+            further = ((self.eps**2 - fixed).clamp_min(0) / loose).sqrt().nan_to_num(0)
+            further = torch.maximum(reach, torch.minimum(further, length))
+            # asking costs a wait on a GPU, a needless round costs little there
+            grows = outside & (further > reach * (1 + torch.finfo(p.dtype).eps))
+            if (p.device.type == "cpu" or turn % 4 == 3) and not bool(grows.any()):
+                break
+            reach = torch.where(grows, further, reach)
+        shrunk = (unit * reach.to(p.dtype)).clamp(low, high)
+        excess = self.eps / _length(shrunk).clamp_min(torch.finfo(p.dtype).tiny)
+        # a factor rounds, and so does every product: some roundings less keep the length within eps
+        shrunk = shrunk * torch.where(excess < 1, excess * (1 - 4 * torch.finfo(p.dtype).eps), 1).to(p.dtype)
+        return torch.where(outside, shrunk, boxed).view_as(x)
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        finite = gradient.flatten(1).nan_to_num(0)
+        # first by the largest entry: a square of 1e-30 would be 0, of 1e30 infinite
+        peak = finite.abs().amax(1, keepdim=True)
+        scaled = finite / torch.where(peak > 0, peak, 1)
+        length = _length(scaled)
+        return (scaled / torch.where(length > 0, length, 1).to(scaled.dtype)).view_as(gradient)
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return _length(p.flatten(1)).squeeze(1)
+
+
+def _length(rows: Tensor) -> Tensor:
+    length: Tensor = torch.linalg.vector_norm(rows, dim=1, keepdim=True, dtype=torch.float64)
+    return length

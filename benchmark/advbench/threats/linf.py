@@ -1,0 +1,53 @@
+"""The l-infinity ball: every pixel moves by at most eps (Goodfellow et al., 2015, arXiv:1412.6572)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from advbench.threats.radius import checked, written_radius
+from advbench.threats.threat import Threat
+
+if TYPE_CHECKING:
+    from advbench.draws import Draws
+
+
+@dataclass(frozen=True)
+class Linf(Threat):
+    """Perturbations are pixels (N, C, H, W), added to the image."""
+
+    name = "linf"
+    unbounded: ClassVar[bool] = True
+    # a perturbation stored as `image - x` is off by a rounding of the image, 6e-8
+    tolerance: ClassVar[float] = 1e-6
+
+    eps: float = 8 / 255
+
+    def __post_init__(self) -> None:
+        checked(self.name, unbounded=True, eps=self.eps)
+
+    @property
+    def radius(self) -> str:
+        return written_radius(self.eps)
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x.new_zeros(x.shape)
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        # uniform over ball and box together: clipping a draw would leave half of a black image's pixels unmoved
+        low, high = (-x).clamp_min(-self.eps), (1 - x).clamp_max(self.eps)
+        return low + (high - low) * draws.uniform(*x.shape[1:], dtype=x.dtype)
+
+    def apply(self, x: Tensor, p: Tensor) -> Tensor:
+        return x + p
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.clamp(-self.eps, self.eps).clamp(-x, 1 - x)
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.sign().nan_to_num_(0)
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.flatten(1).abs().amax(1)

@@ -1,0 +1,31 @@
+"""How the numbers of a ball are checked, and how a radius is written in a board's name."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from advbench.errors import AdvbenchError
+from advbench.parameters import written
+
+
+def checked(threat: str, unbounded: bool = False, **numbers: Any) -> None:
+    """Refuse what is not a number of at least 0; an infinite one only where the ball may be unbounded."""
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise AdvbenchError(f"{threat}: {name} must be a number, not {value!r}")
+        if math.isnan(value) or value < 0:
+            raise AdvbenchError(f"{threat}: {name} must be at least 0, not {value}")
+        if math.isinf(value) and not unbounded:
+            raise AdvbenchError(f"{threat}: {name} must be finite, this ball has no unbounded form")
+
+
+def written_radius(eps: float) -> str:
+    """`0.3`, or `8/255` where the number is plainly a count of grey levels and no short decimal."""
+    if not math.isfinite(eps):
+        return written(eps)
+    levels = round(eps * 255)
+    short = float(f"{eps:.3g}") == eps
+    if not short and 0 < levels <= 255 and abs(eps - levels / 255) < 1e-9:
+        return f"{levels}/255"
+    return written(eps)

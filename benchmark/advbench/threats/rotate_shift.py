@@ -1,0 +1,78 @@
+"""Rotations and shifts (Engstrom et al., 2019, arXiv:1712.02779): about the centre, bilinear, black outside."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from advbench.parameters import written
+from advbench.threats.radius import checked
+from advbench.threats.threat import Threat
+
+if TYPE_CHECKING:
+    from advbench.draws import Draws
+
+
+@dataclass(frozen=True)
+class RotateShift(Threat):
+    """Perturbations (N, 3): angle counter-clockwise, shift right, shift down, as fractions of the limits."""
+
+    name = "rotate-shift"
+    # coordinates are three numbers of order 1, stored as they are: only their own rounding is to be forgiven
+    tolerance: ClassVar[float] = 1e-6
+
+    eps: float = 1.0
+    degrees: float = 30.0
+    pixels: float = 3.0
+
+    def __post_init__(self) -> None:
+        checked(self.name, eps=self.eps, degrees=self.degrees, pixels=self.pixels)
+
+    @property
+    def radius(self) -> str:
+        return f"{self.degrees * self.eps:.10g}°,{self.pixels * self.eps:.10g}px"
+
+    @property
+    def family(self) -> str:
+        # both limits, not their ratio: they are the unit of the coordinates, which other limits would read differently
+        return f"{self.name}(degrees={written(self.degrees)}, pixels={written(self.pixels)})"
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), 3)
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        return draws.uniform(3, low=-self.eps, high=self.eps, dtype=x.dtype)
+
+    def apply(self, x: Tensor, p: Tensor) -> Tensor:
+        height, width = x.shape[-2:]
+        turn, right, down = p.T[..., None, None]
+        angle, right, down = turn * math.radians(self.degrees), right * self.pixels, down * self.pixels
+        # seen from the centre, in pixels: an oblong image turns rigidly, and a whole shift stays a whole number
+        across = torch.arange(width, device=x.device, dtype=p.dtype) - (width - 1) / 2 - right
+        along = (torch.arange(height, device=x.device, dtype=p.dtype) - (height - 1) / 2).unsqueeze(1) - down
+        column = angle.cos() * across - angle.sin() * along + (width - 1) / 2
+        row = angle.sin() * across + angle.cos() * along + (height - 1) / 2
+        # `grid_sample` wants fractions of the image; with a power of two for its sides they are exact for whole
+        # pixels, so the identity gives the image back bit by bit, and black rows more change nothing
+        wide, tall = _power_of_two(width), _power_of_two(height)
+        padded = F.pad(x, (0, wide - width, 0, tall - height))
+        grid = torch.stack(((2 * column + 1) / wide - 1, (2 * row + 1) / tall - 1), -1)
+        return F.grid_sample(padded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.clamp(-self.eps, self.eps)
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.sign().nan_to_num_(0)
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.abs().amax(1)
+
+
+def _power_of_two(size: int) -> int:
+    return 1 << (size - 1).bit_length()

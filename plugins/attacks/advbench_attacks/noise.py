@@ -1,0 +1,31 @@
+"""Random perturbations, the first that fools: the floor of every board."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.plugin import Attack
+from advbench.problem import Problem
+
+
+@dataclass(frozen=True)
+class Noise(Attack):
+    name: ClassVar[str] = "noise"
+    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    needs: ClassVar[Access] = Access.LABELS
+
+    tries: int = 5
+
+    def passes(self, classes: int) -> int:
+        return self.tries
+
+    def perturb(self, problem: Problem) -> Tensor:
+        p = problem.start(random=True)
+        for _ in range(self.tries):
+            problem.labels(p)  # the problem keeps the first that reaches the goal
+            if problem.done:
+                break
+            p = problem.start(random=True)
+        return p

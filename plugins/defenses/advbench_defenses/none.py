@@ -1,0 +1,14 @@
+"""No defense: the model as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advbench.plugin import Defense
+
+
+@dataclass(frozen=True)
+class Undefended(Defense):
+    """No defense: the model as it is."""
+
+    name = "none"
