@@ -23,7 +23,13 @@ def generate(store: Store, *, boards: int, targets: int, attacks: int, examples:
     with store.transaction():
         store.begin_run({"id": "run", "seed": 0, "protocol": 1})
         store.add_dataset(
-            {"fingerprint": "data", "label": "digits", "classes": list("0123456789"), "shape": [1, 2, 2], "count": examples}
+            {
+                "fingerprint": "data",
+                "label": "digits",
+                "classes": list("0123456789"),
+                "shape": [1, 2, 2],
+                "count": examples,
+            }
         )
         store.add_examples("set", range(examples))
         for t in range(targets):
@@ -60,7 +66,9 @@ def generate(store: Store, *, boards: int, targets: int, attacks: int, examples:
                 | {"eps": None if minimizes else 0.25 + 0.25 * (b % 2), "attack": f"a{a}", "goal": "untargeted"}
                 | {"stop": "end", "source": f"t{s}", "protocol": 1}
             )
-        numbers = {row["key"]: row["id"] for table in ("cells", "targets") for row in store.rows(f"SELECT * FROM {table}")}
+        numbers = {
+            row["key"]: row["id"] for table in ("cells", "targets") for row in store.rows(f"SELECT * FROM {table}")
+        }
         judged = [(b, a, s, t) for b, a, s in place for t in (range(targets) if transfer else [s])]
         store.connection.executemany(
             "INSERT INTO shards (cell, shard, first, count, run) VALUES (?, 0, 0, ?, 'run')",

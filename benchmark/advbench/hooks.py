@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pluggy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import typer
 
     from advbench.plugin import Attack, Dataset, Defense, Model
@@ -46,3 +48,8 @@ def advbench_datasets() -> Iterable[Dataset]:
 @hookspec
 def advbench_commands(app: typer.Typer) -> None:
     """Add commands to the command line."""
+
+
+@hookspec
+def advbench_finished(database: Path) -> Path | None:
+    """A run has ended and its facts are in the database: render what follows from them, and return where it is."""

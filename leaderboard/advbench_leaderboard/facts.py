@@ -79,8 +79,8 @@ class Board:
     dataset: str
     source: str
     partial: str
-    threat: str
-    eps: float
+    ball: str
+    """The threat with its radius, as in the board's name."""
     count: int
     protocol: int
     required: tuple[str, ...]
@@ -148,8 +148,7 @@ def _board(
         dataset=row["dataset"],
         source=dataset.get("source") or "",
         partial=dataset.get("partial") or "",
-        threat=row["threat"],
-        eps=row["eps"],
+        ball=row["name"].removeprefix(f"{row['dataset']}/"),
         count=row["count"],
         protocol=row["protocol"],
         required=required,
@@ -157,10 +156,8 @@ def _board(
         entries=_entries(views, ranks, labels, notes),
         fooling=_fooling(views, labels),
         failed=_failed(views["board_cells"], labels),
-        skipped=tuple(
-            Skip(_target(skip), _entrant(skip), skip["reason"]) for skip in skips if _concerns(skip, row)
-        ),
-    )  # fmt: skip
+        skipped=tuple(Skip(_target(skip), _entrant(skip), skip["reason"]) for skip in skips if _concerns(skip, row)),
+    )
 
 
 def _entries(
@@ -266,7 +263,9 @@ def _latest_skips(store: Store) -> list[dict[str, Any]]:
 def _concerns(skip: Found, board: Found) -> bool:
     """A skip names its ball like the board (`linf/0.3`), or none where a target fits no attack at all."""
     everywhere = not skip["threat"]
-    return skip["dataset"] == board["dataset"] and (everywhere or board["name"] == f"{skip['dataset']}/{skip['threat']}")
+    return skip["dataset"] == board["dataset"] and (
+        everywhere or board["name"] == f"{skip['dataset']}/{skip['threat']}"
+    )
 
 
 def _target(skip: Found) -> str:

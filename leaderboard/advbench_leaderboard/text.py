@@ -17,7 +17,7 @@ def shown(text: str) -> str:
 
 def slug(name: str, key: str) -> str:
     """A file name that looks like the name; the key's hash keeps `linf/0.3` and `linf 0.3` apart."""
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    plain = unicodedata.normalize("NFKD", shown(name)).encode("ascii", "ignore").decode().lower()
     words = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")[:80]
     return f"{words or 'board'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 

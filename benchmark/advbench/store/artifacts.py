@@ -73,7 +73,9 @@ class Artifacts:
             remedy = f"restore it from a copy; {self.folder.name} belongs beside the database"
             raise AdvbenchError(f"{path}: missing; {remedy}") from None
         except OSError as error:
-            raise AdvbenchError(f"{path}: can't be read ({error.strerror}); check its permissions and the disk") from error
+            raise AdvbenchError(
+                f"{path}: can't be read ({error.strerror}); check its permissions and the disk"
+            ) from error
 
 
 class ArtifactsInMemory(Artifacts):

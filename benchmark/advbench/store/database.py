@@ -146,7 +146,9 @@ class Store:
 
     def cell_status(self, cell: str) -> str | None:
         """`done`, `failed`, or None for a cell that is unknown or has not ended yet."""
-        sql = "SELECT status FROM cell_events WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY id DESC LIMIT 1"
+        sql = (
+            "SELECT status FROM cell_events WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY id DESC LIMIT 1"
+        )
         found = self._all(sql, cell)
         return found[0][0] if found else None
 

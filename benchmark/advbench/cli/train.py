@@ -1,0 +1,72 @@
+"""`advbench train`: weights by recipe, ahead of a run; or a check that shipped weights are what their recipe makes."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.text import Text
+
+from advbench.cli import options as opt
+from advbench.cli.progress import Display
+from advbench.cli.text import duration, plain
+from advbench.compatibility import why_no_target
+from advbench.data import DataFolders
+from advbench.errors import AdvbenchError
+from advbench.hardware import choose_device, make_repeatable
+from advbench.target import target_label
+from advbench.weights import check_weights, find_weights, obtain_weights
+
+
+def register(app: typer.Typer) -> None:
+    app.command("train")(train)
+
+
+def train(
+    context: typer.Context,
+    model: Annotated[list[str], typer.Argument(help="Models, as `convnet` or `convnet(width=32)`.")],
+    dataset: Annotated[str, typer.Option("--dataset", help="The data set to train on.")] = "mnist-5k",
+    defense: Annotated[str, typer.Option("--defense", help="A defense that changes training, or `a+b`.")] = "none",
+    data: opt.DataFolder = None,
+    device: opt.Device = "auto",
+    check: Annotated[
+        bool, typer.Option("--check", help="Train again and hold the result against the weights that are there.")
+    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+) -> None:
+    """Train models by their recipes and keep the weights; what is there already is not trained again."""
+    console = Console()
+    make_repeatable()
+    registry = context.obj.registry
+    where = choose_device(device)
+    on = registry.dataset(dataset)
+    defenses = registry.defense(defense)
+    models = [registry.model(text) for text in model]
+    for each in models:
+        if reason := why_no_target(each, defenses, on):
+            raise AdvbenchError(reason)
+    loaded = on.load(DataFolders(DataFolders.default(data or ()).folders, download=not offline))
+    failed = False
+    for each in models:
+        label = target_label(each, defenses)
+        with Display(console) as display:
+
+            def progress(fraction: float, text: str, label: str = label, display: Display = display) -> None:
+                display.training(label, fraction, text)
+
+            display.preparing(label, 0, 1)
+            if check:
+                checked = check_weights(each, defenses, on, loaded, device=where, progress=progress)
+                failed |= not checked.agrees
+                lines = [checked.summary]
+            elif found := find_weights(each, defenses, on, loaded):
+                lines = [f"already there: {found.origin}"]
+            else:
+                made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
+                seconds = duration(made.seconds) if made.seconds else ""
+                lines = [f"{made.origin} {seconds}".rstrip()]
+        for line in lines:
+            console.print(Text(f"{plain(label)} on {on.label}: {plain(line)}"))
+    if failed:
+        raise typer.Exit(1)

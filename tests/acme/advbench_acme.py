@@ -1,0 +1,138 @@
+"""An attack, a model, a defense, a data set and a command that advbench does not ship."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+import typer
+from advbench import (
+    Access,
+    Attack,
+    Data,
+    DataFolders,
+    Dataset,
+    Defense,
+    Draws,
+    Examples,
+    Model,
+    Problem,
+    Recipe,
+    hookimpl,
+)
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Stripes(Attack):
+    """Random vertical stripes, as the Square Attack begins (Andriushchenko et al., 2020, arXiv:1912.00049)."""
+
+    name = "acme-stripes"
+    threats = frozenset({"linf"})
+    needs = Access.LABELS
+
+    tries: int = 20
+
+    def perturb(self, problem: Problem) -> Tensor:
+        channels, height, width = problem.images.shape[1:]
+        p = problem.start()
+        for _ in range(self.tries):
+            stripes = problem.draws.sign(channels, 1, width).expand(-1, -1, height, -1)
+            p = problem.project(problem.eps * stripes)
+            problem.labels(p)  # the problem keeps the first that reaches the goal
+            if problem.done:
+                break
+        return p
+
+
+@hookimpl
+def advbench_attacks() -> list[Attack]:
+    return [Stripes(), Stripes(tries=100)]
+
+
+@dataclass(frozen=True)
+class Linear(Model):
+    """Multinomial logistic regression."""
+
+    name = "acme-linear"
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(dataset.shape), dataset.classes))
+
+    def recipe(self, dataset: Dataset) -> Recipe:
+        return Recipe(epochs=10, learning_rate=1e-2, floor=0.8)
+
+
+@hookimpl
+def advbench_models() -> list[Model]:
+    return [Linear()]
+
+
+@dataclass(frozen=True)
+class Rounding(Defense):
+    """Rounds pixels to a few levels (feature squeezing: Xu et al., 2018, arXiv:1704.01155)."""
+
+    name = "acme-rounding"
+    keeps = Access.LOGITS  # the gradient of a rounded image is zero
+
+    levels: int = 8
+
+    def wrap(self, net: nn.Module, calibrate: Examples) -> nn.Module:
+        return nn.Sequential(Rounded(self.levels), net)
+
+
+class Rounded(nn.Module):
+    def __init__(self, levels: int) -> None:
+        super().__init__()
+        self.steps = levels - 1
+
+    def forward(self, images: Tensor) -> Tensor:
+        return (images * self.steps).round() / self.steps
+
+
+@hookimpl
+def advbench_defenses() -> list[Defense]:
+    return [Rounding()]
+
+
+@dataclass(frozen=True)
+class Corners(Dataset):
+    """Which quarter of a noisy image is the bright one."""
+
+    name = "acme-corners"
+    shape = (1, 8, 8)
+    class_names = ("north-west", "north-east", "south-west", "south-east")
+
+    def find(self, folders: DataFolders) -> str:
+        return "made on the spot"
+
+    def load(self, folders: DataFolders) -> Data:
+        ids = torch.arange(600)
+        labels = ids % 4
+        images = Draws(0, self.name, ids).uniform(1, 8, 8, high=0.6)
+        halves = images.view(-1, 2, 4, 2, 4)  # rows north and south, columns west and east
+        halves[ids, labels // 2, :, labels % 2] += 0.4
+        every = Examples(images, labels, ids)
+        return Data(train=every[:400], calibrate=every[400:500], judge=every[500:], source=self.find(folders))
+
+
+@hookimpl
+def advbench_datasets() -> list[Dataset]:
+    return [Corners()]
+
+
+SUITE = """\
+name: acme
+data: acme-corners
+models: [acme-linear]
+defenses: [none, acme-rounding]
+attacks: [noise, pgd, acme-stripes]
+threats: ["linf(eps=0.2)"]
+"""
+
+
+@hookimpl
+def advbench_commands(app: typer.Typer) -> None:
+    @app.command("acme-suite")
+    def suite() -> None:
+        """Print a suite that tries what acme ships."""
+        typer.echo(SUITE, nl=False)

@@ -1,0 +1,40 @@
+"""What every test shares: one thread, no cache or data of the person who runs them, and built distributions."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+ROOT = Path(__file__).parents[1]
+
+collect_ignore = ["acme"]  # a stranger's tests, run by test_third_party.py where its package is installed
+
+torch.set_num_threads(1)
+
+Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="session")
+def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
+    """Build a distribution from its folder: `build(folder)` a wheel, `build(folder, "--sdist")` a source archive."""
+
+    def built(source: Path, kind: str = "--wheel") -> Path:
+        out = tmp_path_factory.mktemp("dist")
+        command = [sys.executable, "-m", "build", kind, "--no-isolation", "--outdir", str(out), str(source)]
+        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        assert done.returncode == 0, done.stdout + done.stderr
+        (file,) = out.iterdir()
+        return file
+
+    return built
+
+
+@pytest.fixture(scope="session")
+def wheel(build: Build) -> Path:
+    """The wheel of this checkout."""
+    return build(ROOT)
