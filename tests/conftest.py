@@ -1,4 +1,4 @@
-"""What every test shares: one thread, no cache or data of the person who runs them, and built distributions."""
+"""What every test shares: one thread, and distributions built from the checkout."""
 
 from __future__ import annotations
 

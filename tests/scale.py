@@ -1,4 +1,4 @@
-"""A database of a million outcomes: `python tests/scale.py [FILE]` says how long its rates take. Not a test by itself."""
+"""A database of a million outcomes: `python tests/scale.py [FILE]` says how long its rates take."""
 
 from __future__ import annotations
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -193,20 +192,20 @@ def test_pages_ask_nobody_for_anything(site: tuple[Path, Path]) -> None:
 
 
 def test_the_same_database_gives_the_same_bytes_and_rewrites_nothing(site: tuple[Path, Path], tmp_path: Path) -> None:
-    before = {page: (page.read_bytes(), os.stat(page).st_mtime_ns, os.stat(page).st_ino) for page in site}
+    before = {page: (page.read_bytes(), page.stat().st_mtime_ns, page.stat().st_ino) for page in site}
     assert render(tmp_path / "results.sqlite", tmp_path / "site") == list(site)
     again = render(tmp_path / "results.sqlite", tmp_path / "elsewhere")
-    assert {page: (page.read_bytes(), os.stat(page).st_mtime_ns, os.stat(page).st_ino) for page in site} == before
+    assert {page: (page.read_bytes(), page.stat().st_mtime_ns, page.stat().st_ino) for page in site} == before
     assert [page.read_bytes() for page in again] == [page.read_bytes() for page in site]
     assert sorted(path.name for path in (tmp_path / "site").iterdir()) == sorted(page.name for page in site)
 
 
 def test_only_the_page_that_changed_is_rewritten(site: tuple[Path, Path], tmp_path: Path) -> None:
-    before = [os.stat(page).st_ino for page in site]
+    before = [page.stat().st_ino for page in site]
     with Store.open(tmp_path / "results.sqlite") as store:
         store.add_note("strong", "randomised", "answers differ")
     render(tmp_path / "results.sqlite", tmp_path / "site")
-    assert [os.stat(page).st_ino == inode for page, inode in zip(site, before, strict=True)] == [True, False]
+    assert [page.stat().st_ino == inode for page, inode in zip(site, before, strict=True)] == [True, False]
 
 
 def test_boards_with_similar_names_have_pages_of_their_own() -> None:

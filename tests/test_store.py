@@ -460,8 +460,9 @@ def old_database(path: Path) -> None:
         INSERT INTO example_sets VALUES ('set', 0, 0);
         INSERT INTO boards VALUES ('wide', 'digits/linf/0.3', 'digits', 'data', 'linf', 'linf', NULL, 0.3, 'set', 1,
           '["pgd"]', 1);
-        INSERT INTO cells (id, key, dataset, data_fingerprint, examples, count, threat, family, eps, attack, goal, source,
-          protocol) VALUES (1, 'c', 'digits', 'data', 'set', 1, 'linf', 'linf', 0.3, 'pgd', 'untargeted', 'A', 1);
+        INSERT INTO cells (id, key, dataset, data_fingerprint, examples, count, threat, family, eps, attack, goal,
+          source, protocol)
+          VALUES (1, 'c', 'digits', 'data', 'set', 1, 'linf', 'linf', 0.3, 'pgd', 'untargeted', 'A', 1);
         INSERT INTO cell_events (cell, at, status) VALUES (1, 'then', 'done');
         INSERT INTO shards (cell, shard, first, count) VALUES (1, 0, 0, 1);
         INSERT INTO judgements VALUES (1, 1, 0);
@@ -595,9 +596,13 @@ def test_a_database_locked_for_too_long_is_said_so(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_in_a_transaction_rolls_it_back(store: Store) -> None:
-    with pytest.raises(KeyboardInterrupt), store.transaction():
-        store.add_note("A", "kind", "reason")
-        raise KeyboardInterrupt
+    def interrupted() -> None:
+        with store.transaction():
+            store.add_note("A", "kind", "reason")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert store.rows("SELECT * FROM notes") == []
 
 

@@ -25,8 +25,8 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
     for place, defense in enumerate(defenses):
         if reason := defense.why_not(dataset):
             return f"{defense.label}: {reason}"
-        if defense.trains and model.weights:
-            return f"{defense.label} trains, but {model.label} comes with weights of its own"
+        if defense.trains and (model.weights or model.recipe(dataset) is None):
+            return f"{defense.label} changes training, but {model.label} comes with weights of its own"
         if defense.trains and any(not earlier.trains for earlier in defenses[:place]):
             return f"{defense.label} changes training and must come before {defenses[place - 1].label}"
         if lacking := defense.requires.lacking(access):

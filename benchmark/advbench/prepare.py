@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from advbench.registry import Registry
 from advbench.store import Store
 from advbench.suite import Board, Suite
 from advbench.target import Target, content_key, prepare
-from advbench.weights import obtain_weights
+from advbench.weights import find_weights, obtain_weights
 
 TrainingProgress = Callable[[float, str], None]
 
@@ -40,9 +40,9 @@ class Ready:
 def origins_of(registry: Registry, plan: TargetPlan) -> dict[str, Any]:
     """Who shipped the parts of a target, in which version and with which source."""
     return {
-        "model": registry.origin(plan.model).params(),
-        "defenses": [registry.origin(defense).params() for defense in plan.defenses],
-        "dataset": registry.origin(plan.dataset).params(),
+        "model": asdict(registry.origin(plan.model)),
+        "defenses": [asdict(registry.origin(defense)) for defense in plan.defenses],
+        "dataset": asdict(registry.origin(plan.dataset)),
     }
 
 
@@ -88,6 +88,31 @@ def ready_target(
         "randomised": int(clean.randomised),
     }
     return Ready(target, clean, examples), row
+
+
+def find_target(
+    row: Mapping[str, Any], dataset: Dataset, data: Data, *, registry: Registry, device: torch.device
+) -> Target:
+    """A stored target rebuilt from weights that are on this machine; nothing is trained."""
+    model, defenses = registry.model(row["model"]), registry.defense(row["defenses"])
+    found = find_weights(model, defenses, dataset, data)
+    if found is None:
+        raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")
+    if found.sha256 != row["weights_sha256"]:
+        raise AdvbenchError(
+            f"the weights here ({found.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
+        )
+    return prepare(
+        model,
+        defenses,
+        dataset,
+        data,
+        found.net,
+        weights_sha256=found.sha256,
+        origins=row["origins"],
+        false_positive_rate=row["false_positive_rate"] or 0.05,
+        device=device,
+    )
 
 
 def clean_rows(ready: Ready) -> list[dict[str, Any]]:

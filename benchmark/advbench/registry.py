@@ -160,6 +160,16 @@ class Registry:
                 for entrant in one.entrants:
                     self.of_kind(kind_of(entrant)).pop(entrant.label)
 
+    def finished(self, database: Path) -> list[Path]:
+        """Tell plugins that a run has ended; what they have rendered. One that fails is set aside."""
+        rendered: list[Path] = []
+        for one in self.loaded:
+            try:
+                rendered += [path for path in one.manager.hook.advbench_finished(database=database) if path]
+            except Exception as error:
+                self._set_aside(one.origin, error)
+        return rendered
+
     def describe(self) -> list[Row]:
         """Every entrant and who shipped it."""
         return [

@@ -24,7 +24,7 @@ from advbench.plugin import Dataset
 from advbench.prepare import Ready, clean_rows, judged_examples, ready_target, record_boards, record_dataset
 from advbench.protocol import PROTOCOL
 from advbench.referee import Verdict, judge, render
-from advbench.registry import Registry
+from advbench.registry import Origin, Registry
 from advbench.report import Reporter, Summary
 from advbench.store import Store
 from advbench.stored import packed_part
@@ -183,7 +183,7 @@ class _Session:
     def _cell(self, cell: CellPlan) -> None:
         source = self.ready[cell.source]
         examples = self._examples(cell)
-        origin = self.registry.origin(cell.attack).params()
+        origin = asdict(self.registry.origin(cell.attack))
         key = cell_key(self.suite, cell, source, examples, origin)
         self.reporter.cell(cell.label)
         self.store.add_cell(self._cell_row(key, cell, source, examples, origin))
@@ -393,6 +393,28 @@ def _begin(
             "command": settings.command,
         }
     )
-    store.add_plugins(run, registry.describe())
+    store.add_plugins(run, plugin_rows(registry))
+
+
+def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
+    """Who took part, in which version and with which source, and who was set aside."""
+    rows = []
+    for kind in ("attack", "model", "defense", "data set"):
+        for label, plugin in registry.of_kind(kind).items():
+            origin = registry.origin(plugin)
+            rows.append(_plugin_row(kind, label, origin, None))
+    rows += [_plugin_row("broken", b.origin.entry_point, b.origin, b.error) for b in registry.broken]
+    return rows
+
+
+def _plugin_row(kind: str, label: str, origin: Origin, error: str | None) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "label": label,
+        "distribution": origin.distribution,
+        "version": origin.version,
+        "digest": origin.digest,
+        "error": error,
+    }
 
 

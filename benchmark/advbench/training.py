@@ -45,6 +45,8 @@ def train(
     """Train the model behind those of the defenses that change training, in their order."""
     defenses = training_defenses(defenses)
     recipe = recipe or effective_recipe(model, defenses, dataset)
+    if recipe is None:
+        raise AdvbenchError(f"{model.label}: has no recipe to train it by; it comes with its weights")
     device = torch.device(device)
     who = " behind ".join((model.label, " + ".join(defense.label for defense in defenses) or "none"))
     started = time.perf_counter()
@@ -55,8 +57,8 @@ def train(
         right = accuracy(net, data.calibrate, device)
     if right < recipe.floor:
         raise AdvbenchError(
-            f"{who}: {right:.1%} right after training on {dataset.name}, below its recipe's floor of {recipe.floor:.1%}; "
-            "look at the data, or train longer with another recipe"
+            f"{who}: {right:.1%} right after training on {dataset.name}, below the {recipe.floor:.1%} that its recipe "
+            "asks for; look at the data, or train longer with another recipe"
         )
     state = {key: value.cpu() for key, value in net.state_dict().items()}
     return TrainedResult(state, right, recipe.epochs, time.perf_counter() - started, hardware(device))
@@ -67,11 +69,11 @@ def training_defenses(defenses: Sequence[Defense]) -> list[Defense]:
     return [defense for defense in defenses if defense.trains]
 
 
-def effective_recipe(model: Model, defenses: Sequence[Defense], dataset: Dataset) -> Recipe:
-    """The model's recipe, as its defenses want it."""
+def effective_recipe(model: Model, defenses: Sequence[Defense], dataset: Dataset) -> Recipe | None:
+    """The model's recipe, as its defenses want it; None where the model comes with its weights."""
     recipe = model.recipe(dataset)
     for defense in training_defenses(defenses):
-        recipe = defense.training_recipe(recipe)
+        recipe = defense.training_recipe(recipe) if recipe else None
     return recipe
 
 
@@ -87,7 +89,7 @@ def accuracy(net: nn.Module, examples: Examples, device: torch.device | str = "c
 
 
 def rounded(value: Tensor) -> Tensor:
-    """Rounded to float16 and back, so that stored weights are the weights that were measured; as it was where float16 is too narrow."""
+    """Rounded to float16 and back, so that what is stored is what was measured; as it was where float16 is too narrow."""
     if value.dtype != torch.float32:
         return value
     half = value.half().float()

@@ -15,6 +15,14 @@ def advbench_commands(app: typer.Typer) -> None:
     app.command("render")(render_command)
 
 
+@hookimpl
+def advbench_finished(database: Path) -> Path:
+    """The pages of a run's database, in a folder beside it."""
+    from advbench_leaderboard.render import render
+
+    return render(database, database.with_name(f"{database.stem}-site"))[0]
+
+
 def render_command(
     db: Annotated[Path, typer.Option("--db", help="The SQLite database of results.")] = Path("results.sqlite"),
     out: Annotated[Path, typer.Option("--out", help="The folder for the pages; made when missing.")] = Path("site"),

@@ -239,11 +239,14 @@ def _fooling(views: Mapping[str, list[dict[str, Any]]], labels: Mapping[str, str
 
 
 def _failed(cells: Iterable[Found], labels: Mapping[str, str]) -> tuple[Skip, ...]:
-    words = {"failed": lambda row: row["reason"] or "no reason given", "unfinished": lambda row: "not finished yet"}
     found = [
-        Skip(labels[row["source"]], row["entrant"], words[row["status"]](row))
+        Skip(
+            labels[row["source"]],
+            row["entrant"],
+            "not finished yet" if row["status"] == "unfinished" else row["reason"] or "no reason given",
+        )
         for row in cells
-        if row["latest"] and row["status"] in words
+        if row["latest"] and row["status"] != "done"
     ]
     return tuple(sorted(found, key=lambda skip: (skip.target, skip.attack, skip.reason)))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated
 
 import typer
@@ -10,7 +11,7 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
-from advbench.cli.text import duration, plain
+from advbench.cli.text import duration, percent, plain
 from advbench.compatibility import why_no_target
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
@@ -59,13 +60,19 @@ def train(
             if check:
                 checked = check_weights(each, defenses, on, loaded, device=where, progress=progress)
                 failed |= not checked.agrees
-                lines = [checked.summary]
+                lines = [
+                    f"{'agrees' if checked.agrees else 'DIFFERS'}: {checked.origin} is {percent(checked.kept_accuracy)} % "
+                    f"right on the calibration part, trained again {percent(checked.retrained_accuracy)} %; the largest "
+                    f"difference of a weight is {checked.largest_difference:.2g}; {duration(checked.seconds)} on "
+                    f"{checked.hardware}"
+                ]
             elif found := find_weights(each, defenses, on, loaded):
                 lines = [f"already there: {found.origin}"]
             else:
+                began = time.monotonic()
                 made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
-                seconds = duration(made.seconds) if made.seconds else ""
-                lines = [f"{made.origin} {seconds}".rstrip()]
+                lines = [f"{percent(made.accuracy)} % right on the calibration part, {duration(time.monotonic() - began)}"]
+                lines.append(made.origin)
         for line in lines:
             console.print(Text(f"{plain(label)} on {on.label}: {plain(line)}"))
     if failed:

@@ -23,8 +23,19 @@ Row = Mapping[str, Any]
 """Column names to plain values; JSON columns hold what `json` can write."""
 
 JSON_COLUMNS = frozenset(
-    ("settings", "versions", "hardware", "classes", "shape", "params", "origins", "recipe", "attack_params", "origin")
-    + ("required",)
+    [
+        "settings",
+        "versions",
+        "hardware",
+        "classes",
+        "shape",
+        "params",
+        "origins",
+        "recipe",
+        "attack_params",
+        "origin",
+        "required",
+    ]
 )
 
 

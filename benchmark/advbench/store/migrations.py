@@ -20,10 +20,9 @@ def first_tables(connection: sqlite3.Connection) -> None:
     for statement in FIRST_TABLES:
         connection.execute(statement)
     _append_only(
-        connection,
-        ("runs", "datasets", "example_sets", "targets", "clean", "boards", "cells", "cell_events")
-        + ("shards", "judgements", "outcomes", "artifacts"),
+        connection, ["runs", "run_ends", "plugins", "skips", "datasets", "example_sets", "targets", "clean", "boards"]
     )
+    _append_only(connection, ["cells", "cell_events", "shards", "judgements", "outcomes", "artifacts"])
 
 
 def notes_and_tolerances(connection: sqlite3.Connection) -> None:
@@ -38,7 +37,7 @@ def notes_and_tolerances(connection: sqlite3.Connection) -> None:
           PRIMARY KEY (target, kind)
         ) STRICT, WITHOUT ROWID
     """)
-    _append_only(connection, ("notes",))
+    _append_only(connection, ["notes"])
 
 
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first_tables, notes_and_tolerances)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def wilson(k: str, n: str, name: str) -> str:
-    """Columns `{name}`, `{name}_low` and `{name}_high`: k of n with its 95 % interval (Wilson, 1927); NULL for n = 0."""
+    """Columns `{name}`, `{name}_low` and `{name}_high`: k of n and its 95 % interval (Wilson, 1927); NULL for n = 0."""
     z = 1.959963984540054
     share = f"1.0 * {k} / {n}"
     centre, root = f"({k} + {z * z / 2!r})", f"{z!r} * sqrt(1.0 * {k} * ({n} - {k}) / {n} + {z * z / 4!r})"

@@ -26,7 +26,7 @@ class AdversarialTraining(Defense):
     threat: str = "linf(eps=0.3)"
     steps: int = 10
     travel: float = 2.5  # total path length, in radii of the ball, as in the attack `pgd`
-    epochs: float = 2.0  # times the epochs of the model's recipe
+    epochs: float = 1.0  # times the epochs of the model's recipe
     warm_up: float = 0.5  # share of the training over which the radius grows, else a small net stays at chance
     clean: float = 0.0  # share of each batch left as it is
 

@@ -1,0 +1,13 @@
+"""The models that ship with advbench."""
+
+from advbench.hooks import hookimpl
+from advbench.plugin import Model
+from advbench_models.cnn_cr import CnnCr
+from advbench_models.convnet import ConvNet
+from advbench_models.torchvision import Torchvision
+from advbench_models.wong2019 import Wong2019
+
+
+@hookimpl
+def advbench_models() -> list[Model]:
+    return [ConvNet(), CnnCr(), Wong2019(), Torchvision()]

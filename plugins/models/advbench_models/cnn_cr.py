@@ -2,14 +2,15 @@
 
 The paper draws its layer sizes (figure 6) and names no weight for the reconstruction loss. Chosen here: the
 convolutions of `convnet`, groups of 8 (as Sabour's primary capsules), no ReLU on the groups, since a group whose sum is
-the logit would have no gradient where it is all zero, and the loss of Sabour et al. (2017): the sum of squares times 0.0005,
-redrawn from the true class. The reconstruction network (512, 1024, sigmoid) is the paper's.
+the logit would have no gradient where it is all zero, and the sum of squares times 0.02 as the loss of what is redrawn from
+the true class: Sabour et al. (2017) take 0.0005 for 60,000 digits, but with 3,500 a larger weight detects better (undetected
+under PGD at 0.3: 2 % against 8 %) at the same accuracy. The reconstruction network (512, 1024, sigmoid) is the paper's.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -30,13 +31,14 @@ class CnnCr(Model):
 
     width: int = 12
     group: int = 8
-    balance: float = 0.0005  # weight of the sum of squares beside the cross-entropy
+    balance: float = 0.02  # weight of the sum of squares beside the cross-entropy
 
     def build(self, dataset: Dataset) -> nn.Module:
         return ReconstructingNet(dataset.shape, dataset.classes, self.width, self.group)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return training_recipe(dataset)
+        recipe = training_recipe(dataset)
+        return replace(recipe, epochs=recipe.epochs + recipe.epochs // 3)  # redrawing is learnt later than telling apart
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         assert isinstance(net, ReconstructingNet)

@@ -1,0 +1,91 @@
+"""Any image classifier of torchvision by its name (https://docs.pytorch.org/vision/stable/models.html)."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor, nn
+
+from advbench.errors import AdvbenchError
+from advbench.plugin import Dataset, Model
+from advbench.recipe import Recipe
+from advbench.spec import did_you_mean
+from advbench_models.normalisation import IMAGENET, Normalisation
+
+_OFFICIAL = re.compile(r"[A-Z0-9_]+")
+
+
+@dataclass(frozen=True)
+class Torchvision(Model):
+    """A classifier of torchvision: `weights=DEFAULT` takes its official ImageNet weights, a file is a file."""
+
+    name = "torchvision"
+    reference = "https://docs.pytorch.org/vision/stable/models.html"
+
+    architecture: str = field(default="resnet18", metadata={"parameter": "name"})
+
+    def __post_init__(self) -> None:
+        if self.architecture == "resnet18":
+            return  # torchvision takes a second to import: not for a name that is known to be right
+        from torchvision import models
+
+        known = models.list_models(module=models)
+        if self.architecture not in known:
+            raise AdvbenchError(
+                f"torchvision: no classifier {self.architecture!r}{did_you_mean(self.architecture, known)}; "
+                "torchvision.models.list_models() lists them"
+            )
+
+    @property
+    def official(self) -> bool:
+        """Whether `weights` names weights of torchvision's own, as DEFAULT or IMAGENET1K_V1, and no file."""
+        return bool(_OFFICIAL.fullmatch(self.weights))
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        if self.official and dataset.classes != 1000:
+            return f"its official weights know the 1,000 classes of ImageNet, not the {dataset.classes} of {dataset.name}"
+        return None
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        from torchvision import models
+
+        if self.official:
+            net = models.get_model(self.architecture, weights=self._official_weights())
+        else:
+            # two old families warn about their slow initialisation unless told which one to take
+            slow = {"init_weights": True} if self.architecture in ("googlenet", "inception_v3") else {}
+            net = models.get_model(self.architecture, weights=None, num_classes=dataset.classes, **slow)
+        return ImageNetClassifier(net)
+
+    def recipe(self, dataset: Dataset) -> Recipe | None:
+        if self.official:
+            return None
+        return Recipe(epochs=30, batch=128, optimizer="sgd", learning_rate=0.05, weight_decay=5e-4, shift=2)
+
+    def _official_weights(self) -> Any:
+        from torchvision import models
+
+        offered = models.get_model_weights(self.architecture)
+        if self.weights not in offered.__members__:
+            names = ", ".join(("DEFAULT", *(weights.name for weights in offered)))
+            raise AdvbenchError(f"torchvision: {self.architecture} has no official weights {self.weights!r}, but {names}")
+        return offered[self.weights]
+
+
+class ImageNetClassifier(nn.Module):
+    """Pixels in [0, 1], grey ones repeated over three channels, normalised as torchvision's weights expect."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.normalisation = Normalisation(*IMAGENET)
+        self.net = net
+
+    def forward(self, images: Tensor) -> Tensor:
+        colour = images if images.shape[1] == 3 else images.expand(-1, 3, -1, -1)
+        answer = self.net(self.normalisation(colour))
+        # Inception and GoogLeNet answer with auxiliary logits beside, while they train
+        logits = answer if isinstance(answer, Tensor) else answer.logits
+        assert isinstance(logits, Tensor)
+        return logits

@@ -1,0 +1,45 @@
+"""The MNIST network of Wong, Schmidt and Kolter (2019, arXiv:1902.07906), whose published weights load into it.
+
+`wong2019(weights=mnist_vanilla.safetensors)` takes the checkpoints of locuslab/projected_sinkhorn, also as they were
+published (`.pth`). Their `binarize` network expects images that the caller has binarised; nothing here does that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from advbench.plugin import Dataset, Model
+from advbench.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Wong2019(Model):
+    """Two strided convolutions and two linear layers, without normalisation: 166,406 parameters."""
+
+    name = "wong2019"
+    reference = "Wong et al., 2019, arXiv:1902.07906"
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        _, height, width = dataset.shape
+        return None if height == width and height % 4 == 0 else "its images are squares whose side four divides"
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        channels, side, _ = dataset.shape
+        # the places in this sequence are the names in the published files: add nothing
+        return nn.Sequential(
+            nn.Conv2d(channels, 16, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(16, 32, 4, stride=2, padding=1),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(32 * (side // 4) ** 2, 100),
+            nn.ReLU(),
+            nn.Linear(100, dataset.classes),
+        )
+
+    def recipe(self, dataset: Dataset) -> Recipe:
+        # Adam at 1e-3 as in the authors' repository; epochs and batch are ours
+        epochs, floor = (30, 0.9) if dataset.name == "mnist-5k" else (10, 0.96 if dataset.name == "mnist" else 0.0)
+        return Recipe(epochs=epochs, batch=64, learning_rate=1e-3, floor=floor)
