@@ -1,10 +1,11 @@
-"""What every test shares: one thread, and distributions built from the checkout."""
+"""What every test shares: one thread, settings of its own, and distributions built from the checkout."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,25 @@ collect_ignore = ["acme"]  # a stranger's tests, run by test_third_party.py wher
 torch.set_num_threads(1)
 
 Build = Callable[..., Path]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing of the person who runs the tests decides them, but for where data sets are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADVBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        for variable in ("ADVBENCH_PLUGINS", "ADVBENCH_WEIGHTS"):
+            patch.delenv(variable, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder with the data sets and reference weights that are too large for the repository."""
+    for place in os.environ.get("ADVBENCH_DATA", "").split(os.pathsep):
+        if place and (Path(place) / "mnist/mnist.npz").is_file():
+            return Path(place)
+    pytest.skip("set ADVBENCH_DATA to run")
 
 
 @pytest.fixture(scope="session")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 K = TypeVar("K", bound=Plugin)
 
 PLUGINS_VARIABLE = "ADVBENCH_PLUGINS"
-"""Names of entry points or distributions, with commas between, that alone are loaded; `builtin` is all of advbench's."""
+"""Entry points or distributions, with commas between, that alone are loaded; `builtin` is all of advbench's."""
 
 _KINDS: dict[str, tuple[str, type[Plugin]]] = {
     "advbench_attacks": ("attack", Attack),
@@ -68,6 +68,10 @@ class Origin:
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} (entry point {self.entry_point})"
+
+    def params(self) -> dict[str, str]:
+        """What a content key takes in."""
+        return dataclasses.asdict(self)
 
 
 @dataclass(frozen=True)
@@ -296,7 +300,8 @@ def _owned(point: EntryPoint) -> tuple[EntryPoint, Origin]:
 
 def _origin(distribution: Distribution | None, entry_point: str) -> Origin:
     try:
-        name, version = (str(distribution.name), str(distribution.version)) if distribution else ("?", "?")
+        name = str(distribution.name) if distribution else "?"
+        version = str(distribution.version) if distribution else "?"
     except Exception:  # metadata without a name or a version
         name, version = "?", "?"
     return Origin(_plain(name), _plain(version), _plain(entry_point))
@@ -375,9 +380,9 @@ def _check_declarations(plugin: Plugin) -> None:
     title = f"{kind.__module__}.{kind.__qualname__}"
     fields = {f.name for f in dataclasses.fields(plugin)}
     for base in kind.__mro__:
-        for name, annotation in inspect.get_annotations(base).items() if issubclass(base, Plugin) else ():
-            if name not in fields and "ClassVar" not in str(annotation):
-                raise PluginError(f"{title}: decorate the class with @dataclass(frozen=True), or {name!r} is lost")
+        for key, annotation in inspect.get_annotations(base).items() if issubclass(base, Plugin) else ():
+            if key not in fields and "ClassVar" not in str(annotation):
+                raise PluginError(f"{title}: decorate the class with @dataclass(frozen=True), or {key!r} is lost")
     if taken := sorted(_DECLARATIONS & fields):
         raise PluginError(f"{title}: {taken[0]!r} is a declaration; write it without an annotation, `{taken[0]} = …`")
     if taken := sorted(_RESERVED & fields):
@@ -469,7 +474,7 @@ def _add_commands(one: _Loaded, app: typer.Typer) -> None:
 def _command_names(app: typer.Typer) -> set[str]:
     from typer.main import get_command_name
 
-    own = {c.name or get_command_name(c.callback.__name__) for c in app.registered_commands if c.name or c.callback}
+    own = {c.name or get_command_name(getattr(c.callback, "__name__", "")) for c in app.registered_commands}
     return own | {str(group.name) for group in app.registered_groups if isinstance(group.name, str)}
 
 

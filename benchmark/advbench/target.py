@@ -6,7 +6,8 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -95,8 +96,9 @@ def chain_label(defenses: tuple[Defense, ...]) -> str:
 
 
 def target_label(model: Model, defenses: tuple[Defense, ...]) -> str:
-    """`convnet`, `convnet+adversarial-training`; the defense `none` goes without saying."""
-    return "+".join([model.label, *(d.label for d in defenses if d.name != "none")])
+    """`convnet`, `convnet+adversarial-training`; the defense `none` goes without saying, and so does a file's folder."""
+    brief = replace(model, weights=Path(model.weights).name) if Path(model.weights).name != model.weights else model
+    return "+".join([brief.label, *(d.label for d in defenses if d.name != "none")])
 
 
 def prepare(

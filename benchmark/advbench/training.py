@@ -89,7 +89,7 @@ def accuracy(net: nn.Module, examples: Examples, device: torch.device | str = "c
 
 
 def rounded(value: Tensor) -> Tensor:
-    """Rounded to float16 and back, so that what is stored is what was measured; as it was where float16 is too narrow."""
+    """Rounded to float16 and back, so that what is stored is what was measured; unchanged where that is too narrow."""
     if value.dtype != torch.float32:
         return value
     half = value.half().float()
@@ -164,7 +164,8 @@ def _descend(
         mean = float(epoch_loss) / batches  # once an epoch: on a GPU every look at the loss waits for it
         if not math.isfinite(mean):
             raise AdvbenchError(
-                f"{who}: the loss is no longer a number in epoch {epoch + 1} of {recipe.epochs}; lower the learning rate"
+                f"{who}: the loss is no longer a number in epoch {epoch + 1} of {recipe.epochs}; "
+                "lower the learning rate"
             )
         text = f"epoch {epoch + 1} of {recipe.epochs}, loss {mean:.3f}"
         progress(done / total, text)

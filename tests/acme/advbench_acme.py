@@ -5,6 +5,8 @@ from dataclasses import dataclass
 
 import torch
 import typer
+from torch import Tensor, nn
+
 from advbench import (
     Access,
     Attack,
@@ -19,7 +21,6 @@ from advbench import (
     Recipe,
     hookimpl,
 )
-from torch import Tensor, nn
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from advbench.cli import check, compare, data, export, plan, plugins, run, show, train, verify
+from advbench.cli import compare, data, export, plan, plugins, run, show, train, verify
 from advbench.cli.options import App
 from advbench.cli.text import plain
 from advbench.errors import AdvbenchError
@@ -21,7 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (run, plan, plugins, show, compare, verify, export, check, train, data):
+for command in (run, plan, plugins, show, compare, verify, export, train, data):
     command.register(app)
 
 

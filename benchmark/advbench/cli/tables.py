@@ -15,9 +15,9 @@ from advbench.store import Store
 def board_tables(store: Store, names: Iterable[str] | None = None) -> list[Table]:
     """One table a board: targets by pointwise worst-case accuracy, every attack beside it."""
     wanted = None if names is None else set(names)
-    rates = {
-        view: store.rates(view) for view in ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected")
-    }
+    views = ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected")
+    with store.tallied():
+        rates = {view: store.rates(view) for view in views}
     return [
         _board_table(board, {view: [r for r in rows if r["board"] == board["key"]] for view, rows in rates.items()})
         for board in store.boards()

@@ -7,12 +7,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 ROUNDS = 100
 TOGETHER = 12
 """Rounds in which a multiplier moves although its thresholds are not yet right: faster, and nearly always enough."""
 OVERFLOW = 5e-7
 """How far above 1 a pixel may round."""
+REGISTERS = 64
+"""Columns that vector registers take at a time, or a multiple of it, whatever the processor."""
 
 
 @dataclass(frozen=True)
@@ -72,12 +75,12 @@ def nearest_plan(values: Tensor, cost: Tensor, stay: int, rows: Rows, budget: Te
     for turn in range(ROUNDS):
         rate = multiplier[rows.example].to(values.dtype)
         plan = torch.addcmul(values, prices, rate, value=-1).sub_(threshold).relu_()
-        spent = (plan * prices).sum(0)
-        excess = plan.sum(0) - rows.mass
+        spent = added(plan * prices)
+        excess = added(plan) - rows.mass
         active = plan.sign()
         count = active.sum(0)
-        first = active.mul_(prices).sum(0)
-        second = active.mul_(prices).sum(0)
+        first = added(active.mul_(prices))
+        second = added(active.mul_(prices))
         share = count.clamp_min(1)
         wrong = excess.abs() > rounding * share * (rows.mass + threshold.abs() + rate * cost[0])
         totals = torch.stack((spent, wrong.to(spent.dtype), first * excess / share, second - first.square() / share))
@@ -102,6 +105,24 @@ def nearest_plan(values: Tensor, cost: Tensor, stay: int, rows: Rows, budget: Te
         threshold = torch.where(done[rows.example], threshold, step)
         multiplier = multiplier + change
     return plan
+
+
+def added(amounts: Tensor) -> Tensor:
+    """Sums over the first dimension, (K, R) to (R,), every column in the same order whatever stands beside it.
+
+    `sum(0)` adds the columns that fill vector registers in another order than those left over at the end, so an image's
+    plan would depend on how many rows its neighbours bring.
+    """
+    if amounts.is_cuda:  # where the order depends on the shape altogether: add halves
+        while len(amounts) > 1:
+            half = len(amounts) // 2
+            amounts = torch.cat((amounts[:half] + amounts[-half:], amounts[half : len(amounts) - half]))
+        return amounts[0]
+    whole = amounts.shape[1] // REGISTERS * REGISTERS
+    if whole == amounts.shape[1]:
+        return amounts.sum(0)
+    rest = F.pad(amounts[:, whole:], (0, whole + REGISTERS - amounts.shape[1])).sum(0)
+    return torch.cat((amounts[:, :whole].sum(0), rest))[: amounts.shape[1]]
 
 
 def _indifference(values: Tensor, prices: Tensor, mass: Tensor) -> Tensor:

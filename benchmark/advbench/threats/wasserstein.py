@@ -13,7 +13,7 @@ from advbench.errors import AdvbenchError
 from advbench.parameters import written
 from advbench.threats.radius import checked
 from advbench.threats.threat import Threat
-from advbench.threats.transport import Rows, below_one, nearest_plan
+from advbench.threats.transport import Rows, added, below_one, nearest_plan
 
 if TYPE_CHECKING:
     from advbench.draws import Draws
@@ -93,8 +93,8 @@ class Wasserstein(Threat):
         # first by the largest entry: a square of 1e-30 would be 0, of 1e30 infinite
         peak = lanes.rows.largest(gain.abs().amax(0))[lanes.rows.example]
         gain = gain / torch.where(peak > 0, peak, 1)
-        gain = (gain - gain.sum(0) / lanes.inside.sum(0)).masked_fill_(~lanes.inside, 0).mul_(lanes.rows.mass)
-        length = lanes.rows.total(gain.square().sum(0)).sqrt()
+        gain = (gain - added(gain) / lanes.inside.sum(0)).masked_fill_(~lanes.inside, 0).mul_(lanes.rows.mass)
+        length = lanes.rows.total(added(gain.square())).sqrt()
         bright = lanes.rows.total(lanes.rows.mass.square()).sqrt()
         scale = torch.where(length > 0, REACH * bright / length, 0).to(gain.dtype)
         return (
@@ -103,7 +103,7 @@ class Wasserstein(Threat):
 
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         mass = x.flatten(1).sum(1, dtype=torch.float64)
-        spent = p.flatten(2).sum(2, dtype=torch.float64) @ self._cost(p).double()
+        spent = (p.flatten(2).sum(2, dtype=torch.float64) * self._cost(p).double()).sum(1)
         # nothing can be sent where there is nothing; what claims to, `coordinates` catches
         return torch.where(mass > 0, spent / torch.where(mass > 0, mass, 1), 0)
 
@@ -151,9 +151,9 @@ class Wasserstein(Threat):
         rows, tiny = lanes.rows, torch.finfo(plan.dtype).tiny
         moved = plan.clone()
         moved[self._stay] = 0
-        moved *= (rows.mass / moved.sum(0).clamp_min(tiny)).clamp_max(1)
+        moved *= (rows.mass / added(moved).clamp_min(tiny)).clamp_max(1)
         # scaling what moves keeps a plan a plan; some roundings less keep the sum within eps
-        spent = rows.total((moved * lanes.cost.unsqueeze(1)).sum(0))
+        spent = rows.total(added(moved * lanes.cost.unsqueeze(1)))
         share = eps * rows.total(rows.mass) / spent.clamp_min(tiny)
         share = torch.where(share < 1, share * (1 - 4 * torch.finfo(plan.dtype).eps), 1)
         moved *= share[rows.example].to(plan.dtype)

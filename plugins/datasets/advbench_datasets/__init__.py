@@ -1,0 +1,13 @@
+"""The data sets that advbench knows."""
+
+from advbench.hooks import hookimpl
+from advbench.plugin import Dataset
+from advbench_datasets.cifar10 import Cifar10
+from advbench_datasets.mnist import FashionMnist, Mnist
+from advbench_datasets.mnist_5k import Mnist5k
+from advbench_datasets.svhn import Svhn
+
+
+@hookimpl
+def advbench_datasets() -> list[Dataset]:
+    return [Mnist5k(), Mnist(), FashionMnist(), Svhn(), Cifar10()]

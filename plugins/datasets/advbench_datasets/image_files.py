@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import pickle
+import sys
 import warnings
 import zipfile
+import zlib
 from abc import abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,95 +38,96 @@ class ImageFiles(Dataset):
 
     official: ClassVar[tuple[int, int]]
     """How many images the official training and test parts hold."""
-    arrays: ClassVar[tuple[str, ...]]
-    """Where an `.npz` file may lie in a data folder."""
     folder: ClassVar[str]
     """Where torchvision keeps its files in a data folder."""
+    arrays: ClassVar[tuple[str, ...]]
+    """Where an `.npz` file of the whole set may lie in a data folder."""
+    partial_arrays: ClassVar[dict[str, str]] = {}
+    """Where a file with a part of it may lie, for want of anything better, and what else is wrong with it."""
 
     @abstractmethod
-    def torchvision_part(self, root: Path, train: bool, download: bool) -> Any:
-        """torchvision's own data set, imported only here."""
+    def complete(self, root: Path) -> bool:
+        """Whether torchvision's files lie in this data folder."""
 
     @abstractmethod
-    def torchvision_root(self, folder: Path) -> Path | None:
-        """The `root` that torchvision wants, when its files lie in this data folder."""
+    def read(self, root: Path, train: bool) -> tuple[Array, Array]:
+        """Images and labels of one official part from torchvision's files."""
+
+    @abstractmethod
+    def download(self, root: Path) -> None:
+        """Let torchvision download both parts into a data folder."""
 
     def find(self, folders: DataFolders) -> str | None:
-        found = folders.find(*self.arrays) or self._raw(folders)
-        return str(found) if found else None
+        path = self._file(folders)
+        return str(path) if path else None
 
     def load(self, folders: DataFolders) -> Data:
-        if path := folders.find(*self.arrays):
-            train, test = self._read_arrays(path)
-            return self._split(train, test, str(path))
-        root = self._raw(folders)
-        if root is None and not folders.download:
-            raise AdvbenchError(f"{self.name}: not found; {self._remedy(folders)}")
-        try:
-            if root is None:
-                root = self._download(folders)
-            with warnings.catch_warnings():  # torchvision reads old pickles in a way that new numpy versions lament
-                warnings.simplefilter("ignore")
-                parts = [
-                    self._part(self.torchvision_part(root, train, download=False), train) for train in (True, False)
-                ]
-        except ImportError as error:
-            raise AdvbenchError(f"{self.name}: {root} can't be read ({error}); pip install it") from error
-        except (RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
-            raise AdvbenchError(
-                f"{self.name}: the files under {root} are damaged ({_one_line(error)}); delete them and try again"
-            ) from error
-        return self._split(parts[0], parts[1], str(root))
+        path = self._file(folders)
+        if path is None:
+            path = self._download(folders)
+        train, test = self._read_arrays(path) if path.suffix == ".npz" else self._read_folder(path)
+        return self._split(train, test, path)
 
-    def _raw(self, folders: DataFolders) -> Path | None:
-        return next((root for folder in folders.folders if (root := self.torchvision_root(folder))), None)
-
-    def _remedy(self, folders: DataFolders) -> str:
-        looked = ", ".join(str(folder) for folder in folders.folders) or "no folder at all"
-        return (
-            f"looked in {looked} for {' or '.join((*self.arrays, self.folder))}; "
-            "name the folder with --data or ADVBENCH_DATA, or allow a download"
-        )
+    def _file(self, folders: DataFolders) -> Path | None:
+        """An `.npz` file, or the data folder that holds torchvision's."""
+        whole = folders.find(*self.arrays)
+        raw = next((folder for folder in folders.folders if self.complete(folder)), None)
+        return whole or raw or folders.find(*self.partial_arrays)
 
     def _download(self, folders: DataFolders) -> Path:
-        root = folders.folders[-1] if folders.folders else Path("data")  # ./data, never a folder that somebody shares
+        looked = ", ".join(str(folder) for folder in folders.folders) or "no folder at all"
+        names = ", ".join((*self.arrays, *self.partial_arrays, self.folder))
+        remedy = f"looked in {looked} for {names}; name the folder that has it with --data or ADVBENCH_DATA"
+        if not folders.download:
+            raise AdvbenchError(f"{self.name}: not on this machine; {remedy}, or allow the download")
+        root = folders.folders[-1] if folders.folders else Path("data")  # ./data: the others may be shared
         try:
             root.mkdir(parents=True, exist_ok=True)
-            for train in (True, False):
-                self.torchvision_part(root, train, download=True)
-        except Exception as error:  # torchvision lets through whatever network and disk come up with
+            with contextlib.redirect_stdout(sys.stderr):  # torchvision announces itself on the standard output
+                self.download(root)
+        except Exception as error:  # whatever network, disk and torchvision come up with
             raise AdvbenchError(
-                f"{self.name}: not found, and the download failed ({_one_line(error)}); {self._remedy(folders)}"
+                f"{self.name}: not on this machine, and the download failed ({_one_line(error)}); {remedy}"
             ) from error
-        return self.torchvision_root(root) or root
+        return root
 
-    def _part(self, part: Any, train: bool) -> Part:
-        labels = part.labels if hasattr(part, "labels") else part.targets
-        return self._checked(np.asarray(part.data), np.asarray(labels), None, train, str(part.root))
+    def _read_folder(self, root: Path) -> tuple[Part, Part]:
+        try:
+            with warnings.catch_warnings():  # torchvision reads old pickles in a way that new versions of numpy lament
+                warnings.simplefilter("ignore")
+                train, test = (self.read(root, train) for train in (True, False))
+        except ImportError as error:
+            raise AdvbenchError(
+                f"{self.name}: {root} can't be read ({_one_line(error)}); install that package"
+            ) from error
+        except (RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
+            raise AdvbenchError(
+                f"{self.name}: {root / self.folder} is damaged ({_one_line(error)}); delete it and get it again"
+            ) from error
+        where = str(root / self.folder)
+        return self._checked(*train, None, "training", where), self._checked(*test, None, "test", where)
 
     def _read_arrays(self, path: Path) -> tuple[Part, Part]:
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as stream, np.load(stream, allow_pickle=False) as file:
+                if not isinstance(file, np.lib.npyio.NpzFile):
+                    raise ValueError("a single array")
                 missing = [key for key in ("x_train", "y_train", "x_test", "y_test") if key not in file]
                 if missing:
                     raise AdvbenchError(f"{self.name}: {path} lacks {', '.join(missing)}; it holds {', '.join(file)}")
-                parts = []
-                for kind in ("train", "test"):
-                    index = file[f"{kind}_index"] if f"{kind}_index" in file else None
-                    parts.append(
-                        self._checked(file[f"x_{kind}"], file[f"y_{kind}"], index, kind == "train", str(path))
-                    )
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+                arrays = {key: file[key] for key in file}
+        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             raise AdvbenchError(f"{self.name}: {path} is damaged ({_one_line(error)}); get it again") from error
-        return parts[0], parts[1]
+        train, test = (
+            self._checked(arrays[f"x_{key}"], arrays[f"y_{key}"], arrays.get(f"{key}_index"), kind, str(path))
+            for key, kind in (("train", "training"), ("test", "test"))
+        )
+        return train, test
 
-    def _checked(self, images: Array, labels: Array, positions: Array | None, train: bool, where: str) -> Part:
+    def _checked(self, images: Array, labels: Array, positions: Array | None, kind: str, where: str) -> Part:
         channels, height, width = self.shape
         if images.ndim == 3:
             images = images[..., None]
-        if images.shape[1:] == self.shape and images.shape[1:] != (height, width, channels):
-            images = images.transpose(0, 2, 3, 1)  # SVHN's loader puts the channels first
-        kind = "training" if train else "test"
         if images.shape[1:] != (height, width, channels) or images.dtype != np.uint8:
             raise AdvbenchError(
                 f"{self.name}: the {kind} images in {where} are {images.dtype} of {images.shape[1:]}, "
@@ -138,31 +142,24 @@ class ImageFiles(Dataset):
         elif positions.shape != labels.shape or len(np.unique(positions)) != len(positions):
             raise AdvbenchError(f"{self.name}: {where} does not name one position for each {kind} image")
         return Part(
-            torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))),
+            torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),  # a copy of our own: what was read may be read-only
             torch.from_numpy(labels.astype(np.int64)),
             torch.from_numpy(positions.astype(np.int64)),
         )
 
-    def _split(self, train: Part, test: Part, source: str) -> Data:
-        whole = len(train.labels) >= self.official[0]
-        held = 5000 if whole else len(train.labels) // 10
+    def _split(self, train: Part, test: Part, path: Path) -> Data:
+        held = 5000 if len(train.labels) >= self.official[0] else len(train.labels) // 10
+        parts = Examples(*train), Examples(*test)
         first = len(train.labels) - held
         return Data(
-            Examples(train.images[:first], train.labels[:first], train.positions[:first]),
-            Examples(train.images[first:], train.labels[first:], train.positions[first:]),
-            Examples(test.images, test.labels, test.positions),
-            source=source,
-            partial=self._missing(train, test, source),
+            parts[0][:first], parts[0][first:], parts[1], source=str(path), partial=self._missing(train, test, path)
         )
 
-    def _missing(self, train: Part, test: Part, source: str) -> str:
-        have = (len(train.labels), len(test.labels))
-        parts = [
-            f"{count:,} of {official:,} {kind} images"
-            for kind, count, official in zip(("training", "test"), have, self.official, strict=True)
-            if count < official
-        ]
-        return ", ".join(parts)
+    def _missing(self, train: Part, test: Part, path: Path) -> str:
+        counts = zip(("training", "test"), (len(train.labels), len(test.labels)), self.official, strict=True)
+        words = [f"{count:,} of {official:,} {kind} images" for kind, count, official in counts if count < official]
+        words += {note for name, note in self.partial_arrays.items() if note and path.match(name)}
+        return "; ".join(words)
 
 
 def _one_line(error: Exception) -> str:

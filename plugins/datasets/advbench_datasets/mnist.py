@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from advbench_datasets.image_files import ImageFiles
+import numpy as np
 
-_RAW = (
-    "train-images-idx3-ubyte",
-    "train-labels-idx1-ubyte",
-    "t10k-images-idx3-ubyte",
-    "t10k-labels-idx1-ubyte",
-)
+from advbench_datasets.image_files import Array, ImageFiles
+
+_FILES = {
+    True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    False: ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,17 @@ class Mnist(ImageFiles):
     arrays = ("mnist/mnist.npz", "mnist.npz")
     folder = "MNIST/raw"
 
-    def torchvision_root(self, folder: Path) -> Path | None:
-        raw = folder / self.folder
-        there = all((raw / name).is_file() or (raw / f"{name}.gz").is_file() for name in _RAW)
-        return folder if there else None
+    def complete(self, root: Path) -> bool:
+        return all(packed_or_not(root / self.folder / name) for names in _FILES.values() for name in names)
 
-    def torchvision_part(self, root: Path, train: bool, download: bool) -> Any:
+    def read(self, root: Path, train: bool) -> tuple[Array, Array]:
+        images, labels = (read_idx(root / self.folder / name) for name in _FILES[train])
+        return images, labels
+
+    def download(self, root: Path) -> None:
         from torchvision import datasets
 
-        return datasets.MNIST(str(root), train=train, download=download or self._packed(root))
-
-    def _packed(self, root: Path) -> bool:
-        """Whether the files lie there as they were downloaded; torchvision then unpacks them and downloads nothing."""
-        return not all((root / self.folder / name).is_file() for name in _RAW)
+        datasets.MNIST(str(root), download=True)
 
 
 @dataclass(frozen=True)
@@ -64,7 +62,22 @@ class FashionMnist(Mnist):
     arrays = ("fashion_mnist/fashion_mnist.npz", "fashion_mnist.npz")
     folder = "FashionMNIST/raw"
 
-    def torchvision_part(self, root: Path, train: bool, download: bool) -> Any:
+    def download(self, root: Path) -> None:
         from torchvision import datasets
 
-        return datasets.FashionMNIST(str(root), train=train, download=download or self._packed(root))
+        datasets.FashionMNIST(str(root), download=True)
+
+
+def packed_or_not(path: Path) -> Path | None:
+    """The file, or the same one as it was downloaded."""
+    return next((found for found in (path, path.with_name(path.name + ".gz")) if found.is_file()), None)
+
+
+def read_idx(path: Path) -> Array:
+    """An array of bytes in LeCun's format: 0, 0, type, rank, the sizes as big-endian integers, then the bytes."""
+    found = packed_or_not(path) or path
+    content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+    if content[:3] != b"\x00\x00\x08":
+        raise ValueError(f"{found.name} is no IDX file of bytes")
+    sizes = np.frombuffer(content, ">u4", count=content[3], offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * content[3]).reshape(sizes.tolist())

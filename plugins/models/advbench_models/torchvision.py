@@ -45,7 +45,9 @@ class Torchvision(Model):
 
     def why_not(self, dataset: Dataset) -> str | None:
         if self.official and dataset.classes != 1000:
-            return f"its official weights know the 1,000 classes of ImageNet, not the {dataset.classes} of {dataset.name}"
+            return (
+                f"its official weights know the 1,000 classes of ImageNet, not the {dataset.classes} of {dataset.name}"
+            )
         return None
 
     def build(self, dataset: Dataset) -> nn.Module:
@@ -70,7 +72,9 @@ class Torchvision(Model):
         offered = models.get_model_weights(self.architecture)
         if self.weights not in offered.__members__:
             names = ", ".join(("DEFAULT", *(weights.name for weights in offered)))
-            raise AdvbenchError(f"torchvision: {self.architecture} has no official weights {self.weights!r}, but {names}")
+            raise AdvbenchError(
+                f"torchvision: {self.architecture} has no official weights {self.weights!r}, but {names}"
+            )
         return offered[self.weights]
 
 

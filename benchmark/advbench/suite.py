@@ -1,0 +1,634 @@
+"""A suite: which data, threats, models, defenses and attacks meet; read with the place of every mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import yaml
+
+from advbench.errors import AdvbenchError
+from advbench.goal import GOALS, class_of
+from advbench.parameters import Parametric
+from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.registry import check_chain
+from advbench.spec import (
+    Call,
+    SpecError,
+    check,
+    construct,
+    did_you_mean,
+    parse,
+    parse_chain,
+    parse_value,
+    threat_type,
+)
+from advbench.threats.threat import Threat
+
+if TYPE_CHECKING:
+    from advbench.registry import Registry
+
+T = TypeVar("T")
+
+_LARGEST_FILE = 1_000_000
+_MOST_NODES = 20_000
+_DEEPEST = 50
+
+
+@dataclass(frozen=True)
+class Board:
+    """A data set and a threat, and what is judged there."""
+
+    dataset: Dataset
+    threat: Threat
+    examples: int | None
+    attacks: tuple[Attack, ...]
+    goals: tuple[str, ...]
+    required: tuple[str, ...]
+    """Labels of the attacks whose pointwise worst case is the robust accuracy."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.dataset.label}/{self.threat.name}/{self.threat.radius}"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """Everything that a run needs to know, checked and resolved."""
+
+    name: str
+    seed: int
+    stop: Literal["first", "end"]
+    shard: int
+    budget: int | None
+    timeout: float | None
+    false_positive_rate: float
+    models: tuple[Model, ...]
+    defenses: tuple[tuple[Defense, ...], ...]
+    boards: tuple[Board, ...]
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The suite as a mapping that JSON can hold and `suite_from_mapping` reads back."""
+        plain = {key: getattr(self, key) for key in ("name", "seed", "stop", "shard", "budget", "timeout")}
+        threats = [
+            {
+                board.threat.label: {
+                    "data": [board.dataset.label],
+                    "examples": board.examples,
+                    "attacks": [attack.label for attack in board.attacks],
+                    "goals": list(board.goals),
+                    "required": list(board.required),
+                }
+            }
+            for board in self.boards
+        ]
+        return {
+            **plain,
+            "false_positive_rate": self.false_positive_rate,
+            "models": [model.label for model in self.models],
+            "defenses": [_chain_label(chain) for chain in self.defenses],
+            "threats": threats,
+        }
+
+
+@dataclass(frozen=True)
+class Overrides:
+    """What the command line puts in the place of the suite's own settings; lists replace lists."""
+
+    examples: int | None = None
+    seed: int | None = None
+    stop: str | None = None
+    shard: int | None = None
+    budget: int | None = None
+    timeout: float | None = None
+    data: list[str] | None = None
+    models: list[str] | None = None
+    defenses: list[str] | None = None
+    attacks: list[str] | None = None
+    goals: list[str] | None = None
+    threats: list[str] | None = None
+
+    def items(self) -> dict[str, _Item]:
+        options = {"data": "--dataset", "models": "--model", "defenses": "--defense", "attacks": "--attack"}
+        options |= {"goals": "--goal", "threats": "--threat"}
+        given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) is not None}
+        return {key: _given(value, options.get(key, f"--{key}")) for key, value in given.items()}
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """What a suite may say besides its lists."""
+
+    name: str = "suite"
+    examples: int | None = None
+    seed: int = 0
+    stop: Literal["first", "end"] = "first"
+    shard: int = 100
+    budget: int | None = None
+    timeout: float | None = None
+    false_positive_rate: float = 0.05
+
+
+_LISTS = ("data", "models", "defenses", "attacks", "goals", "threats")
+_KEYS = (*(f.name for f in dataclasses.fields(_Settings)), *_LISTS)
+_BOARD_KEYS = ("data", "examples", "attacks", "goals", "required")
+_RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "name": (lambda v: v.strip() and v.isprintable(), "must be a printable text"),
+    "examples": (lambda v: v is None or v >= 1, "must be at least 1"),
+    "seed": (lambda v: 0 <= v < 2**63, "must be from 0 to 2^63 - 1"),
+    "shard": (lambda v: v >= 1, "must be at least 1"),
+    "budget": (lambda v: v is None or v >= 1, "must be at least 1"),
+    "timeout": (lambda v: v is None or v > 0, "must be above 0"),
+    "false_positive_rate": (lambda v: 0 < v < 1, "must lie between 0 and 1"),
+}
+
+
+def load_suite(path_or_name: str | Path, registry: Registry, overrides: Overrides | None = None) -> Suite:
+    """Read a suite from a file, or an embedded one by its name."""
+    text, source, name = _read(path_or_name)
+    resolution = _Resolution(registry)
+    root = _compose(text, source, resolution)
+    return resolution.suite(root, name, overrides or Overrides())
+
+
+def suite_from_mapping(
+    mapping: Mapping[str, Any], registry: Registry, overrides: Overrides | None = None, name: str = "suite"
+) -> Suite:
+    """The same from Python; models, defenses, attacks, threats and data may also be instances."""
+    return _Resolution(registry).suite(_from_python(mapping, ""), name, overrides or Overrides())
+
+
+def embedded_suites() -> list[str]:
+    """Names of the suites that come with advbench."""
+    folder = files("advbench") / "suites"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def _read(path_or_name: str | Path) -> tuple[str, str, str]:
+    """The text of a suite, how to call it in errors, and its default name."""
+    given = str(path_or_name)
+    path = Path(given).expanduser()
+    if given in embedded_suites():
+        content, name = (files("advbench") / "suites" / f"{given}.yaml").read_bytes(), given
+    elif not path.exists():
+        embedded = embedded_suites()
+        raise AdvbenchError(
+            f"no suite {given!r}: there is no such file, and the embedded suites are {', '.join(embedded)}"
+            f"{did_you_mean(given, embedded)}"
+        )
+    else:
+        try:
+            with path.open("rb") as file:
+                content, name = file.read(_LARGEST_FILE + 1), path.stem
+        except OSError as error:
+            raise AdvbenchError(f"suite {given}: {error.strerror or error}") from error
+    if len(content) > _LARGEST_FILE:
+        raise AdvbenchError(f"suite {given}: larger than {_LARGEST_FILE // 1_000_000} MB; is it a suite?")
+    try:
+        return content.decode("utf-8-sig"), given, name
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise AdvbenchError(f"{given}:{line}: not UTF-8 text; save the suite as UTF-8") from error
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where something was written: a line and column of a file, an option, or a path into a mapping."""
+
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+    def moved(self, characters: int) -> _Place:
+        return dataclasses.replace(self, column=self.column + characters) if self.line else self
+
+
+@dataclass(frozen=True)
+class _Item:
+    """A piece of a suite: a list of items, items by key, or a value, with its text as it was written."""
+
+    value: Any
+    place: _Place
+    text: str | None = None
+    key: _Place | None = None
+    quotes: int = 0
+    flow: bool = False
+    """Whether it stands inside `[ ]`, where YAML itself splits at commas."""
+
+    def at(self, position: int) -> _Place:
+        return self.place.moved(position + self.quotes)
+
+    @property
+    def plain(self) -> Any:
+        """The value as a parameter holds it: `{linf: {eps: 0.3}}` is the text `linf(eps=0.3)`."""
+        if isinstance(self.value, list):
+            return [item.plain for item in self.value]
+        if isinstance(self.value, dict):
+            (name, inner), *rest = self.value.items() or [("", self)]
+            if rest or not isinstance(inner.value, dict) or inner is self:
+                return {key: item.plain for key, item in self.value.items()}
+            return Call(name, {key: item.plain for key, item in inner.value.items()}).label
+        return self.value.label if isinstance(self.value, Parametric) else self.value
+
+
+def _given(value: Any, option: str) -> _Item:
+    """What an option said."""
+    if isinstance(value, list | tuple):
+        return _Item([_Item(text, _Place(f'{option} "{text}"'), text) for text in value], _Place(option))
+    return _Item(value, _Place(option))
+
+
+def _from_python(value: Any, path: str) -> _Item:
+    place = _Place(path or "suite")
+    if isinstance(value, Mapping):
+        inner = {str(k): _from_python(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
+        return _Item({k: dataclasses.replace(v, key=v.place) for k, v in inner.items()}, place)
+    if isinstance(value, list | tuple):
+        return _Item([_from_python(v, f"{path}[{i}]") for i, v in enumerate(value)], place)
+    return _Item(value, place, value if isinstance(value, str) else None)
+
+
+def _compose(text: str, source: str, resolution: _Resolution) -> _Item:
+    """The text's tree of items; nothing is constructed but lists, mappings, numbers and texts."""
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = _Place(source, mark.line + 1, mark.column + 1) if mark else _Place(source)
+        raise AdvbenchError(f"{place}: {', '.join(p for p in (error.problem, error.context) if p)}") from error
+    except yaml.YAMLError as error:
+        raise AdvbenchError(f"{source}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise AdvbenchError(f"{source}: nested too deep") from error
+    if node is None:
+        raise AdvbenchError(f"{source}: the suite is empty")
+    return _Tree(source, resolution).item(node)
+
+
+@dataclass
+class _Tree:
+    """Turns YAML nodes into items; aliases count each time, so that a few lines can't stand for millions."""
+
+    source: str
+    resolution: _Resolution
+    nodes: int = 0
+
+    def item(self, node: yaml.Node, key: yaml.Node | None = None, depth: int = 0, flow: bool = False) -> _Item:
+        self.nodes += 1
+        place = self.place(node)
+        if self.nodes > _MOST_NODES or depth > _DEEPEST:
+            raise AdvbenchError(f"{place}: too large or nested too deep; do aliases (*name) repeat themselves?")
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            self.resolution.fault(place, f"the tag {node.tag!r} is not understood; a suite is plain data")
+        where = self.place(key) if key else None
+        if isinstance(node, yaml.MappingNode):
+            return _Item(self.mapping(node, depth), place, key=where)
+        if isinstance(node, yaml.SequenceNode):
+            inner = [self.item(child, depth=depth + 1, flow=bool(node.flow_style)) for child in node.value]
+            return _Item(inner, place, key=where)
+        text = str(node.value)
+        if isinstance(node, yaml.ScalarNode) and node.style is None:
+            # the numbers of `name(parameter=value)`, not those of YAML 1.1, where 8e-3 is a text and 1:30 is 90
+            value = None if text in ("", "~") else parse_value(text)
+            return _Item(value, place, text, where, 0, flow)
+        return _Item(text, place, text, where, 1, flow)
+
+    def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, _Item]:
+        items: dict[str, _Item] = {}
+        for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                self.resolution.fault(self.place(key), "a key must be a name")
+                continue
+            if key.value in items:
+                first = items[key.value].key
+                line = f" (first in line {first.line})" if first else ""
+                self.resolution.fault(self.place(key), f"duplicate key {key.value!r}{line}")
+                continue
+            items[key.value] = self.item(value, key, depth + 1, bool(node.flow_style))
+        return items
+
+    def place(self, node: yaml.Node) -> _Place:
+        return _Place(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
+
+
+@dataclass(frozen=True)
+class _Ball:
+    """A threat of the suite, and what is said about its boards alone."""
+
+    threat: Threat
+    options: dict[str, _Item]
+    place: _Place
+
+
+@dataclass
+class _Resolution:
+    """Looks names up and checks values; goes on after a mistake, so that all are told at once."""
+
+    registry: Registry
+    faults: list[tuple[_Place, str]] = field(default_factory=list)
+
+    def fault(self, place: _Place, problem: str) -> None:
+        self.faults.append((place, problem))
+
+    def suite(self, root: _Item, name: str, overrides: Overrides) -> Suite:
+        given = overrides.items()
+        top = self.top(root)
+        said = {**top, **given}
+        settings = self.settings(said, name)
+        models = self.several(said.get("models"), "models", self.entrant(Model, "model"), root.place)
+        defenses = self.several(said.get("defenses"), "defenses", self.chain, None, _chain_label)
+        boards = self.boards(said, top.get("threats"), settings.examples, given, root.place)
+        if self.faults:
+            ordered = sorted(dict.fromkeys(self.faults), key=lambda one: (one[0].line, one[0].column))
+            raise AdvbenchError("\n".join(f"{place}: {problem}" for place, problem in ordered))
+        plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "examples"}
+        return Suite(**plain, models=models, defenses=defenses or (self.registry.defense("none"),), boards=boards)
+
+    def top(self, root: _Item) -> dict[str, _Item]:
+        if not isinstance(root.value, dict):
+            self.fault(root.place, f"a suite is a mapping with the keys {', '.join(_KEYS)}")
+            return {}
+        for key, item in root.value.items():
+            if key not in _KEYS:
+                hint = did_you_mean(key, _KEYS) or f"; keys are {', '.join(_KEYS)}"
+                self.fault(item.key or item.place, f"unknown key {key!r}{hint}")
+        return {key: item for key, item in root.value.items() if key in _KEYS}
+
+    def settings(self, said: Mapping[str, _Item], name: str) -> _Settings:
+        values = {"name": name}
+        for f in dataclasses.fields(_Settings):
+            if f.name in said:
+                values |= self.setting(f.name, said[f.name])
+        return _Settings(**values)  # type: ignore[arg-type]  # checked one by one
+
+    def setting(self, key: str, item: _Item) -> dict[str, Any]:
+        """The checked value by its key; empty when it is wrong."""
+        values, faults = check(_Settings, {key: item.plain})
+        for fault in faults:
+            self.fault(item.place, fault.problem if item.place.line else fault.problem.removeprefix(f"{key}: "))
+        right, problem = _RANGES.get(key, (lambda _: True, ""))
+        if values and not right(values[key]):
+            title = f"{key}: " if item.place.line else ""  # an option or a path says its own name
+            self.fault(item.place, f"{title}{problem}, not {item.plain}")
+            return {}
+        return values
+
+    def several(
+        self,
+        item: _Item | None,
+        key: str,
+        read: Callable[[_Item], T | None],
+        needed_at: _Place | None,
+        label: Callable[[T], str] = lambda one: str(getattr(one, "label", one)),
+    ) -> tuple[T, ...]:
+        """What a list holds, each once; a single one may stand without its list."""
+        if item is None:
+            if needed_at:
+                self.fault(needed_at, f"{key!r} is missing: name at least one of the {key}")
+            return ()
+        items = item.value if isinstance(item.value, list) else [item]
+        if item.value is None or not items:
+            self.fault(item.key or item.place, f"{key}: empty; name at least one")
+            return ()
+        found: dict[str, T] = {}
+        for one in items:
+            value = read(one)
+            if value is None:  # and the reason has been told
+                continue
+            if label(value) in found:
+                self.fault(one.place, f"{key}: {label(value)!r} is listed twice")
+            found.setdefault(label(value), value)
+        return tuple(found.values())
+
+    def boards(
+        self,
+        said: Mapping[str, _Item],
+        written: _Item | None,
+        examples: int | None,
+        given: Mapping[str, _Item],
+        root: _Place,
+    ) -> tuple[Board, ...]:
+        """A board for every data set and threat."""
+        own = {"data": "data", "examples": "examples", "attacks": "attacks", "goals": "goals", "required": "attacks"}
+        balls = [
+            dataclasses.replace(ball, options={k: v for k, v in ball.options.items() if own[k] not in given})
+            for ball in self.balls(said.get("threats"), written, "threats" in given, root)
+        ]
+        attack = self.entrant(Attack, "attack")
+        needed = {key: None if balls and all(key in b.options for b in balls) else root for key in ("data", "attacks")}
+        data = self.several(said.get("data"), "data", self.entrant(Dataset, "data set"), needed["data"])
+        attacks = self.several(said.get("attacks"), "attacks", attack, needed["attacks"])
+        goals = self.several(said.get("goals"), "goals", self.goal, None)
+        found: dict[str, Board] = {}
+        for ball in balls:
+            options = ball.options
+            own_data = self.several(options.get("data"), "data", self.entrant(Dataset, "data set"), None)
+            own_attacks = self.several(options.get("attacks"), "attacks", attack, None) or attacks
+            own_goals = self.several(options.get("goals"), "goals", self.goal, None) or goals or ("untargeted",)
+            required = self.required(options.get("required"), own_attacks)
+            count = examples
+            if "examples" in options:
+                count = self.setting("examples", options["examples"]).get("examples")
+            for dataset in own_data or data:
+                board = Board(dataset, ball.threat, count, own_attacks, own_goals, required)
+                self.classes(board, options.get("goals") or said.get("goals"))
+                if board.name in found:
+                    self.fault(ball.place, f"threats: the board {board.name} is listed twice")
+                found.setdefault(board.name, board)
+        return tuple(found.values())
+
+    def balls(self, item: _Item | None, written: _Item | None, replaced: bool, root: _Place) -> list[_Ball]:
+        """The suite's threats; one from the command line keeps what the file says about its family."""
+        balls: list[_Ball] = []
+
+        def read(one: _Item) -> Threat | None:
+            ball = self.ball(one)
+            balls.extend([ball] if ball else [])
+            return None  # boards tell what is listed twice
+
+        self.several(item, "threats", read, root)
+        if not replaced or written is None:
+            return balls
+        silent = _Resolution(self.registry)  # what the file says of other threats no longer matters
+        kept = silent.balls(written, None, False, root)
+        return [one for ball in balls for one in self.kin(ball, kept)]
+
+    def kin(self, ball: _Ball, kept: list[_Ball]) -> list[_Ball]:
+        """The ball with what the file says of the same threat, else of its family; once for every `data` there."""
+        same = [one for one in kept if one.threat == ball.threat]
+        same += [one for one in kept if one.threat.family == ball.threat.family and one.options]
+        by_data: dict[str, _Ball] = {}
+        for one in same:
+            data = repr(one.options["data"].plain) if "data" in one.options else ""
+            by_data.setdefault(data, dataclasses.replace(ball, options=one.options))
+        return list(by_data.values()) or [ball]
+
+    def ball(self, item: _Item) -> _Ball | None:
+        inner: dict[str, _Item] = {}
+        if isinstance(item.value, dict) and len(item.value) == 1:
+            ((key, content),) = item.value.items()
+            if isinstance(content.value, dict):
+                inner = {k: v for k, v in content.value.items() if k in _BOARD_KEYS}
+                params = {k: v for k, v in content.value.items() if k not in _BOARD_KEYS}
+                item = dataclasses.replace(item, value={key: dataclasses.replace(content, value=params)})
+        if isinstance(item.value, Threat):
+            return _Ball(item.value, inner, item.place)
+        threat: Threat | None = self.configured(item, threat_type, "threat", extra=_BOARD_KEYS)
+        if threat is None:
+            return None
+        if not threat.eps >= 0:  # a stranger's ball may have forgotten to look
+            self.fault(item.place, f"{threat.name}: eps must be at least 0")
+            return None
+        return _Ball(threat, inner, item.place)
+
+    def entrant(self, kind: type[Any], word: str) -> Callable[[_Item], Any]:
+        """A reader of entrants of one kind."""
+
+        def read(item: _Item) -> Any:
+            if isinstance(item.value, Parametric):
+                if isinstance(item.value, kind):
+                    return item.value
+                self.fault(item.place, f"expected a {word}, got {item.value.label}")
+                return None
+            return self.configured(item, word, word)
+
+        return read
+
+    def chain(self, item: _Item) -> tuple[Defense, ...] | None:
+        """Defenses one behind the other: `a+b`, or a list inside the list."""
+        read = self.entrant(Defense, "defense")
+        if isinstance(item.value, list):
+            parts = [read(one) for one in item.value]
+        elif item.text is not None:
+            calls = self.read(item, parse_chain) or []
+            parts = [self.resolved(item, call, {}, "defense", "defense") for call in calls]
+        else:
+            parts = [read(item)]
+        chain = tuple(part for part in parts if part is not None)
+        if not chain or len(chain) < len(parts):
+            if not parts and item.text is None:
+                self.fault(item.place, "defenses: empty; write none for no defense")
+            return None
+        try:
+            check_chain(chain)
+        except AdvbenchError as error:
+            self.fault(item.place, str(error))
+            return None
+        return chain
+
+    def goal(self, item: _Item) -> str | None:
+        text = item.text
+        if isinstance(item.value, dict) and list(item.value) == ["class"]:
+            text = f"class={item.value['class'].plain}"
+        text = re.sub(r"\s*=\s*", "=", (text or "").strip())
+        if text in GOALS and text != "class=k":
+            return text
+        if re.fullmatch(r"class=[0-9]{1,9}", text):
+            return f"class={int(text.removeprefix('class='))}"
+        hint = did_you_mean(text, GOALS) if text else ""
+        self.fault(item.place, f"unknown goal {text or item.plain!r}{hint}; goals are {', '.join(GOALS)}")
+        return None
+
+    def classes(self, board: Board, item: _Item | None) -> None:
+        for goal in board.goals:
+            if goal.startswith("class=") and item is not None:
+                try:
+                    class_of(goal, board.dataset.classes)
+                except AdvbenchError as error:
+                    self.fault(item.place, f"{error} ({board.dataset.label})")
+
+    def required(self, item: _Item | None, attacks: Iterable[Attack]) -> tuple[str, ...]:
+        labels = [attack.label for attack in attacks]
+        if item is None:
+            return tuple(labels)
+        known = {attack.label: attack.name for attack in attacks}
+        read = self.entrant(Attack, "attack")
+
+        def on_board(one: _Item) -> str | None:
+            attack = read(one)
+            if attack is None or attack.label in known:
+                return attack.label if attack else None
+            near = [label for label, name in known.items() if name == attack.name]
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            self.fault(one.place, f"required: {attack.label!r} is not among the board's attacks {labels}{hint}")
+            return None
+
+        return self.several(item, "required", on_board, None)
+
+    def configured(
+        self, item: _Item, kind: str | Callable[[str], type[Threat]], word: str, extra: tuple[str, ...] = ()
+    ) -> Any:
+        """What `name(parameter=value)` or `{name: {parameter: value}}` stands for; None when it is wrong."""
+        if item.text is not None:
+            call = self.read(item, parse)
+            return call and self.resolved(item, call, {}, kind, word, extra)
+        if isinstance(item.value, dict) and len(item.value) == 1:
+            ((name, content),) = item.value.items()
+            key = _Item(name, content.key or item.place, name)
+            call = self.read(key, parse)
+            if call is None:
+                return None
+            if content.value is not None and not isinstance(content.value, dict):
+                self.fault(content.place, f"{name}: expected parameters, as in {{{name}: {{parameter: value}}}}")
+                return None
+            return self.resolved(key, call, content.value or {}, kind, word, extra)
+        if isinstance(item.value, dict) and len(item.value) > 1:
+            self.fault(item.place, f"expected one {word}, got several keys; start each {word} with '- '")
+        else:
+            self.fault(item.place, f"expected a {word}, as name or name(parameter=value), got {item.plain!r}")
+        return None
+
+    def resolved(
+        self,
+        item: _Item,
+        call: Call,
+        inner: Mapping[str, _Item],
+        kind: str | Callable[[str], type[Threat]],
+        word: str,
+        extra: tuple[str, ...] = (),
+    ) -> Any:
+        """The configured entrant; `inner` are parameters that stand below the call."""
+        places = {key: item.at(position) for key, position in call.positions.items()}
+        for key, content in inner.items():
+            if key in call.params:
+                self.fault(content.key or content.place, f"{key!r} is given twice")
+        params = {**call.params, **{key: content.plain for key, content in inner.items()}}
+        places |= {key: content.key or content.place for key, content in inner.items()}
+        try:
+            merged = Call(call.name, params)
+            entry: Any = self.registry.find(kind, merged) if isinstance(kind, str) else kind(call.name)
+            values, faults = check(entry, params)
+            for fault in faults:
+                near = did_you_mean(fault.key, extra) if fault.problem.startswith(f"{call.name} has no") else ""
+                self.fault(
+                    places.get(fault.key, item.place), f"unknown key {fault.key!r}{near}" if near else fault.problem
+                )
+            return None if faults else construct(entry, values)
+        except AdvbenchError as error:
+            self.fault(item.place, str(error))
+            return None
+
+    def read(self, item: _Item, reader: Callable[[str], T]) -> T | None:
+        try:
+            return reader(item.text or "")
+        except SpecError as error:
+            hint = ""
+            if item.flow and (item.text or "").count("(") != (item.text or "").count(")"):
+                hint = (
+                    "; inside [ ] YAML splits at commas: put quotes round the whole call, or give it a line of its own"
+                )
+            self.fault(item.at(error.position), f"{error.problem}{hint}")
+            return None
+
+
+def _chain_label(chain: tuple[Defense, ...]) -> str:
+    return "+".join(defense.label for defense in chain)

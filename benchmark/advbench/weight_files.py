@@ -1,0 +1,234 @@
+"""Files of weights: safetensors with a word about themselves, checkpoints of others, folders with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import re
+import struct
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from advbench.errors import AdvbenchError
+from advbench.hooks import GROUP
+
+MANIFEST = "manifest.json"
+WEIGHTS_VARIABLE = "ADVBENCH_WEIGHTS"
+CACHE_VARIABLE = "ADVBENCH_CACHE"
+_HEADER = "advbench"
+
+
+def save_weights(path: Path, state: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
+    """Write a safetensors file in one step, float16 wherever that loses nothing; two writers at once do no harm."""
+    tensors = {key: _narrowest(value.detach().cpu().contiguous()) for key, value in state.items()}
+    text = json.dumps({**header, "content": state_digest(state)}, sort_keys=True, ensure_ascii=False)
+    # one entry: safetensors writes several in no fixed order, and equal weights should be equal files
+    _replace(path, safetensors.torch.save(tensors, metadata={_HEADER: text}))
+    return path
+
+
+def _replace(path: Path, content: bytes) -> None:
+    """Put a file in place in one step: a reader sees the old one or the new one, never half of it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
+            try:
+                part.write(content)
+                part.flush()
+                os.fsync(part.fileno())
+                part.close()
+                Path(part.name).chmod(0o644)  # temporary files are private, weights are shared
+                Path(part.name).replace(path)
+            except BaseException:
+                Path(part.name).unlink(missing_ok=True)
+                raise
+    except OSError as error:
+        raise AdvbenchError(
+            f"{path}: can't be written ({error.strerror or error}); "
+            f"{CACHE_VARIABLE} names another folder to keep weights in"
+        ) from error
+
+
+def load_weights(path: Path, remedy: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Tensors, floats widened to float32, and what the file says of itself; also from a checkpoint of `torch.save`."""
+    path = Path(path).expanduser()
+    hint = f"; {remedy}" if remedy else ""
+    try:
+        with path.open("rb") as file:
+            start = file.read(16)
+        total = path.stat().st_size
+    except FileNotFoundError:
+        raise AdvbenchError(f"{path}: no such file of weights{hint}") from None
+    except OSError as error:
+        raise AdvbenchError(f"{path}: can't be read ({error.strerror or error}){hint}") from error
+    if not start:
+        raise AdvbenchError(f"{path}: the file is empty{hint or '; download it again'}")
+    if start.lstrip().startswith(b"<"):
+        raise AdvbenchError(
+            f"{path}: a web page, not weights{hint or '; download the file itself, not the page that shows it'}"
+        )
+    if start.startswith((b"PK", b"\x80")):
+        state = _load_checkpoint(path)
+        header: dict[str, Any] = {}
+    else:
+        if len(start) < 8 or struct.unpack("<Q", start[:8])[0] > total - 8:
+            raise AdvbenchError(f"{path}: no safetensors file, or cut short{hint or '; download it again'}")
+        state, header = _load_safetensors(path, hint or "; download it again")
+    for key, value in state.items():
+        if value.is_floating_point() and not bool(value.isfinite().all()):
+            raise AdvbenchError(f"{path}: {key} holds values that are not numbers{hint}")
+    return {key: value.float() if value.is_floating_point() else value for key, value in state.items()}, header
+
+
+def _load_safetensors(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    try:
+        with safetensors.safe_open(path, "pt") as file:
+            state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+            text = (file.metadata() or {}).get(_HEADER, "{}")
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
+        raise AdvbenchError(f"{path}: a damaged safetensors file ({_one_line(error)}){hint}") from error
+    try:
+        header = json.loads(text)
+    except ValueError:
+        header = {}
+    return state, header if isinstance(header, dict) else {}
+
+
+def _load_checkpoint(path: Path) -> dict[str, Tensor]:
+    """The state dict in a file of `torch.save`, out of its usual wrappings."""
+    try:
+        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
+        reason = (
+            "it holds more than tensors, and running its code is not safe" if "nsupported" in str(error) else "damaged"
+        )
+        raise AdvbenchError(
+            f"{path}: can't be loaded ({reason}); save the state dict alone, best with safetensors.torch.save_file"
+        ) from error
+    wrappings = ("state_dict", "model_state_dict", "model", "net")
+    while not _is_state(loaded):
+        if isinstance(loaded, dict) and (inner := next((loaded[key] for key in wrappings if key in loaded), None)):
+            loaded = inner
+        elif isinstance(loaded, list | tuple) and loaded:
+            loaded = loaded[0]
+        else:
+            raise AdvbenchError(
+                f"{path}: no state dict in it; save `net.state_dict()` with safetensors.torch.save_file"
+            )
+    state = dict(loaded)
+    for prefix in ("module.", "_orig_mod."):
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    return state
+
+
+def _is_state(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(isinstance(item, Tensor) for item in value.values())
+
+
+def weights_folders() -> Iterator[Path]:
+    """Folders with a manifest: inside installed plugin packages, in `ADVBENCH_WEIGHTS`, and in a checkout."""
+    for package in _packages():
+        yield package / "weights"
+    for named in os.environ.get(WEIGHTS_VARIABLE, "").split(os.pathsep):
+        if named:
+            yield Path(named).expanduser()
+    yield Path(__file__).resolve().parents[2] / "weights"
+
+
+def _packages() -> Iterator[Path]:
+    """Folders of plugin packages, found without running them: a broken plugin's weights do no harm."""
+    names = {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group=GROUP)}
+    for name in sorted(names, key=lambda name: (not name.startswith("advbench_"), name)):
+        try:
+            spec = find_spec(name)
+        except (ImportError, ValueError):
+            continue
+        yield from (Path(place) for place in ((spec.submodule_search_locations if spec else None) or ()))
+
+
+def manifest(folder: Path) -> dict[str, dict[str, Any]]:
+    """A folder's entries by key; a folder without a manifest holds none."""
+    path = folder / MANIFEST
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))["weights"]
+        return {entry["key"]: entry for entry in entries if entry["file"] and entry["sha256"]}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise AdvbenchError(
+            f"{path}: not a manifest of weights ({_one_line(error)}); install or download it again"
+        ) from error
+
+
+def publish_weights(path: Path, folder: Path, **facts: Any) -> Path:
+    """Copy a file that training made into a folder with a manifest, under a name that people can read."""
+    _, header = load_weights(path)
+    if "key" not in header:
+        raise AdvbenchError(f"{path}: not made by `advbench train`; only such weights have a key to be found by")
+    words = "+".join((header["model"], *header["defenses"], header["dataset"]))
+    target = folder / (re.sub(r"[^\w.+-]+", "-", words).strip("-") + ".safetensors")
+    entries = manifest(folder)
+    _replace(target, path.read_bytes())
+    entries[header["key"]] = (
+        {"file": target.name, "sha256": file_digest(target), "bytes": target.stat().st_size}
+        | {name: value for name, value in header.items() if name not in ("format", "content")}
+        | facts
+    )
+    ordered = sorted(entries.values(), key=lambda entry: str(entry["file"]))
+    _replace(folder / MANIFEST, (json.dumps({"weights": ordered}, indent=2, ensure_ascii=False) + "\n").encode())
+    return target
+
+
+def cache_folder() -> Path:
+    """`ADVBENCH_CACHE`, or the platform's folder for what may be deleted at any time."""
+    if named := os.environ.get(CACHE_VARIABLE):
+        return Path(named).expanduser()
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "advbench" / "Cache"
+    if sys.platform == "darwin":
+        return Path.home() / "Library/Caches/advbench"
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "advbench"
+
+
+def cached_path(key: str) -> Path:
+    return cache_folder() / "weights" / f"{key}.safetensors"
+
+
+def file_digest(path: Path) -> str:
+    """The sha256 of a file."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def state_digest(state: Mapping[str, Tensor]) -> str:
+    """The sha256 of tensors by name, whatever file they are in."""
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        value = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _narrowest(value: Tensor) -> Tensor:
+    """In float16 when that changes no number."""
+    half = value.half() if value.dtype == torch.float32 else value
+    return half if torch.equal(half.to(value.dtype), value) else value
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
