@@ -5,6 +5,7 @@ SHELL := /bin/bash
 VENV := .venv
 PYTHON :=
 ARGS :=
+CANDIDATES := python3 python3.13 python3.12 python3.11
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # an installation is up to date when its stamp is newer than pyproject.toml and names this folder (a moved checkout
@@ -30,11 +31,11 @@ environment:
 	if [ "$$stamp" -nt pyproject.toml ] && [ "$$(cat "$$stamp")" = "$$PWD" ] && "$$venv/bin/python" -c ''; then exit 0; fi; \
 	if ! "$$venv/bin/python" -m pip --version >/dev/null 2>&1; then \
 	  found=; \
-	  for python in $(if $(PYTHON),"$(PYTHON)",python3 python3.13 python3.12 python3.11); do \
+	  for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
 	    if "$$python" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; then found="$$python"; break; fi; \
 	  done; \
 	  if [ -z "$$found" ]; then \
-	    echo "advbench needs Python 3.11 or newer with its venv module, and found none (looked for $(or $(PYTHON),python3, python3.13, python3.12 and python3.11))." >&2; \
+	    echo "advbench needs Python 3.11 or newer with its venv module, and found none (looked for: $(or $(PYTHON),$(CANDIDATES)))." >&2; \
 	    echo "Install one (Debian, Ubuntu: apt install python3 python3-venv), or name one: make PYTHON=/path/to/python3" >&2; \
 	    exit 2; \
 	  fi; \

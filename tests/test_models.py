@@ -175,7 +175,12 @@ class TestWrongFiles:
         safetensors.torch.save_file(state, path)
         text = self.refusal(path, ConvNet())
         assert "convnet" in text
-        assert "shape" in text
+        assert "'4.weight' is missing" in text
+
+    def test_weights_of_another_width(self, tmp_path: Path) -> None:
+        path = tmp_path / "weights.safetensors"
+        safetensors.torch.save_file(ConvNet(width=4).build(Mnist()).state_dict(), path)
+        assert "(4, 1, 4, 4) instead of (16, 1, 4, 4)" in self.refusal(path, ConvNet())
 
     def test_a_missing_and_an_unexpected_key_are_named(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
         path = tmp_path / "weights.safetensors"

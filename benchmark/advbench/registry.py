@@ -200,9 +200,9 @@ class Registry:
         if named is not None:
             return named
         names = list(dict.fromkeys(entrant.name for entrant in entrants.values()))
-        known = f"known: {', '.join(names)}" if names else "none is installed"
+        known = f"known: {', '.join(names)}" if names else f"no {kind} is installed"
         raise AdvbenchError(
-            f"unknown {kind} {call.name!r}{did_you_mean(call.name, names)}; {known}{self._perhaps_missing()}"
+            f"unknown {kind} {call.name!r} ({known}){did_you_mean(call.name, names)}{self._perhaps_missing()}"
         )
 
     def _perhaps_missing(self) -> str:
@@ -321,8 +321,8 @@ def _chosen(points: list[tuple[EntryPoint, Origin]], restriction: str) -> list[t
     for word in wanted:
         if not any(word in some or _canonical(word) in some for some in names.values()):
             raise AdvbenchError(
-                f"{PLUGINS_VARIABLE}: no installed plugin is called {word!r}{did_you_mean(word, known)}; "
-                f"known: {', '.join(name for name in known if ':' not in name)}"
+                f"{PLUGINS_VARIABLE}: no installed plugin is called {word!r} "
+                f"(known: {', '.join(name for name in known if ':' not in name)}){did_you_mean(word, known)}"
             )
     allowed = {*wanted, *map(_canonical, wanted)}
     return [(point, origin) for point, origin in points if names[id(point)] & allowed]

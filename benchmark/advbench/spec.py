@@ -257,8 +257,8 @@ def check(owner: object, params: Mapping[str, Any]) -> tuple[dict[str, Any], lis
     faults: list[Fault] = []
     for key, value in params.items():
         if key not in known:
-            takes = f"its parameters are {', '.join(known)}" if known else "it has none"
-            faults.append(Fault(key, f"{title} has no parameter {key!r}{did_you_mean(key, known)}; {takes}"))
+            takes = f"known: {', '.join(known)}" if known else "it has none"
+            faults.append(Fault(key, f"{title} has no parameter {key!r} ({takes}){did_you_mean(key, known)}"))
             continue
         try:
             values[known[key].name] = _conform(_annotation(kind, known[key]), value)
@@ -310,7 +310,7 @@ def threat_type(name: str) -> type[Threat]:
     from advbench.threats import THREATS  # a threat may itself read this language
 
     if name not in THREATS:
-        raise AdvbenchError(f"unknown threat {name!r}{did_you_mean(name, THREATS)}; threats are {', '.join(THREATS)}")
+        raise AdvbenchError(f"unknown threat {name!r} (known: {', '.join(THREATS)}){did_you_mean(name, THREATS)}")
     return THREATS[name]
 
 
@@ -409,6 +409,8 @@ def _conform_list(annotation: Any, value: Any) -> Any:
 
 def _complaint(annotation: Any, value: Any) -> str:
     shown = f"the text {value!r}" if isinstance(value, str) else "nothing" if value is None else written(value)
+    if isinstance(value, float):
+        shown = repr(value)  # 200.0, which `written` would call 200
     hint = ""
     if isinstance(value, str):
         read = parse_value(value)

@@ -329,6 +329,16 @@ class _Ball:
     place: _Place
 
 
+@dataclass(frozen=True)
+class _Options:
+    """The same, resolved; empty where nothing is said."""
+
+    data: tuple[Dataset, ...]
+    attacks: tuple[Attack, ...]
+    goals: tuple[str, ...]
+    examples: dict[str, Any]
+
+
 @dataclass
 class _Resolution:
     """Looks names up and checks values; goes on after a mistake, so that all are told at once."""
@@ -359,7 +369,7 @@ class _Resolution:
             return {}
         for key, item in root.value.items():
             if key not in _KEYS:
-                hint = did_you_mean(key, _KEYS) or f"; keys are {', '.join(_KEYS)}"
+                hint = did_you_mean(key, _KEYS) or f" (known: {', '.join(_KEYS)})"
                 self.fault(item.key or item.place, f"unknown key {key!r}{hint}")
         return {key: item for key, item in root.value.items() if key in _KEYS}
 
@@ -418,29 +428,29 @@ class _Resolution:
         root: _Place,
     ) -> tuple[Board, ...]:
         """A board for every data set and threat."""
-        own = {"data": "data", "examples": "examples", "attacks": "attacks", "goals": "goals", "required": "attacks"}
+        replacing = {key: key for key in _BOARD_KEYS} | {"required": "attacks"}
         balls = [
-            dataclasses.replace(ball, options={k: v for k, v in ball.options.items() if own[k] not in given})
+            dataclasses.replace(ball, options={k: v for k, v in ball.options.items() if replacing[k] not in given})
             for ball in self.balls(said.get("threats"), written, "threats" in given, root)
         ]
-        attack = self.entrant(Attack, "attack")
         needed = {key: None if balls and all(key in b.options for b in balls) else root for key in ("data", "attacks")}
         data = self.several(said.get("data"), "data", self.entrant(Dataset, "data set"), needed["data"])
-        attacks = self.several(said.get("attacks"), "attacks", attack, needed["attacks"])
+        attacks = self.several(said.get("attacks"), "attacks", self.entrant(Attack, "attack"), needed["attacks"])
         goals = self.several(said.get("goals"), "goals", self.goal, None)
         found: dict[str, Board] = {}
         for ball in balls:
-            options = ball.options
-            own_data = self.several(options.get("data"), "data", self.entrant(Dataset, "data set"), None)
-            own_attacks = self.several(options.get("attacks"), "attacks", attack, None) or attacks
-            own_goals = self.several(options.get("goals"), "goals", self.goal, None) or goals or ("untargeted",)
-            required = self.required(options.get("required"), own_attacks)
-            count = examples
-            if "examples" in options:
-                count = self.setting("examples", options["examples"]).get("examples")
-            for dataset in own_data or data:
-                board = Board(dataset, ball.threat, count, own_attacks, own_goals, required)
-                self.classes(board, options.get("goals") or said.get("goals"))
+            own = self.options(ball.options)
+            required = self.required(ball.options.get("required"), own.attacks or attacks)
+            for dataset in own.data or data:
+                board = Board(
+                    dataset,
+                    ball.threat,
+                    own.examples.get("examples", examples),
+                    own.attacks or attacks,
+                    own.goals or goals or ("untargeted",),
+                    required,
+                )
+                self.classes(board, ball.options.get("goals") or said.get("goals"))
                 if board.name in found:
                     self.fault(ball.place, f"threats: the board {board.name} is listed twice")
                 found.setdefault(board.name, board)
@@ -483,12 +493,22 @@ class _Resolution:
         if isinstance(item.value, Threat):
             return _Ball(item.value, inner, item.place)
         threat: Threat | None = self.configured(item, threat_type, "threat", extra=_BOARD_KEYS)
-        if threat is None:
-            return None
-        if not threat.eps >= 0:  # a stranger's ball may have forgotten to look
+        if threat is not None and not threat.eps >= 0:  # a ball may have forgotten to look
             self.fault(item.place, f"{threat.name}: eps must be at least 0")
+            threat = None
+        if threat is None:
+            self.options(inner)  # its mistakes are told all the same
             return None
         return _Ball(threat, inner, item.place)
+
+    def options(self, inner: Mapping[str, _Item]) -> _Options:
+        """What a threat's own keys say."""
+        return _Options(
+            data=self.several(inner.get("data"), "data", self.entrant(Dataset, "data set"), None),
+            attacks=self.several(inner.get("attacks"), "attacks", self.entrant(Attack, "attack"), None),
+            goals=self.several(inner.get("goals"), "goals", self.goal, None),
+            examples=self.setting("examples", inner["examples"]) if "examples" in inner else {},
+        )
 
     def entrant(self, kind: type[Any], word: str) -> Callable[[_Item], Any]:
         """A reader of entrants of one kind."""
@@ -535,7 +555,7 @@ class _Resolution:
         if re.fullmatch(r"class=[0-9]{1,9}", text):
             return f"class={int(text.removeprefix('class='))}"
         hint = did_you_mean(text, GOALS) if text else ""
-        self.fault(item.place, f"unknown goal {text or item.plain!r}{hint}; goals are {', '.join(GOALS)}")
+        self.fault(item.place, f"unknown goal {text or item.plain!r} (known: {', '.join(GOALS)}){hint}")
         return None
 
     def classes(self, board: Board, item: _Item | None) -> None:

@@ -110,7 +110,8 @@ def _load_safetensors(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[st
 def _load_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict in a file of `torch.save`, out of its usual wrappings."""
     try:
-        loaded: Any = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as file:  # not by its name, which new versions of torch read something into
+            loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
         reason = (
             "it holds more than tensors, and running its code is not safe" if "nsupported" in str(error) else "damaged"

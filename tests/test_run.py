@@ -1,0 +1,432 @@
+"""The whole run: crashes, two at once, cache keys, transfer, failures that stay where they are."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import pytest
+import torch
+from advbench import Access, Attack, Data, Dataset, Defense, Examples, Model, Problem, Recipe
+from advbench.data import DataFolders
+from advbench.draws import Draws
+from advbench.registry import Origin, Registry
+from advbench.report import Summary
+from advbench.run import Settings, run
+from advbench.store import Store, content
+from advbench.suite import Suite, suite_from_mapping
+from advbench_attacks.fgsm import FGSM
+from advbench_attacks.noise import Noise
+from advbench_attacks.pgd import PGD
+from advbench_defenses.none import Undefended
+from torch import Tensor, nn
+
+EXAMPLES = 24
+
+
+@dataclass(frozen=True)
+class Blobs(Dataset):
+    """Three kinds of blots, so small that everything is fast."""
+
+    name = "blobs"
+    shape = (1, 8, 8)
+    class_names = ("left", "right", "middle")
+
+    count: int = EXAMPLES
+
+    def load(self, folders: DataFolders) -> Data:
+        ids = torch.arange(self.count)
+        labels = ids % 3
+        images = 0.3 * Draws(0, "blobs", ids).uniform(1, 8, 8)
+        for label, columns in enumerate((slice(0, 3), slice(5, 8), slice(3, 5))):
+            images[labels == label, :, :, columns] += 0.6
+        all_of_them = Examples(images, labels, ids)
+        return Data(all_of_them[:0], all_of_them[:6], all_of_them[6:] if self.count > 6 else all_of_them, "made here")
+
+    def find(self, folders: DataFolders) -> str | None:
+        return "made here"
+
+
+@dataclass(frozen=True)
+class Small(Model):
+    """A seeded network that needs no training to tell the blots apart."""
+
+    name = "small"
+
+    seed: int = 0
+    scale: float = 1.0
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            convolution, linear = nn.Conv2d(1, 4, 3, padding=1), nn.Linear(256, 3)
+        with torch.no_grad():
+            linear.weight *= 0.02
+            columns = torch.arange(8).repeat(8).repeat(4)
+            for label, wanted in enumerate(((0, 1, 2), (5, 6, 7), (3, 4))):
+                linear.weight[label] += self.scale * torch.isin(columns, torch.tensor(wanted)).float() * 0.05
+            convolution.weight.abs_()
+        return nn.Sequential(convolution, nn.ReLU(), nn.Flatten(), linear)
+
+    def recipe(self, dataset: Dataset) -> Recipe | None:
+        return None
+
+
+@dataclass(frozen=True)
+class Raising(Attack):
+    """Fails in the middle."""
+
+    name = "raising"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+
+    def perturb(self, problem: Problem) -> Tensor:
+        problem.gradient(problem.start())
+        raise ValueError("lost\nits way")
+
+
+@dataclass(frozen=True)
+class Slow(Attack):
+    """Takes its time, so that a kill lands inside a cell."""
+
+    name = "slow"
+    threats = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    needs = Access.GRADIENTS
+
+    steps: int = 4
+    pause: float = 0.01
+
+    def perturb(self, problem: Problem) -> Tensor:
+        p = problem.start(random=True)
+        for _ in range(self.steps):
+            time.sleep(self.pause)
+            p = problem.project(p + 0.6 * problem.eps * problem.ascent(p))
+        return p
+
+
+@dataclass(frozen=True)
+class Doubting(Defense):
+    """Suspects dark images."""
+
+    name = "doubting"
+    detects: ClassVar[bool] = True
+    differentiable: ClassVar[bool] = True
+
+    def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
+        return -images.flatten(1).mean(1)
+
+
+def registry() -> Registry:
+    found = Registry()
+    for attack in (Noise(), FGSM(), PGD(), Raising(), Slow()):
+        found.attacks[attack.label] = attack
+    for model in (Small(),):
+        found.models[model.label] = model
+    for defense in (Undefended(), Doubting()):
+        found.defenses[defense.label] = defense
+    found.datasets["blobs"] = Blobs()
+    return found
+
+
+def suite(**changes: Any) -> Suite:
+    return suite_from_mapping(
+        {
+            "data": "blobs",
+            "models": ["small", "small(seed=1)"],
+            "attacks": ["noise", "fgsm", "pgd(steps=5)"],
+            "threats": ["linf(eps=0.2)", "rotate-shift", "wasserstein(eps=0.5, kernel=3)"],
+            "shard": 7,
+            **changes,
+        },
+        registry(),
+    )
+
+
+def evaluate(store: Store, wanted: Suite, **settings: Any) -> Summary:
+    return run(wanted, store, registry(), replace(Settings(), **settings))
+
+
+@pytest.fixture
+def memory() -> Iterator[Store]:
+    with Store.memory() as store:
+        yield store
+
+
+def test_every_cell_is_judged_on_every_target_so_that_transfer_is_known(memory: Store) -> None:
+    summary = evaluate(memory, suite())
+    assert (summary.done, summary.kept, summary.failed) == (18, 0, [])
+    assert len(memory.rates("fooling")) == 18
+    assert len(memory.rates("transfer")) == 18
+    assert all(row["n"] == EXAMPLES - 6 for row in memory.rates("fooling") + memory.rates("transfer"))
+    accuracy = {row["target_label"]: row["accuracy"] for row in memory.rates("clean_accuracy")}
+    assert min(accuracy.values()) > 0.9, "the toy networks should get the clean images right"
+    fooled = {(row["entrant"], row["board_name"]): row["rate"] for row in memory.rates("fooling")}
+    assert fooled["pgd(steps=5)", "blobs/linf/0.2"] > 0.2
+    assert fooled["pgd(steps=5)", "blobs/linf/0.2"] >= fooled["noise", "blobs/linf/0.2"]
+
+
+def test_a_second_run_crafts_nothing(memory: Store) -> None:
+    evaluate(memory, suite())
+    before = content(memory)
+    summary = evaluate(memory, suite())
+    assert (summary.done, summary.kept) == (0, 18)
+    assert content(memory) == before
+
+
+def test_a_failing_attack_leaves_the_others_and_is_tried_again(memory: Store) -> None:
+    wanted = suite(attacks=["raising", "fgsm"], threats=["linf(eps=0.2)"])
+    first = evaluate(memory, wanted)
+    assert first.done == 2
+    assert [reason for _, reason in first.failed] == ["ValueError: lost its way"] * 2
+    assert evaluate(memory, wanted).failed, "failures are never cached"
+    unranked = {row["unranked"] for row in memory.rates("robust_accuracy")}
+    assert unranked == {"raising failed: ValueError: lost its way"}
+
+
+def test_a_new_target_is_judged_on_what_was_crafted_before_it_came(memory: Store) -> None:
+    evaluate(memory, suite(models=["small"]))
+    summary = evaluate(memory, suite())
+    assert (summary.done, summary.kept) == (9, 9)
+    with Store.memory() as whole:
+        evaluate(whole, suite())
+        assert content(memory) == content(whole)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"models": ["small(seed=2)", "small(seed=3)"]},
+        {"attacks": ["noise(tries=6)", "fgsm(travel=0.9)", "pgd(steps=6)"]},
+        {"threats": ["linf(eps=0.21)", "rotate-shift(pixels=2)", "wasserstein(eps=0.4, kernel=3)"]},
+        {"seed": 1},
+        {"stop": "end"},
+        {"budget": 3},
+        {"goals": ["random"]},
+        {"examples": 10},
+        {"data": "blobs(count=26)"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_can_change_an_outcome_changes_the_key(memory: Store, changes: dict[str, Any]) -> None:
+    evaluate(memory, suite())
+    assert evaluate(memory, suite(**changes)).kept == 0
+
+
+@pytest.mark.parametrize("part", ["version", "digest"])
+def test_another_version_or_source_of_a_plugin_is_no_cache_hit(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    evaluate(memory, suite())
+    original = Registry.origin
+
+    def other(self: Registry, plugin: Any) -> Origin:
+        origin = original(self, plugin)
+        return replace(origin, **{part: "other"}) if isinstance(plugin, Attack) else origin
+
+    monkeypatch.setattr(Registry, "origin", other)
+    assert evaluate(memory, suite()).kept == 0
+
+
+def test_other_weights_under_the_same_name_are_no_cache_hit(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluate(memory, suite(models=["small"]))
+    build = Small.build
+
+    def other(self: Small, dataset: Dataset) -> nn.Module:
+        net = build(self, dataset)
+        with torch.no_grad():
+            next(net.parameters()).view(-1)[0] += 1e-4
+        return net
+
+    monkeypatch.setattr(Small, "build", other)
+    assert evaluate(memory, suite(models=["small"])).kept == 0
+
+
+@pytest.mark.parametrize("shard", [3, 18, 100])
+def test_the_size_of_shards_changes_no_bit_of_an_outcome(memory: Store, shard: int) -> None:
+    evaluate(memory, suite())
+    with Store.memory() as other:
+        evaluate(other, suite(shard=shard))
+        assert content(other)["outcomes"] == content(memory)["outcomes"]
+        assert content(other)["clean"] == content(memory)["clean"]
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64])
+def test_the_batch_size_changes_no_verdict(memory: Store, batch: int) -> None:
+    evaluate(memory, suite(), batch=32)
+    with Store.memory() as other:
+        evaluate(other, suite(), batch=batch)
+        assert content(other)["clean"] == content(memory)["clean"]
+        for ours, theirs in zip(content(memory)["outcomes"], content(other)["outcomes"], strict=True):
+            assert ours[:6] == theirs[:6]
+
+
+def test_a_run_that_was_interrupted_says_so_and_goes_on(memory: Store) -> None:
+    calls = iter([False] * 9)
+    summary = evaluate(memory, suite(), interrupted=lambda: next(calls, True))
+    assert summary.interrupted
+    assert 0 < summary.done < 18
+    evaluate(memory, suite())
+    with Store.memory() as whole:
+        evaluate(whole, suite())
+        assert content(memory) == content(whole)
+
+
+def test_a_cell_begun_with_another_shard_size_is_finished(memory: Store) -> None:
+    shards = iter([False] * 4)
+    evaluate(memory, suite(models=["small"], attacks=["fgsm"]), interrupted=lambda: next(shards, True))
+    evaluate(memory, suite(models=["small"], attacks=["fgsm"], shard=5))
+    assert all(row["n"] == EXAMPLES - 6 for row in memory.rates("fooling"))
+
+
+def test_stopping_at_the_first_success_or_at_the_end_fools_as_often(memory: Store) -> None:
+    """And transfers differently: that is why the mode is part of the key and stands on the page."""
+    evaluate(memory, suite(attacks=["pgd(steps=8)"], threats=["linf(eps=0.12)"]))
+    with Store.memory() as other:
+        evaluate(other, suite(attacks=["pgd(steps=8)"], threats=["linf(eps=0.12)"], stop="end"))
+        first, end = memory.rates("fooling"), other.rates("fooling")
+        assert [row["fooled"] for row in first] == [row["fooled"] for row in end]
+        assert content(memory)["outcomes"] != content(other)["outcomes"]
+
+
+@pytest.mark.parametrize("goal", ["random", "least-likely", "class=2", "each"])
+def test_targeted_goals_are_reached_and_judged_as_such(memory: Store, goal: str) -> None:
+    evaluate(memory, suite(goals=[goal], attacks=["pgd(steps=15)"], threats=["linf(eps=0.4)"], models=["small"]))
+    rows = content(memory)["outcomes"]
+    assert rows
+    for _, _, _, goal_label, reached, predicted, *_ in rows:
+        assert reached == (predicted == goal_label)
+    assert sum(row[4] for row in rows) > 0
+    if goal == "class=2":
+        assert len(rows) == (EXAMPLES - 6) * 2 // 3, "examples of the class itself are left out"
+    if goal == "each":
+        assert len(rows) == (EXAMPLES - 6) * 2
+
+
+def test_a_detector_is_calibrated_on_held_out_images_and_its_false_alarms_stand_beside_the_rate(memory: Store) -> None:
+    evaluate(memory, suite(defenses=["doubting"], false_positive_rate=0.4))
+    rows = memory.rates("undetected")
+    assert rows
+    for row in rows:
+        assert row["undetected"] <= row["n"]
+        assert row["false_positives"] is not None
+
+
+def test_eps_zero_changes_nothing(memory: Store) -> None:
+    zero = ["linf(eps=0)", "l2(eps=0)", "rotate-shift(eps=0)", "wasserstein(eps=0, kernel=3)"]
+    evaluate(memory, suite(threats=zero))
+    clean = {(row[0], row[1]): row[3] for row in content(memory)["clean"]}
+    for _, target, example, _, _, predicted, _, _, size, violation, *_ in content(memory)["outcomes"]:
+        assert predicted == clean[target, example]
+        assert size == 0
+        assert violation is None
+
+
+def test_memory_holds_one_shard_however_many_examples_there_are(
+    memory: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The largest batch that an attack ever sees is a shard."""
+    seen: list[int] = []
+    perturb = FGSM.perturb
+
+    def spy(self: FGSM, problem: Problem) -> Tensor:
+        seen.append(len(problem.images))
+        return perturb(self, problem)
+
+    monkeypatch.setattr(FGSM, "perturb", spy)
+    evaluate(memory, suite(data="blobs(count=206)", attacks=["fgsm"], threats=["linf(eps=0.2)"], shard=16))
+    assert max(seen) == 16
+
+
+# Kills: the run is a process of its own, on a suite that is long enough for kills to land inside cells.
+
+CHILD = """
+import sys, torch
+torch.set_num_threads(1)
+sys.path.insert(0, {folder!r})
+import importlib.util
+spec = importlib.util.spec_from_file_location("the_run", {file!r})
+the_run = importlib.util.module_from_spec(spec)
+sys.modules["the_run"] = the_run
+spec.loader.exec_module(the_run)
+from advbench.store import Store
+with Store.open({database!r}) as store:
+    print("ready", flush=True)
+    summary = the_run.evaluate(store, the_run.slow_suite())
+    print("cells", summary.done, summary.kept, len(summary.failed), flush=True)
+"""
+
+
+def slow_suite() -> Suite:
+    return suite(attacks=["slow(pause=0.02)", "fgsm"], shard=3)
+
+
+def start(database: Path) -> subprocess.Popen[str]:
+    code = CHILD.format(folder=str(Path(__file__).parent), file=__file__, database=str(database))
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+
+
+def finish(child: subprocess.Popen[str]) -> str:
+    out, _ = child.communicate(timeout=300)
+    assert child.returncode == 0
+    return out
+
+
+def facts(database: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with Store.open(database, readonly=True) as store:
+        return content(store)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[tuple[Any, ...]]], float]:
+    database = tmp_path_factory.mktemp("whole") / "results.sqlite"
+    child = start(database)
+    assert child.stdout is not None
+    child.stdout.readline()
+    began = time.monotonic()
+    finish(child)
+    return facts(database), time.monotonic() - began
+
+
+def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(
+    tmp_path: Path, uninterrupted: tuple[dict[str, list[tuple[Any, ...]]], float]
+) -> None:
+    whole, seconds = uninterrupted
+    kills = int(os.environ.get("ADVBENCH_KILLS", "3"))
+    database = tmp_path / "results.sqlite"
+    chance = random.Random(kills)
+    landed = 0
+    for _ in range(kills):
+        child = start(database)
+        assert child.stdout is not None
+        child.stdout.readline()
+        # several kills must fit into one run's work
+        time.sleep(chance.uniform(0.05, max(0.3, 1.5 * seconds / kills)))
+        child.send_signal(signal.SIGKILL)
+        child.communicate()
+        landed += child.returncode == -signal.SIGKILL
+    assert landed > 0
+    finish(start(database))
+    assert facts(database) == whole
+    with Store.open(database) as store:
+        assert store.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+
+
+def test_two_runs_on_one_database_finish_and_lose_nothing(
+    tmp_path: Path, uninterrupted: tuple[dict[str, list[tuple[Any, ...]]], float]
+) -> None:
+    whole, _ = uninterrupted
+    database = tmp_path / "results.sqlite"
+    children = [start(database), start(database)]
+    for child in children:
+        assert " 0\n" in finish(child), "no cell failed"
+    assert facts(database) == whole
+
+

