@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from advbench.errors import AdvbenchError, PluginError
 from advbench.parameters import Parametric
 from advbench.spec import SpecError, check, configure, did_you_mean, parse, parse_chain, parse_value, threat
-from hypothesis import given
-from hypothesis import strategies as st
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,13 @@ def test_stored_parameters_come_back_from_json(value: Everything) -> None:
 @given(st.text())
 def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
     for reader in (parse, parse_chain):
+        mistake = None
         try:
             reader(text)
         except SpecError as error:
-            assert 0 <= error.position <= len(text)
-            assert error.problem in str(error)
+            mistake = error
+        assert mistake is None or 0 <= mistake.position <= len(text)
+        assert mistake is None or mistake.problem in str(mistake)
 
 
 @pytest.mark.parametrize(
@@ -207,7 +210,7 @@ class Fragile(Parametric):
     box: dict[str, int] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        1 / self.eps  # noqa: B018
+        1 / self.eps
 
 
 def test_a_plugin_that_breaks_when_it_is_made_is_named() -> None:
@@ -221,16 +224,16 @@ def test_a_plugin_that_breaks_when_it_is_made_is_named() -> None:
 
 
 def test_annotations_that_do_not_resolve_name_the_plugin() -> None:
-    Lost = dataclasses.make_dataclass("Lost", [("steps", "Nowhere", 3)], bases=(Parametric,), frozen=True)
+    lost = dataclasses.make_dataclass("Lost", [("steps", "Nowhere", 3)], bases=(Parametric,), frozen=True)
     with pytest.raises(PluginError, match="Lost: its annotations can't be resolved"):
-        check(Lost, {"steps": 3})
+        check(lost, {"steps": 3})
 
 
 def test_threats_are_found_by_name_and_checked() -> None:
     ball = threat("linf(eps=8/255)")
     assert (ball.name, ball.eps) == ("linf", 8 / 255)
     assert threat(ball.label) == ball
-    with pytest.raises(AdvbenchError, match="unknown threat 'lnif' .*did you mean 'linf'"):
+    with pytest.raises(AdvbenchError, match=r"unknown threat 'lnif' .*did you mean 'linf'"):
         threat("lnif(eps=1)")
     with pytest.raises(AdvbenchError, match="eps"):
         threat("linf(eps=-0.1)")

@@ -217,6 +217,11 @@ def test_a_model_that_comes_with_its_weights_is_never_trained() -> None:
     assert found.sha256 != obtain_weights(Ready(bias=False), [], DATASET, DATA).sha256
 
 
+def test_a_model_that_comes_with_its_weights_is_never_passed_off_as_trained() -> None:
+    with pytest.raises(AdvbenchError, match="trainer can't train it"):
+        obtain_weights(Ready(), [Trainer()], DATASET, DATA)
+
+
 def test_float16_keeps_what_it_can_and_only_that(tmp_path: Path) -> None:
     state = {"exact": torch.tensor([0.5, -2.0]), "fine": torch.tensor([0.1]), "count": torch.tensor(3)}
     path = save_weights(tmp_path / "mixed.safetensors", state, {"key": "k"})

@@ -65,14 +65,17 @@ class Crafted:
 
 def craft(job: Job) -> Iterator[Crafted]:
     """Run the attack on one shard after the other; any error ends the cell."""
-    deadline = None if job.timeout is None else time.monotonic() + job.timeout
+    left = job.timeout  # judging, between two shards, is not held against the attack
     batch = BatchSize(job.batch)
     for shard in job.shards:
-        began = time.perf_counter()
-        yield _craft_shard(job, shard, batch, deadline, began)
+        deadline = None if left is None else time.monotonic() + left
+        crafted = _craft_shard(job, shard, batch, deadline)
+        left = None if left is None else left - crafted.seconds
+        yield crafted
 
 
-def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | None, began: float) -> Crafted:
+def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | None) -> Crafted:
+    began = time.perf_counter()
     device = torch.device(job.device)
     x = shard.examples.pixels(device)
     goal = Goal(shard.goal_labels.to(device), job.targeted)
@@ -94,8 +97,7 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
     if len(x) == 0 or problem.done:
         p = problem.start()
     else:
-        p = job.attack.perturb(problem)
-        check_form(job.attack, problem, x, p)
+        p = check_form(job.attack, problem, x, goal.labels, perturbed(job.attack, problem))
     p = problem.finish(p).detach()
     if x.is_cuda:
         torch.cuda.synchronize(device)
@@ -109,8 +111,16 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
     )
 
 
-def check_form(attack: Attack, problem: Problem, x: Tensor, p: Tensor) -> None:
-    """Refuse what is not one finite perturbation per example, and attacks that wrote into their inputs."""
+def perturbed(attack: Attack, problem: Problem) -> object:
+    """What the attack returns; one that tries to end the program has failed like any other."""
+    try:
+        return attack.perturb(problem)
+    except SystemExit as error:
+        raise PluginError(f"{attack.label}: `perturb` tried to end the program ({error})") from error
+
+
+def check_form(attack: Attack, problem: Problem, x: Tensor, labels: Tensor, p: object) -> Tensor:
+    """What `perturb` returned, unless it is not one finite perturbation per example, or its inputs were written into."""
     expected = problem.start()
     if not isinstance(p, Tensor):
         raise PluginError(f"{attack.label}: `perturb` returned {type(p).__name__}, not a tensor")
@@ -128,3 +138,6 @@ def check_form(attack: Attack, problem: Problem, x: Tensor, p: Tensor) -> None:
         raise PluginError(f"{attack.label}: `perturb` returned NaN or infinity for {broken} of {len(p)} examples")
     if not torch.equal(problem.images, x):
         raise PluginError(f"{attack.label}: `perturb` wrote into `problem.images`")
+    if not torch.equal(problem.goal.labels, labels):
+        raise PluginError(f"{attack.label}: `perturb` wrote into `problem.goal.labels`")
+    return p

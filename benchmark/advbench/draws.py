@@ -22,7 +22,7 @@ class Draws:
     def __init__(self, seed: int, purpose: str, ids: Tensor) -> None:
         digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
         self._root = int.from_bytes(digest[:8], "little", signed=True)
-        self.ids = ids.long()
+        self.ids = ids.long().clone()
         self._counter = 0
 
     def subset(self, index: Tensor) -> Draws:

@@ -33,7 +33,6 @@ class Isolated:
     def craft(self, job: Job) -> Iterator[Crafted]:
         context = multiprocessing.get_context("spawn")  # fork is not safe with threads or CUDA
         ours, theirs = context.Pipe(duplex=False)
-        deadline = None if job.timeout is None else time.monotonic() + job.timeout + _START
         worker = context.Process(target=_work, args=(theirs, job, torch.get_num_threads()), daemon=True)
         try:
             worker.start()
@@ -41,14 +40,17 @@ class Isolated:
             raise PluginError(f"can't be sent to a process of its own: {error}") from error
         theirs.close()
         try:
-            yield from self._listen(ours, worker, deadline)
+            yield from self._listen(ours, worker, job.timeout)
         finally:
             worker.kill()
             worker.join()
             ours.close()
 
     @staticmethod
-    def _listen(ours: Connection, worker: multiprocessing.process.BaseProcess, deadline: float | None) -> Iterator[Crafted]:
+    def _listen(
+        ours: Connection, worker: multiprocessing.process.BaseProcess, timeout: float | None
+    ) -> Iterator[Crafted]:
+        deadline = None if timeout is None else time.monotonic() + START
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not ours.poll(left):
@@ -60,13 +62,20 @@ class Isolated:
                 raise PluginError(f"its process died ({_manner(worker.exitcode)})") from None
             if message is None:
                 return
-            if isinstance(message, str):
-                raise PluginError(message)
+            if isinstance(message, Exception):
+                raise message
+            if message is READY:
+                deadline = None if timeout is None else time.monotonic() + timeout + GRACE
+                continue
             yield message
 
 
-_START = 60.0
+READY = True
+"""What a process sends when it begins to craft."""
+START = 120.0
 """Seconds that a process may take to import torch and load the network; not held against the attack."""
+GRACE = 2.0
+"""Seconds in which an attack that asks its problem anything is ended by the problem, with nothing lost."""
 
 
 def _manner(code: int | None) -> str:
@@ -78,12 +87,14 @@ def _manner(code: int | None) -> str:
 def _work(out: Connection, job: Job, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(threads)
+    out.send(READY)
     try:
         for crafted in craft(job):
             out.send(crafted)
         out.send(None)
     except Exception as error:
-        out.send(describe(error))
+        kind = TimeUpError if isinstance(error, TimeUpError) else PluginError
+        out.send(kind(describe(error)))
 
 
 def describe(error: BaseException) -> str:

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from advbench.access import Access
 from advbench.draws import Draws
-from advbench.errors import AccessError, TimeUpError
+from advbench.errors import AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
 from advbench.membership import measure
-from advbench.passes import BatchSize, in_batches
+from advbench.passes import BatchSize, in_batches, run_in_batches
 from advbench.threats import Threat
 
 MARGIN = 1e-4
@@ -59,11 +59,12 @@ class Problem:
         batch: BatchSize | None = None,
     ) -> None:
         self.images = images.clone()
-        self.goal = goal
+        self.goal = Goal(goal.labels.clone(), goal.targeted)
         self.threat = threat
         self.draws = draws
         self.classes = target.classes
         self._x = images
+        self._goal = goal
         self._target = target
         self._access = access
         self._stop = stop
@@ -141,7 +142,7 @@ class Problem:
 
     def reached(self, p: Tensor, of: Tensor | None = None) -> Tensor:
         """Whether each perturbation reaches the goal."""
-        goal = self.goal if of is None else self.goal[of]
+        goal = self._goal if of is None else self._goal[of]
         return goal.reached(self.labels(p, of))
 
     def gradient(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
@@ -157,6 +158,7 @@ class Problem:
     def suspicion(self, p: Tensor, of: Tensor | None = None) -> Tensor:
         """How suspect the defense finds each image."""
         self._require(Access.SUSPICION)
+        self._check_time()
         rows, examples = self._rows(of)
         answers = self._suspicion.clone() if of is None else self._suspicion[of]
         for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
@@ -166,6 +168,7 @@ class Problem:
                 answers[asked[:real]] = score.to(answers.dtype)
                 self._suspicion[who[:real]] = score.to(answers.dtype)
         self._spend(examples, backward=False)
+        self._find_active()
         return answers
 
     def suspicion_gradient(self, p: Tensor, of: Tensor | None = None) -> Tensor:
@@ -217,7 +220,9 @@ class Problem:
                 q = p[asked].detach().requires_grad_()
                 with torch.enable_grad():
                     images = self.threat.apply(self._x[who], q)
-                    value, logits = ascend(self.goal[who], images)
+                    value, logits = ascend(self._goal[who], images)
+                    if not value.requires_grad:
+                        raise PluginError("no gradient flows from the loss back to the image; the target or the loss cuts it off")
                     (gradient,) = torch.autograd.grad(value.sum(), q)
                 gradients[asked[:real]] = gradient[:real]
                 if logits is not None:
@@ -231,13 +236,13 @@ class Problem:
     def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
         """Keep the successes among these rows that are better than what their examples have."""
         self._logits[who] = logits.to(self._logits.dtype)
-        goal = self.goal[who]
+        goal = self._goal[who]
         hits = (goal.margin(logits) > MARGIN).nonzero().squeeze(1)  # the one host synchronisation of a pass
         if len(hits) == 0:
             return
         who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
         member = measure(self.threat, self._x[who], q, images)
-        score = self._worth(self.goal[who], logits, images, member.size).to(self._score.dtype)
+        score = self._worth(self._goal[who], logits, images, member.size).to(self._score.dtype)
         better = member.inside & (score > self._score[who])
         if repeated:  # several candidates of one example: the best, the first of equals
             order = torch.arange(len(who), device=who.device)
@@ -259,16 +264,24 @@ class Problem:
         worth = -size if self._minimizes else goal.cross_entropy(logits)
         threshold = self._target.threshold
         if Access.SUSPICION in self._access and threshold is not None:
-            undetected = self._target.suspicion(images) <= threshold
+            undetected = run_in_batches(self._target.suspicion, images, self._batch) <= threshold
             worth = worth.clamp(-1e6, 1e6) + undetected.to(worth.dtype) * 4e6
         return worth
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The rows that belong to examples which are not done, and these examples."""
+        """The rows that belong to examples which are not done and are within the budget, and these examples."""
         if of is None:
             return self._index, self._index
         rows = self._active[of].nonzero().squeeze(1)
-        return rows, of[rows]
+        examples = of[rows]
+        if self._budget is None:
+            return rows, examples
+        order = examples.argsort(stable=True)
+        place = torch.arange(len(rows), device=rows.device)
+        sorted_ = examples[order]
+        first = torch.searchsorted(sorted_, sorted_)  # where each example's candidates begin
+        paid = order[self.forwards[sorted_] + place - first < self._budget].sort().values
+        return rows[paid], examples[paid]
 
     def _find_active(self) -> None:
         self._index = self._active.nonzero().squeeze(1)

@@ -371,11 +371,12 @@ def _checked(returned: object, hook: str, kind: type[Plugin]) -> Iterator[Plugin
             raise PluginError(f"{hook} returned the class {entrant.__name__}; return an instance: {entrant.__name__}()")
         if not isinstance(entrant, kind):
             raise PluginError(f"{hook} returned {_shown(entrant)}, which is not an instance of {kind.__name__}")
-        _check_declarations(entrant)
+        check_declarations(entrant)
         yield entrant
 
 
-def _check_declarations(plugin: Plugin) -> None:
+def check_declarations(plugin: Plugin) -> None:
+    """Raise a PluginError that says what is wrong with the class, and how to write it."""
     kind = type(plugin)
     title = f"{kind.__module__}.{kind.__qualname__}"
     fields = {f.name for f in dataclasses.fields(plugin)}

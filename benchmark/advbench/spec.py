@@ -373,7 +373,7 @@ def _conform_float(value: Any) -> float:
         read = parse_value(value)
         if isinstance(read, float) and ("/" in value or math.isinf(read)):
             return read
-    if type(value) in (int, float) and not math.isnan(value):
+    if type(value) is int or (type(value) is float and not math.isnan(value)):
         try:
             return float(value)
         except OverflowError:

@@ -517,7 +517,7 @@ class _Resolution:
             if isinstance(item.value, Parametric):
                 if isinstance(item.value, kind):
                     return item.value
-                self.fault(item.place, f"expected a {word}, got {item.value.label}")
+                self.fault(item.place, f"expected {_one(word)}, got {item.value.label}")
                 return None
             return self.configured(item, word, word)
 
@@ -604,7 +604,7 @@ class _Resolution:
         if isinstance(item.value, dict) and len(item.value) > 1:
             self.fault(item.place, f"expected one {word}, got several keys; start each {word} with '- '")
         else:
-            self.fault(item.place, f"expected a {word}, as name or name(parameter=value), got {item.plain!r}")
+            self.fault(item.place, f"expected {_one(word)}, as name or name(parameter=value), got {item.plain!r}")
         return None
 
     def resolved(
@@ -652,3 +652,7 @@ class _Resolution:
 
 def _chain_label(chain: tuple[Defense, ...]) -> str:
     return "+".join(defense.label for defense in chain)
+
+
+def _one(word: str) -> str:
+    return f"an {word}" if word[0] in "aeiou" else f"a {word}"

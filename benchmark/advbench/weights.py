@@ -87,6 +87,8 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
     """Weights that need no training: the model's own, a named file, shipped, kept in a folder, or cached; else None."""
     recipe = effective_recipe(model, defenses, dataset)
     if recipe is None:
+        if trainers := training_defenses(defenses):
+            raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[0].label} can't train it")
         net = model.build(dataset).eval()
         return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
     if model.weights:
