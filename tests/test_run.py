@@ -15,6 +15,8 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from advbench import Access, Attack, Data, Dataset, Defense, Examples, Model, Problem, Recipe
 from advbench.data import DataFolders
 from advbench.draws import Draws
@@ -27,7 +29,6 @@ from advbench_attacks.fgsm import FGSM
 from advbench_attacks.noise import Noise
 from advbench_attacks.pgd import PGD
 from advbench_defenses.none import Undefended
-from torch import Tensor, nn
 
 EXAMPLES = 24
 
@@ -329,9 +330,7 @@ def test_eps_zero_changes_nothing(memory: Store) -> None:
         assert violation is None
 
 
-def test_memory_holds_one_shard_however_many_examples_there_are(
-    memory: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_memory_holds_one_shard_however_many_examples_there_are(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """The largest batch that an attack ever sees is a shard."""
     seen: list[int] = []
     perturb = FGSM.perturb
@@ -428,5 +427,3 @@ def test_two_runs_on_one_database_finish_and_lose_nothing(
     for child in children:
         assert " 0\n" in finish(child), "no cell failed"
     assert facts(database) == whole
-
-

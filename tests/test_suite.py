@@ -202,43 +202,47 @@ def test_a_wrong_setting_is_told_with_line_and_column(tmp_path: Path, registry: 
     assert mistakes(tmp_path, registry, SMALL + line + "\n") == [BAD[line]]
 
 
+# the mark ^ stands before the character that the error must point at
 REPLACED = [
-    ("attacks", "[noise, pdg]", "2:19: unknown attack 'pdg' (known: noise, pgd); did you mean 'pgd'?"),
-    ("attacks", "[]", "2:1: attacks: empty; name at least one"),
-    ("attacks", "[noise, noise]", "2:19: attacks: 'noise' is listed twice"),
-    ("attacks", "[pgd, pgd(steps=40)]", "2:16: attacks: 'pgd' is listed twice"),
-    ("attacks", "[noise, pgd(stes=3)]", "2:23: pgd has no parameter 'stes' (known: steps, travel); "),
-    ("attacks", "['pgd(steps=3, stes=3)']", "2:26: pgd has no parameter 'stes'"),
-    ("attacks", "[pgd(steps=3.5)]", "2:15: steps: expected a whole number, got 3.5"),
-    ("attacks", "[pgd(3)]", "2:15: a value without a parameter's name; write pgd(parameter=3)"),
-    ("attacks", "[pgd(steps=3, travel=2)]", "inside [ ] YAML splits at commas"),
-    ("attacks", "{pgd: {stes: 3}}", "2:18: pgd has no parameter 'stes'"),
-    ("attacks", "{pgd: 3}", "2:17: pgd: expected parameters, as in {pgd: {parameter: value}}"),
-    ("attacks", "{pgd(steps=3): {steps: 4}}", "2:27: 'steps' is given twice"),
-    ("attacks", "{pgd: {steps: 3}, noise: {}}", "2:11: expected one attack, got several keys; start each"),
-    ("attacks", "[[noise]]", "2:11: expected an attack, as name or"),
-    ("attacks", "[!!python/object/apply:os.system [ls]]", "the tag"),
-    ("models", "[ned]", "2:11: unknown model 'ned' (known: net); did you mean 'net'?"),
-    ("models", "[noise]", "2:11: unknown model 'noise'"),
-    ("defenses", "[]", "2:1: defenses: empty; name at least one"),
-    ("defenses", "[none+training]", "2:13: 'none' stands alone"),
-    ("defenses", "[training+training]", "2:13: defense 'training' stands twice"),
-    ("defenses", "[training+trainin]", "2:13: unknown defense 'trainin'"),
-    ("defenses", "[training, training(steps=7)]", "2:23: defenses: 'training' is listed twice"),
-    ("data", "[digit]", "2:8: unknown data set 'digit'"),
-    ("threats", "[]", "2:1: threats: empty; name at least one"),
-    ("threats", "[lnif(eps=1)]", "2:12: unknown threat 'lnif' (known: linf"),
-    ("threats", "[linf(eps=-0.1)]", "2:12: linf: eps must be at least 0, not -0.1"),
-    ("threats", "[linf(eps=.nan)]", "2:17: eps: expected a number"),
-    ("threats", "[linf(esp=1)]", "2:17: linf has no parameter 'esp' (known: eps); did you mean 'eps'?"),
-    ("threats", "[linf(eps=0.1), linf(eps=1e-1)]", "2:26: threats: the board digits/linf/0.1 is listed twice"),
-    ("threats", "{linf: {eps: -1}}", "2:12: linf: eps must be at least 0"),
-    ("threats", "{linf: {eps: 1, exmples: 3}}", "2:27: unknown key 'exmples'; did you mean 'examples'?"),
-    ("threats", "{linf: {eps: 1, examples: 0}}", "2:37: examples: must be at least 1, not 0"),
-    ("threats", "{linf: {eps: 1, attacks: []}}", "2:27: attacks: empty"),
-    ("threats", "{linf: {eps: 1, required: [pgd(steps=3)]}}", "2:38: required: 'pgd(steps=3)' is not among"),
-    ("threats", "{linf: {eps: 1, required: [pgd(steps=3)]}}", "did you mean 'pgd'?"),
-    ("threats", "{linf: {eps: 1, goals: class=99}}", "goal 'class=99': the data set has classes 0 to 9"),
+    ("attacks", "[noise, ^pdg]", "unknown attack 'pdg' (known: noise, pgd); did you mean 'pgd'?"),
+    ("^attacks", "[]", "attacks: empty; name at least one"),
+    ("attacks", "[noise, ^noise]", "attacks: 'noise' is listed twice"),
+    ("attacks", "[pgd, ^pgd(steps=40)]", "attacks: 'pgd' is listed twice"),
+    ("attacks", "[noise, pgd(^stes=3)]", "pgd has no parameter 'stes' (known: steps, travel); did you mean 'steps'?"),
+    ("attacks", "['pgd(steps=3, ^stes=3)']", "pgd has no parameter 'stes'"),
+    ("attacks", "[pgd(^steps=3.5)]", "steps: expected a whole number, got 3.5"),
+    ("attacks", "[pgd(^3)]", "a value without a parameter's name; write pgd(parameter=3)"),
+    ("attacks", "[pgd(steps=3^, travel=2)]", "expected ',' or ')', found the end; inside [ ] YAML splits at commas"),
+    ("attacks", "{pgd: {^stes: 3}}", "pgd has no parameter 'stes'"),
+    ("attacks", "{pgd: ^3}", "pgd: expected parameters, as in {pgd: {parameter: value}}"),
+    ("attacks", "{pgd(steps=3): {^steps: 4}}", "'steps' is given twice"),
+    ("attacks", "^{pgd: {steps: 3}, noise: {}}", "expected one attack, got several keys; start each attack with '- '"),
+    ("attacks", "[^[noise]]", "expected an attack, as name or name(parameter=value), got ['noise']"),
+    ("attacks", "[^!!python/object/apply:os.system [ls]]", "the tag 'tag:yaml.org,2002:python/object"),
+    ("models", "[^ned]", "unknown model 'ned' (known: net); did you mean 'net'?"),
+    ("models", "[^noise]", "unknown model 'noise'"),
+    ("^defenses", "[]", "defenses: empty; name at least one"),
+    ("defenses", "[^none+training]", "'none' stands alone"),
+    ("defenses", "[^training+training]", "defense 'training' stands twice"),
+    ("defenses", "[^training+trainin]", "unknown defense 'trainin'"),
+    ("defenses", "[training, ^training(steps=7)]", "defenses: 'training' is listed twice"),
+    ("data", "[^digit]", "unknown data set 'digit'"),
+    ("^threats", "[]", "threats: empty; name at least one"),
+    ("threats", "[^lnif(eps=1)]", "unknown threat 'lnif' (known: linf"),
+    ("threats", "[^linf(eps=-0.1)]", "linf: eps must be at least 0, not -0.1"),
+    ("threats", "[linf(^eps=.nan)]", "eps: expected a number"),
+    ("threats", "[linf(^esp=1)]", "linf has no parameter 'esp' (known: eps); did you mean 'eps'?"),
+    ("threats", "[linf(eps=0.1), ^linf(eps=1e-1)]", "threats: the board digits/linf/0.1 is listed twice"),
+    ("threats", "{^linf: {eps: -1}}", "linf: eps must be at least 0"),
+    ("threats", "{linf: {eps: 1, ^exmples: 3}}", "unknown key 'exmples'; did you mean 'examples'?"),
+    ("threats", "{linf: {eps: 1, examples: ^0}}", "examples: must be at least 1, not 0"),
+    ("threats", "{linf: {eps: 1, ^attacks: []}}", "attacks: empty"),
+    (
+        "threats",
+        "{linf: {eps: 1, required: [^pgd(steps=3)]}}",
+        "required: 'pgd(steps=3)' is not among the board's attacks ['noise', 'pgd']; did you mean 'pgd'?",
+    ),
+    ("threats", "{linf: {eps: 1, goals: ^class=99}}", "goal 'class=99': the data set has classes 0 to 9"),
 ]
 
 
@@ -246,10 +250,11 @@ REPLACED = [
 def test_a_wrong_entry_is_told_with_line_and_column(
     tmp_path: Path, registry: Registry, key: str, value: str, problem: str
 ) -> None:
-    lines = [line for line in SMALL.splitlines() if not line.startswith(key)]
-    lines.insert(1, f"{key}: {value}")
+    marked = f"{key}: {value}"
+    lines = [line for line in SMALL.splitlines() if not line.startswith(key.strip("^"))]
+    lines.insert(1, marked.replace("^", ""))
     told = mistakes(tmp_path, registry, "\n".join(lines))
-    assert any(problem in one for one in told), told
+    assert told[0].startswith(f"2:{marked.index('^') + 1}: {problem}")
 
 
 def test_all_mistakes_are_told_at_once_in_the_order_of_the_file(tmp_path: Path, registry: Registry) -> None:

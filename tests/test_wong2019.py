@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+
 from advbench import evaluate
 
 # travel is the README's step times 40, in radii: steps of 0.005 in 0.1 and of 0.01 in 0.3

@@ -19,7 +19,7 @@ _KNOWN = {"str", "int", "float", "bool", "null", "map", "seq"}
 
 @dataclass(frozen=True)
 class Value:
-    """A scalar, a list of values, or a dict of them, and where it stands: `quick.yaml:3:5`, `--attack`, `threats[0]`."""
+    """A scalar, a list of values or a dict of them, and where it stands: `quick.yaml:3:5`, `--attack`, `threats[0]`."""
 
     content: Any
     where: str

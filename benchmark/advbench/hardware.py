@@ -6,6 +6,7 @@ import os
 import platform
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def describe_hardware(device: torch.device) -> dict[str, Any]:
 
 def _cpu_name() -> str:
     if sys.platform == "linux":
-        with open("/proc/cpuinfo") as lines:
+        with Path("/proc/cpuinfo").open() as lines:
             for line in lines:
                 if line.startswith("model name"):
                     return line.partition(":")[2].strip()

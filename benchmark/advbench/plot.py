@@ -32,7 +32,5 @@ def bars(rows: list[tuple[str, float, float, float]], *, title: str) -> str:
             f'<rect x="{_LEFT}" y="{y + 3}" width="{max(_WIDTH * share, 1):.1f}" height="{_ROW - 12}" fill="#2a78b5"/>'
         )
         parts.append(f'<path d="M{x0:.1f} {middle:.1f}H{x1:.1f}" stroke="#1a1a1a" stroke-width="1.5"/>')
-        parts.append(
-            f'<text x="{_LEFT + _WIDTH + 10}" y="{middle + 4:.1f}" fill="#1a1a1a">{100 * share:.1f} %</text>'
-        )
+        parts.append(f'<text x="{_LEFT + _WIDTH + 10}" y="{middle + 4:.1f}" fill="#1a1a1a">{100 * share:.1f} %</text>')
     return "".join(parts) + "</svg>"

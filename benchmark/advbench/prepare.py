@@ -175,7 +175,7 @@ def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> 
 
 
 def required_entrants(board: Board) -> list[str]:
-    """The required attacks with each goal of the board, as the store names them; what can't run here isn't asked for."""
+    """The required attacks with each goal of the board, as the store names them, less what can't run here."""
     entrants = []
     for attack in board.attacks:
         if attack.label not in board.required or board.threat.name not in attack.threats:

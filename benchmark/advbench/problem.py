@@ -27,9 +27,10 @@ Loss = Callable[[Goal, Tensor], Tensor]
 class Answers(Protocol):
     """What a target can be asked."""
 
-    classes: int
-    threshold: float | None
-
+    @property
+    def classes(self) -> int: ...
+    @property
+    def threshold(self) -> float | None: ...
     def logits(self, images: Tensor) -> Tensor: ...
     def suspicion(self, images: Tensor) -> Tensor: ...
 
@@ -222,7 +223,9 @@ class Problem:
                     images = self.threat.apply(self._x[who], q)
                     value, logits = ascend(self._goal[who], images)
                     if not value.requires_grad:
-                        raise PluginError("no gradient flows from the loss back to the image; the target or the loss cuts it off")
+                        raise PluginError(
+                            "no gradient flows from the loss back to the image; the target or the loss cuts it off"
+                        )
                     (gradient,) = torch.autograd.grad(value.sum(), q)
                 gradients[asked[:real]] = gradient[:real]
                 if logits is not None:

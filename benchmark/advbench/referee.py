@@ -83,7 +83,5 @@ def judge(target: Target, rendered: Rendered, goal: Goal, batch: BatchSize | Non
             violation, excess = "outside the ball", ball
         elif not box <= BOX_TOLERANCE:
             violation, excess, tolerance = "outside [0, 1]", box, BOX_TOLERANCE
-        verdicts.append(
-            Verdict(hit and finite, predicted, confidence, suspicion, size, violation, excess, tolerance)
-        )
+        verdicts.append(Verdict(hit and finite, predicted, confidence, suspicion, size, violation, excess, tolerance))
     return verdicts

@@ -211,7 +211,7 @@ class _Session:
         except Exception as error:
             self._fail(key, cell, began, describe(error))
         else:
-            # also for a cell that was there: of those that differ only in seed or version, the one asked for last counts
+            # also for a cell that was there: of those that differ only in seed or version, the last asked for counts
             self.store.add_event(key, self.summary.run, "done", seconds=time.monotonic() - began)
             if missing:
                 self.summary.done += 1
@@ -271,9 +271,7 @@ class _Session:
         x = shard.examples.pixels(self.settings.device)
         p = crafted.p.to(self.settings.device)
         packed = {f"p.{name}": part.cpu() for name, part in cell.threat.pack(x, p).items()}
-        sha, size = self.store.artifacts.put(
-            {**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels}
-        )
+        sha, size = self.store.artifacts.put({**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels})
         outcomes = self._outcomes(cell, shard, x, p, self._targets(cell))
         self.store.add_shard(
             key,
@@ -415,5 +413,3 @@ def _plugin_row(kind: str, label: str, origin: Origin, error: str | None) -> dic
         "digest": origin.digest,
         "error": error,
     }
-
-

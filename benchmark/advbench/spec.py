@@ -375,7 +375,7 @@ def _conform_float(value: Any) -> float:
             return read
     if type(value) is int or (type(value) is float and not math.isnan(value)):
         try:
-            return float(value)
+            return float(value) + 0.0  # no negative zero, which is equal and yet another key
         except OverflowError:
             pass
     raise _MismatchError(_complaint(float, value))

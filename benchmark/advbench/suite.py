@@ -38,6 +38,8 @@ T = TypeVar("T")
 _LARGEST_FILE = 1_000_000
 _MOST_NODES = 20_000
 _DEEPEST = 50
+_TAGS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
+"""What YAML itself finds in plain data; any other was asked for."""
 
 
 @dataclass(frozen=True)
@@ -287,7 +289,7 @@ class _Tree:
         place = self.place(node)
         if self.nodes > _MOST_NODES or depth > _DEEPEST:
             raise AdvbenchError(f"{place}: too large or nested too deep; do aliases (*name) repeat themselves?")
-        if not node.tag.startswith("tag:yaml.org,2002:"):
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
             self.resolution.fault(place, f"the tag {node.tag!r} is not understood; a suite is plain data")
         where = self.place(key) if key else None
         if isinstance(node, yaml.MappingNode):

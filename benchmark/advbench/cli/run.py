@@ -85,8 +85,12 @@ def run(
             console.print(table)
     for label, reason in summary.failed:
         console.print(Text(f"failed: {plain(label)}: {plain(reason)}", style="red"))
-    counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped, {len(summary.failed)} failed"
-    console.print(Text(f"{counts}; {duration(summary.seconds)}. `advbench plan` says why pairs are skipped."))
+    counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
+    console.print(
+        Text(
+            f"{counts}, {len(summary.failed)} failed; {duration(summary.seconds)}. `advbench plan` says why pairs are skipped."
+        )
+    )
     for page in registry.finished(db):
         console.print(Text(f"Leaderboard: {page}"))
     if summary.interrupted:
@@ -130,5 +134,3 @@ def _interruptible(console: Console) -> Iterator[_Flag]:
         yield flag
     finally:
         signal.signal(signal.SIGINT, before)
-
-

@@ -60,19 +60,19 @@ def train(
             if check:
                 checked = check_weights(each, defenses, on, loaded, device=where, progress=progress)
                 failed |= not checked.agrees
+                kept, again = percent(checked.kept_accuracy), percent(checked.retrained_accuracy)
                 lines = [
-                    f"{'agrees' if checked.agrees else 'DIFFERS'}: {checked.origin} is {percent(checked.kept_accuracy)} % "
-                    f"right on the calibration part, trained again {percent(checked.retrained_accuracy)} %; the largest "
-                    f"difference of a weight is {checked.largest_difference:.2g}; {duration(checked.seconds)} on "
-                    f"{checked.hardware}"
+                    f"{'agrees' if checked.agrees else 'DIFFERS'}: {kept} % right on the calibration part, trained again "
+                    f"{again} %; largest difference of a weight {checked.largest_difference:.2g}; "
+                    f"{duration(checked.seconds)} on {checked.hardware} ({checked.origin})"
                 ]
             elif found := find_weights(each, defenses, on, loaded):
                 lines = [f"already there: {found.origin}"]
             else:
                 began = time.monotonic()
                 made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
-                lines = [f"{percent(made.accuracy)} % right on the calibration part, {duration(time.monotonic() - began)}"]
-                lines.append(made.origin)
+                took = duration(time.monotonic() - began)
+                lines = [f"{percent(made.accuracy)} % right on the calibration part, {took} ({made.origin})"]
         for line in lines:
             console.print(Text(f"{plain(label)} on {on.label}: {plain(line)}"))
     if failed:

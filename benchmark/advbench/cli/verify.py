@@ -37,9 +37,7 @@ def verify(
     outcomes = bad = 0
     with Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
-        for result in verify_cells(
-            store, context.obj.registry, cells, folders=folders, device=choose_device(device)
-        ):
+        for result in verify_cells(store, context.obj.registry, cells, folders=folders, device=choose_device(device)):
             outcomes += result.outcomes
             bad += bool(result.differences or result.unchecked)
             verdict = "differs" if result.differences else "not checked" if result.unchecked else "verified"
