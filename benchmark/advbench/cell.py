@@ -97,7 +97,8 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
     if len(x) == 0 or problem.done:
         p = problem.start()
     else:
-        p = check_form(job.attack, problem, x, goal.labels, perturbed(job.attack, problem))
+        p = check_form(job.attack, problem, perturbed(job.attack, problem))
+        check_inputs(job.attack, problem, x, goal.labels)
     p = problem.finish(p).detach()
     if x.is_cuda:
         torch.cuda.synchronize(device)
@@ -119,8 +120,8 @@ def perturbed(attack: Attack, problem: Problem) -> object:
         raise PluginError(f"{attack.label}: `perturb` tried to end the program ({error})") from error
 
 
-def check_form(attack: Attack, problem: Problem, x: Tensor, labels: Tensor, p: object) -> Tensor:
-    """What `perturb` returned, unless it is not one finite perturbation per example, or its inputs were written into."""
+def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:
+    """What `perturb` returned, refused unless it is one finite perturbation per example."""
     expected = problem.start()
     if not isinstance(p, Tensor):
         raise PluginError(f"{attack.label}: `perturb` returned {type(p).__name__}, not a tensor")
@@ -136,8 +137,12 @@ def check_form(attack: Attack, problem: Problem, x: Tensor, labels: Tensor, p: o
     broken = int((~p.isfinite()).flatten(1).any(1).sum())
     if broken:
         raise PluginError(f"{attack.label}: `perturb` returned NaN or infinity for {broken} of {len(p)} examples")
+    return p
+
+
+def check_inputs(attack: Attack, problem: Problem, x: Tensor, labels: Tensor) -> None:
+    """Refuse an attack that wrote into what it was given."""
     if not torch.equal(problem.images, x):
         raise PluginError(f"{attack.label}: `perturb` wrote into `problem.images`")
     if not torch.equal(problem.goal.labels, labels):
         raise PluginError(f"{attack.label}: `perturb` wrote into `problem.goal.labels`")
-    return p

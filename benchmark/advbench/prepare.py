@@ -16,6 +16,7 @@ from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
 from advbench.protocol import PROTOCOL
 from advbench.registry import Registry
+from advbench.spec import configure
 from advbench.store import Store
 from advbench.suite import Board, Suite
 from advbench.target import Target, content_key, prepare
@@ -94,7 +95,11 @@ def find_target(
     row: Mapping[str, Any], dataset: Dataset, data: Data, *, registry: Registry, device: torch.device
 ) -> Target:
     """A stored target rebuilt from weights that are on this machine; nothing is trained."""
-    model, defenses = registry.model(row["model"]), registry.defense(row["defenses"])
+    # by every parameter, since a label leaves out what may have another default on this machine
+    params = row["params"]
+    model = configure(registry.model(row["model"]), params["model"])
+    chain = registry.defense(row["defenses"])
+    defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
     found = find_weights(model, defenses, dataset, data)
     if found is None:
         raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")

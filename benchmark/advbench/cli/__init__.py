@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -11,33 +14,88 @@ from advbench.cli import compare, data, export, plan, plugins, run, show, train,
 from advbench.cli.options import App
 from advbench.cli.text import plain
 from advbench.errors import AdvbenchError
-from advbench.registry import discover
+from advbench.registry import Registry, discover
+from advbench.spec import SpecError
 
-app = typer.Typer(
-    name="advbench",
-    help="Evaluate every attack against every model and defense, and let a referee decide.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (run, plan, plugins, show, compare, verify, export, train, data):
-    command.register(app)
+COMMANDS = (run, plan, plugins, show, compare, verify, export, train, data)
+
+_ClickError = typer.BadParameter.__mro__[2]
+"""Click's `ClickException`: some versions of typer bring a click of their own, others use the installed one."""
+
+
+def command_line(registry: Registry) -> typer.Typer:
+    """Our commands, and those that plugins add."""
+    app = typer.Typer(
+        name="advbench",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(advbench)
+    for command in COMMANDS:
+        command.register(app)
+    registry.commands(app)
+    return app
+
+
+def advbench(
+    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+) -> None:
+    """Evaluate every attack against every model and defense, and let a referee decide."""
 
 
 def main() -> None:
     """The console script: every error that a person can act on is one line and exit code 2."""
+    _replace_what_the_terminal_cannot_show()
+    if sys.argv[1:] == ["--version"]:  # also when plugins clash
+        print(f"advbench {version('advbench')}")
+        return
     try:
         _one_thread_per_core_unless_told()
         registry = discover()
-        registry.commands(app)
-        app(obj=App(registry))
+        sys.exit(command_line(registry)(prog_name="advbench", obj=App(registry), standalone_mode=False))
     except AdvbenchError as error:
-        print(f"advbench: {plain(str(error), newlines=True)}", file=sys.stderr)
+        _complain(_words(error))
         sys.exit(2)
+    except _ClickError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            print(error.format_message())  # type: ignore[attr-defined]
+            sys.exit(2)
+        _complain(_usage(error))
+        sys.exit(2)
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("stopped")
+        sys.exit(130)
     except BrokenPipeError:  # `advbench show | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def _complain(text: str) -> None:
+    print(f"advbench: {plain(text, newlines=True)}", file=sys.stderr)
+
+
+def _words(error: AdvbenchError) -> str:
+    """A call that can't be read has its place shown below it, which takes three lines; here one has to do."""
+    if isinstance(error, SpecError):
+        return f"{error.text!r}, character {error.position + 1}: {error.problem}"
+    return str(error)
+
+
+def _usage(error: BaseException) -> str:
+    """A wrong option, in one line."""
+    message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "advbench"
+    return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"
+
+
+def _replace_what_the_terminal_cannot_show() -> None:
+    """A terminal without Unicode gets question marks, not a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
 
 
 def _one_thread_per_core_unless_told() -> None:

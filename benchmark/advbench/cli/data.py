@@ -5,13 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import plain
-from advbench.data import DataFolders
+from advbench.cli.text import plain, say, terminal
 from advbench.errors import AdvbenchError
 
 
@@ -21,38 +19,33 @@ def register(app: typer.Typer) -> None:
 
 def data(
     context: typer.Context,
-    name: Annotated[list[str] | None, typer.Argument(help="Load these data sets and describe them.")] = None,
+    name: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="Load these data sets and describe them.")
+    ] = None,
     data: opt.DataFolder = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    offline: opt.Offline = False,
 ) -> None:
     """List data sets and where they are; with names, load them, count and fingerprint them."""
-    console = Console()
+    console = terminal()
     registry = context.obj.registry
-    folders = DataFolders(DataFolders.default(data or ()).folders, download=not offline)
-    console.print(Text("Looked in: " + ", ".join(str(folder) for folder in folders.folders)))
-    table = Table()
-    for heading in ("data set", "classes", "shape", "found", "train / calibrate / judge", "fingerprint"):
-        table.add_column(heading, overflow="fold")
+    folders = opt.folders(data, offline)
     wanted = [registry.dataset(text) for text in name] if name else list(registry.datasets.values())
+    say(console, "Looked in: " + ", ".join(str(folder) for folder in folders.folders))
+    table = Table()
+    for heading in ("data set", "classes", "shape", *(("train / calibrate / judge", "fingerprint") if name else ())):
+        table.add_column(heading, overflow="fold")
+    table.add_column("found", overflow="fold")
     for dataset in wanted:
-        try:
-            found = dataset.find(folders)
-        except AdvbenchError as error:
-            found = str(error)
-        words = [
-            dataset.label,
-            str(dataset.classes),
-            "×".join(str(side) for side in dataset.shape),
-            found or "not on this machine",
-        ]
+        words = [dataset.label, str(dataset.classes), "×".join(str(side) for side in dataset.shape)]
         if name:
             loaded = dataset.load(folders)
-            words[3] = loaded.source + (f" ({loaded.partial})" if loaded.partial else "")
-            words += [
-                f"{len(loaded.train)} / {len(loaded.calibrate)} / {len(loaded.judge)}",
-                loaded.judge.fingerprint[:16],
-            ]
+            parts = (loaded.train, loaded.calibrate, loaded.judge)
+            words += [" / ".join(str(len(part)) for part in parts), loaded.judge.fingerprint[:16]]
+            words += [loaded.source + (f" ({loaded.partial})" if loaded.partial else "")]
         else:
-            words += ["", ""]
+            try:
+                words += [dataset.find(folders) or "not on this machine"]
+            except AdvbenchError as error:
+                words += [str(error)]
         table.add_row(*(Text(plain(word)) for word in words))
     console.print(table)

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.registry import Registry
 from advbench.suite import Overrides
@@ -29,21 +30,39 @@ class App:
         return self.registry
 
 
-SuiteArgument = Annotated[str, typer.Argument(help="A suite file, or the name of an embedded suite.")]
-Database = Annotated[Path, typer.Option("--db", help="The SQLite database of results.")]
-DataFolder = Annotated[
-    list[Path] | None, typer.Option("--data", help="A folder with data sets; may be repeated. Also: ADVBENCH_DATA.")
+SuiteArgument = Annotated[
+    str, typer.Argument(metavar="[SUITE]", help="A suite file, or the name of an embedded suite.")
 ]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")]
+Database = Annotated[Path, typer.Option("--db", metavar="FILE", help="The SQLite database of results.")]
+DataFolder = Annotated[
+    list[Path] | None,
+    typer.Option("--data", metavar="FOLDER", help="A folder with data sets; may be repeated. Also: ADVBENCH_DATA."),
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
+Boards = Annotated[
+    list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")
+]
+Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, …")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a plugin is broken.")]
-Examples = Annotated[int | None, typer.Option(help="Judge so many examples on every board.")]
-Seed = Annotated[int | None, typer.Option(help="The seed of every random draw.")]
-Attacks = Annotated[list[str] | None, typer.Option("--attack", help="Only this attack; may be repeated.")]
-Models = Annotated[list[str] | None, typer.Option("--model", help="Only this model; may be repeated.")]
-Defenses = Annotated[list[str] | None, typer.Option("--defense", help="Only this defense; may be repeated.")]
-Threats = Annotated[list[str] | None, typer.Option("--threat", help='Only this ball, as "linf(eps=8/255)".')]
-Goals = Annotated[list[str] | None, typer.Option("--goal", help="untargeted, random, least-likely, class=3, each.")]
-Datasets = Annotated[list[str] | None, typer.Option("--dataset", help="Only this data set; may be repeated.")]
+Examples = Annotated[int | None, typer.Option(metavar="N", help="Judge so many examples on every board.")]
+Seed = Annotated[int | None, typer.Option(metavar="N", help="The seed of every random draw.")]
+Attacks = Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", help="Only this attack; may be repeated.")]
+Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be repeated.")]
+Defenses = Annotated[list[str] | None, typer.Option("--defense", metavar="NAME", help="Only this defense; may be repeated.")]
+Threats = Annotated[list[str] | None, typer.Option("--threat", metavar="NAME", help='Only this ball, as "linf(eps=8/255)"; may be repeated.')]
+Goals = Annotated[
+    list[str] | None,
+    typer.Option("--goal", metavar="GOAL", help="untargeted, random, least-likely, class=3, each; may be repeated."),
+]
+Datasets = Annotated[list[str] | None, typer.Option("--dataset", metavar="NAME", help="Only this data set; may be repeated.")]
+
+
+def folders(data: list[Path] | None, offline: bool) -> DataFolders:
+    """Where data sets are looked for; a folder that somebody named has to be there."""
+    for folder in data or ():
+        if not folder.expanduser().is_dir():
+            raise AdvbenchError(f"--data {folder}: no such folder")
+    return DataFolders(DataFolders.default(data or ()).folders, download=not offline)
 
 
 def overrides(

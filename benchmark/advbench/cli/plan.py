@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import plain
-from advbench.plan import make_plan
+from advbench.cli.text import plain, say, terminal
+from advbench.plan import CellPlan, Skip, make_plan
 from advbench.suite import load_suite
+
+_MOST_GOALS = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -31,7 +34,7 @@ def plan(
     strict: opt.Strict = False,
 ) -> None:
     """Show what a suite would run, what it would skip and why, and about how many forward passes it takes."""
-    console = Console()
+    console = terminal()
     wanted = load_suite(
         suite,
         context.obj.checked(strict),
@@ -47,38 +50,71 @@ def plan(
         ),
     )
     laid_out = make_plan(wanted)
-    cells = Table(title=f"{plain(wanted.name)}: {len(laid_out.cells)} cells", title_justify="left")
-    for heading in ("data", "target", "threat", "attack", "goal"):
-        cells.add_column(heading, overflow="fold")
-    cells.add_column("examples", justify="right")
-    cells.add_column("passes, at most", justify="right")
-    total, unknown = 0, False
-    for cell in laid_out.cells:
-        # without opening the data the number of examples may be unknown
-        passes = cell.passes(cell.examples) if cell.examples else None
-        total += passes or 0
-        unknown |= passes is None
-        words = (
-            cell.source.dataset.label,
-            cell.source.label,
-            f"{cell.threat.name} {cell.threat.radius}",
-            cell.attack.label,
-            cell.goal,
-        )
-        cells.add_row(
-            *(Text(plain(word)) for word in words),
-            str(cell.examples or "all"),
-            "?" if passes is None else f"{passes:,}",
-        )
-    console.print(cells)
+    console.print(_cells(wanted.name, laid_out.cells))
     if laid_out.skips:
-        skips = Table(title=f"{len(laid_out.skips)} skipped", title_justify="left")
-        for heading in ("data", "target", "threat", "attack", "goal", "why"):
-            skips.add_column(heading, overflow="fold")
-        for skip in laid_out.skips:
-            target = f"{skip.model}+{skip.defenses}"
-            words = (skip.dataset, target, skip.threat, skip.attack, skip.goal, skip.reason)
-            skips.add_row(*(Text(plain(word) or "–") for word in words))
-        console.print(skips)
-    more = " and those of attacks that can't say" if unknown else ""
-    console.print(Text(f"At most {total:,} forward passes{more}; examples that are done leave early."))
+        console.print(_skips(laid_out.skips))
+    known = [passes for cell in laid_out.cells if (passes := _passes(cell)) is not None]
+    more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
+    say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")
+
+
+def _passes(cell: CellPlan) -> int | None:
+    """Without opening the data the number of examples may be unknown."""
+    return cell.passes(cell.examples) if cell.examples else None
+
+
+def _cells(name: str, cells: Iterable[CellPlan]) -> Table:
+    """A row for every board and the attacks that its targets share, each a cell on each target."""
+    by_target: dict[tuple[str, str, int | None, str], list[CellPlan]] = {}
+    for cell in cells:
+        board = (cell.source.dataset.label, f"{cell.threat.name} {cell.threat.radius}", cell.examples)
+        by_target.setdefault((*board, cell.source.label), []).append(cell)
+    rows: dict[tuple[str, str, int | None, str], dict[str, list[CellPlan]]] = {}
+    for (data, threat, examples, target), found in by_target.items():
+        rows.setdefault((data, threat, examples, _entrants(found)), {})[target] = found
+    table = Table(title=f"{plain(name)}: {sum(map(len, by_target.values()))} cells", title_justify="left")
+    for heading in ("data", "threat", "attacks", "targets"):
+        table.add_column(heading, overflow="fold")
+    for heading in ("examples", "cells", "passes, at most"):
+        table.add_column(heading, justify="right", overflow="fold")
+    for (data, threat, examples, entrants), targets in rows.items():
+        inside = [cell for found in targets.values() for cell in found]
+        passes = [_passes(cell) for cell in inside]
+        total = sum(one or 0 for one in passes)
+        table.add_row(
+            *(Text(plain(word)) for word in (data, threat, entrants)),
+            Text("\n".join(plain(target) for target in targets)),
+            str(examples or "all"),
+            str(len(inside)),
+            f"{total:,}" if None not in passes else f"{total:,} + ?" if total else "?",
+        )
+        table.add_section()
+    return table
+
+
+def _entrants(cells: Iterable[CellPlan]) -> str:
+    """Attacks with their goals, in the order in which they run."""
+    goals: dict[str, list[str]] = {}
+    for cell in cells:
+        goals.setdefault(cell.attack.label, []).append(cell.goal)
+    words = []
+    for attack, aims in goals.items():
+        shown = ", ".join(aims) if len(aims) <= _MOST_GOALS else f"{len(aims)} goals"
+        words.append(attack if aims == ["untargeted"] else f"{attack} → {shown}")
+    return "; ".join(words) if any("→" in word for word in words) else ", ".join(words)
+
+
+def _skips(skips: Iterable[Skip]) -> Table:
+    """A row for every reason."""
+    rows: dict[tuple[str, str, str], dict[str, None]] = {}
+    for skip in skips:
+        target = skip.model if skip.defenses == "none" else f"{skip.model}+{skip.defenses}"
+        what = f"{skip.attack}, {skip.goal}, in {skip.threat}" if skip.attack else "everything"
+        rows.setdefault((skip.dataset, what, skip.reason), {})[target] = None
+    table = Table(title="skipped", title_justify="left")
+    for heading in ("data", "what", "targets", "why"):
+        table.add_column(heading, overflow="fold")
+    for (data, what, reason), targets in rows.items():
+        listed = Text("\n".join(plain(target) for target in targets))
+        table.add_row(Text(plain(data)), Text(plain(what)), listed, Text(plain(reason)))
+    return table

@@ -2,16 +2,35 @@
 
 from __future__ import annotations
 
+import os
 import re
+
+from rich.console import Console
+from rich.text import Text
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+_UNFOLDED = 240
+"""Columns of what is no terminal."""
 
 
 def plain(text: str, *, newlines: bool = False) -> str:
     """Without escape sequences and control characters; on one line unless `newlines`."""
     text = _CONTROLS.sub("", _ESCAPES.sub("", text))
     return text if newlines else " ".join(text.split())
+
+
+def terminal() -> Console:
+    """Where commands print; a file or a pipe has no width, so that no table is folded there."""
+    console = Console(highlight=False)
+    if console.is_terminal or os.environ.get("COLUMNS"):
+        return console
+    return Console(highlight=False, width=_UNFOLDED)
+
+
+def say(console: Console, text: str, style: str = "") -> None:
+    """One line, made safe; the terminal itself breaks it where it is too long."""
+    console.print(Text(plain(text), style=style), soft_wrap=True)
 
 
 def percent(share: float | None) -> str:

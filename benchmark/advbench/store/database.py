@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+from sqlite_utils import Database
+
 from advbench.errors import AdvbenchError
 from advbench.store import views
 from advbench.store.artifacts import Artifacts, ArtifactsInMemory
@@ -218,7 +220,9 @@ class Store:
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """Any question in SQL; JSON columns come back as what was put in."""
-        return [_plain(row) for row in self._all(sql, *values)]
+        with in_words(self.path):
+            # sqlite-utils undoes what such a question may write, and refuses what returns no rows
+            return [_decoded(row) for row in Database(self.connection, execute_plugins=False).query(sql, values)]
 
     def boards(self) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")
@@ -292,8 +296,11 @@ def _written(value: Any) -> str | None:
 
 
 def _plain(row: sqlite3.Row) -> dict[str, Any]:
-    pairs = ((key, row[key]) for key in row.keys())  # noqa: SIM118 - a sqlite3.Row iterates over its values
-    return {key: json.loads(v) if key in JSON_COLUMNS and isinstance(v, str) else v for key, v in pairs}
+    return _decoded({key: row[key] for key in row.keys()})  # noqa: SIM118 - a sqlite3.Row iterates over its values
+
+
+def _decoded(row: Row) -> dict[str, Any]:
+    return {key: json.loads(v) if key in JSON_COLUMNS and isinstance(v, str) else v for key, v in row.items()}
 
 
 def _now() -> str:

@@ -1,0 +1,213 @@
+"""What every attack must do, in every ball that it claims."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.cell import check_form, check_inputs, perturbed
+from advbench.plugin import Attack
+from advbench.problem import Problem
+from advbench.testing.check import Check, demand
+from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
+from advbench.testing.stage import Flat, HalfSpace, ball
+from advbench.threats import THREATS, Threat
+
+Trial = Callable[[Attack, Threat, bool], str | None]
+
+NEAR = 1.25
+"""An attack that is told gradients finds the edge of a half-space within this factor (as in adversarial-library)."""
+
+
+def attack_checks(attack: Attack) -> Iterator[Check]:
+    strangers = sorted(attack.threats - set(THREATS))
+    if strangers:
+        yield Check(attack.label, "claims-known-balls", partial(_unknown, strangers))
+    for name in sorted(attack.threats & set(THREATS)):
+        threat = ball(name)
+        if attack.minimizes:
+            if not threat.unbounded:
+                yield Check(attack.label, f"{name}-has-no-unbounded-ball", partial(_bounded, name))
+                continue
+            threat = threat.at(float("inf"))
+        for targeted in (False, True) if attack.targeted else (False,):
+            title = f"{name}-targeted" if targeted else name
+            for what, trial in _trials(attack, threat):
+                yield Check(attack.label, f"{title}-{what}", partial(trial, attack, threat, targeted))
+        for what, odd in ODD.items():
+            yield Check(attack.label, f"{name}-survives-{what}", partial(survives, attack, partial(odd, threat)))
+    if attack.threats & set(THREATS) and not attack.minimizes:
+        yield Check(attack.label, "is-no-worse-than-chance", partial(is_no_worse_than_chance, attack))
+
+
+def _trials(attack: Attack, threat: Threat) -> Iterator[tuple[str, Trial]]:
+    yield FORM, gives_what_is_due
+    yield "stays-in-ball", stays_in_ball
+    yield "leaves-inputs-alone", leaves_inputs_alone
+    yield "repeats", repeats
+    yield "asks-only-for-what-it-declares", asks_only_for_what_it_declares
+    yield "does-not-depend-on-the-batch", does_not_depend_on_the_batch
+    if not attack.minimizes:
+        yield "changes-nothing-at-radius-0", changes_nothing_at_radius_0
+    if threat.name in ("linf", "l2") and Access.GRADIENTS in attack.needs:
+        yield "finds-a-known-edge", finds_a_known_edge
+
+
+def gives_what_is_due(attack: Attack, threat: Threat, targeted: bool) -> None:
+    """One finite perturbation per example, of the right shape, type and device."""
+    for stage in (scene(threat, targeted), steadfast(threat, targeted)):
+        problem = stage.problem(attack)
+        check_form(attack, problem, perturbed(attack, problem))
+
+
+def stays_in_ball(attack: Attack, threat: Threat, targeted: bool) -> None:
+    for stage in (scene(threat, targeted), steadfast(threat, targeted)):
+        _inside(stage, stage.perturbed(attack))
+
+
+def _inside(stage: Scene, p: Tensor) -> None:
+    wrong = [verdict for verdict in stage.verdicts(p) if verdict.violation]
+    if wrong:
+        first = wrong[0]
+        raise AssertionError(
+            f"{len(wrong)} of {len(p)} perturbations are {first.violation}, the first by {first.excess:.3g} where "
+            f"{first.tolerance:.3g} is tolerated; end with `return problem.project(p)`"
+        )
+
+
+def leaves_inputs_alone(attack: Attack, threat: Threat, targeted: bool) -> None:
+    stage = scene(threat, targeted)
+    problem = stage.problem(attack)
+    perturbed(attack, problem)
+    check_inputs(attack, problem, stage.images, stage.labels)
+    demand(torch.equal(problem.draws.ids, stage.ids), "`perturb` wrote into `problem.draws.ids`")
+
+
+def repeats(attack: Attack, threat: Threat, targeted: bool) -> None:
+    stage = scene(threat, targeted)
+    before = (torch.get_rng_state(), random.getstate(), np.random.get_state()[1].copy())  # type: ignore[index]
+    first = stage.perturbed(attack)
+    touched = [
+        name
+        for name, same in (
+            ("torch", torch.equal(before[0], torch.get_rng_state())),
+            ("random", before[1] == random.getstate()),
+            ("numpy", np.array_equal(before[2], np.random.get_state()[1])),  # type: ignore[index]
+        )
+        if not same
+    ]
+    demand(not touched, f"draws from the generator of {' and '.join(touched)}; draw from `problem.draws` alone")
+    again = stage.perturbed(attack)
+    demand(torch.equal(first, again), "two runs under one seed differ; draw from `problem.draws`, keep no state")
+
+
+def asks_only_for_what_it_declares(attack: Attack, threat: Threat, targeted: bool) -> str | None:
+    stage = steadfast(threat, targeted)
+    perturbed(attack, stage.problem(attack, Problem))  # raises an AccessError that says what was asked for
+    problem = stage.problem(attack)
+    assert isinstance(problem, Watched)
+    perturbed(attack, problem)
+    unused = attack.needs.lacking(problem.asked)
+    # not a fault: another image may have needed it
+    return f"declares {attack.needs.words} and never asked for {unused}; targets without are skipped" if unused else None
+
+
+def does_not_depend_on_the_batch(attack: Attack, threat: Threat, targeted: bool) -> None:
+    stage = scene(threat, targeted)
+    whole = stage.perturbed(attack)
+    split = torch.cat([stage[:2].perturbed(attack), stage[2:].perturbed(attack)])
+    order = torch.tensor([3, 0, 5, 1, 4, 2])
+    remedy = "compute every row from that row alone: no mean, norm or loop bound over the batch, draws by the example"
+    demand(torch.equal(whole, split), f"other perturbations when the batch is split in two; {remedy}")
+    demand(torch.equal(whole[order], stage[order].perturbed(attack)), f"other perturbations in another order; {remedy}")
+    fooled = [verdict.fooled for verdict in stage.verdicts(whole)]
+    for batch in (1, 7, 64):
+        other = stage.verdicts(stage.perturbed(attack, batch=batch))
+        demand([verdict.fooled for verdict in other] == fooled, f"other verdicts at batch size {batch}; {remedy}")
+
+
+def changes_nothing_at_radius_0(attack: Attack, threat: Threat, targeted: bool) -> None:
+    stage = scene(threat.at(0.0), targeted)
+    moved = float((threat.apply(stage.images, stage.perturbed(attack)) - stage.images).abs().max())
+    demand(moved <= 1e-6, f"moves pixels by {moved:.3g} in a ball of radius 0; scale steps by `problem.eps`, and project")
+
+
+def finds_a_known_edge(attack: Attack, threat: Threat, targeted: bool) -> None:
+    """The nearest other class of a half-space is known: found just outside, and not to be had inside."""
+    shape, distance = (1, 8, 8), 0.2
+    plane = HalfSpace(shape)
+    margin = plane.margin(threat.name, distance)
+    x = plane.beside(6, distance)
+    outside = scene(threat if attack.minimizes else threat.at(NEAR * margin), targeted, shape=shape, classes=2, net=plane, x=x)
+    verdicts = outside.verdicts(outside.perturbed(attack))
+    missed = sum(not verdict.fooled for verdict in verdicts)
+    if attack.minimizes:
+        largest = max(verdict.size for verdict in verdicts) / margin
+        demand(not missed, f"leaves {missed} of 6 images on their side of a plane in an unbounded ball")
+        demand(largest <= NEAR, f"is {largest:.3g} times as large as the distance to a plane; {NEAR} is allowed")
+        return
+    demand(not missed, f"misses {missed} of 6 images at {NEAR} times their distance from a plane")
+    inside = scene(threat.at(0.99 * margin), targeted, shape=shape, classes=2, net=plane, x=x)
+    won = sum(verdict.fooled for verdict in inside.verdicts(inside.perturbed(attack)))
+    demand(not won, f"is judged to fool {won} of 6 images nearer than anything that does; the referee is wrong")
+
+
+@dataclass(frozen=True)
+class Chance(Attack):
+    """One random perturbation."""
+
+    name: ClassVar[str] = "chance"
+    needs: ClassVar[Access] = Access.LABELS
+    threats: ClassVar[frozenset[str]] = frozenset(THREATS)
+
+    def perturb(self, problem: Problem) -> Tensor:
+        return problem.start(random=True)
+
+
+def is_no_worse_than_chance(attack: Attack) -> None:
+    """Over all its balls together, against one random perturbation an image."""
+    won, lucky = 0, 0
+    for name in sorted(attack.threats & set(THREATS)):
+        stage = scene(ball(name), count=24)
+        won += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(attack)))
+        lucky += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(Chance())))
+    demand(won >= lucky, f"fools {won} images where one random perturbation each fools {lucky}; look at its signs")
+
+
+def survives(attack: Attack, odd: Callable[[], Scene]) -> None:
+    stage = odd()
+    problem = stage.problem(attack)
+    p = check_form(attack, problem, problem.start() if problem.done else perturbed(attack, problem))
+    _inside(stage, problem.finish(p).detach())
+
+
+def _already_wrong(threat: Threat) -> Scene:
+    stage = scene(threat)
+    return replace(stage, labels=torch.where(torch.arange(6) % 2 == 0, (stage.labels + 1) % 10, stage.labels))
+
+
+ODD: dict[str, Callable[[Threat], Scene]] = {
+    "one-image": lambda threat: scene(threat, count=1),
+    "oblong-colour": lambda threat: scene(threat, count=3, shape=(3, 7, 10)),
+    "two-classes": lambda threat: scene(threat, count=3, classes=2),
+    "images-already-wrong": _already_wrong,
+    "gradients-of-zero": lambda threat: scene(threat, count=3, net=Flat(10)),
+    "black-and-white": lambda threat: scene(threat, x=torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])),
+}
+"""Inputs that are unusual and allowed: all must end in a perturbation inside the ball."""
+
+
+def _unknown(names: list[str]) -> None:
+    demand(False, f"`threats` names {', '.join(names)}; the balls are {', '.join(THREATS)}")
+
+
+def _bounded(name: str) -> None:
+    demand(False, f"looks for the smallest perturbation in {name}, which has no unbounded ball; leave it out of `threats`")

@@ -1,0 +1,108 @@
+"""A check: something that every plugin of a kind must do, tried on one plugin."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import unittest
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+
+from advbench.engine import describe
+from advbench.errors import AdvbenchError, PluginError, TimeUpError
+
+LIMIT = 60.0
+"""Seconds that one check may take: all of them run on a few tiny images."""
+
+
+class NotHere(unittest.SkipTest):  # noqa: N818  pytest reports this kind as skipped
+    """What the check needs is not on this machine, or not the plugin's to serve."""
+
+
+class NotTriedError(Exception):
+    """Another check already says what is wrong."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """Call it: an AssertionError or a PluginError names the plugin and says what to do."""
+
+    plugin: str
+    what: str
+    trial: Callable[[], str | None]
+    """May return a remark on what is allowed, yet hardly meant."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.plugin}-{self.what}"
+
+    __name__ = name  # pytest's name for a parameter
+
+    def __str__(self) -> str:
+        return self.name
+
+    def __call__(self) -> str | None:
+        try:
+            with torch.random.fork_rng(devices=[]), _within(LIMIT):
+                return self.trial()
+        except NotHere:
+            raise
+        except NotTriedError as error:
+            return f"not tried: {error}"
+        except AssertionError as error:
+            raise AssertionError(f"{self.plugin}: {error or 'an assertion failed'}") from error
+        except AdvbenchError as error:
+            text = str(error)
+            raise PluginError(text if text.startswith(self.plugin) else f"{self.plugin}: {text}") from error
+        except Exception as error:
+            raise PluginError(f"{self.plugin}: raised {describe(error)}") from error
+
+
+class Checked(NamedTuple):
+    """How a check went: `ok` is None where what it needs is not here."""
+
+    name: str
+    ok: bool | None
+    message: str
+
+
+def run_checks(checks: Iterable[Check]) -> Iterator[Checked]:
+    """Try one after the other; nothing is raised."""
+    for check in checks:
+        try:
+            remark = check()
+        except NotHere as error:
+            yield Checked(check.name, None, str(error))
+        except (AssertionError, AdvbenchError) as error:
+            yield Checked(check.name, False, str(error))
+        else:
+            yield Checked(check.name, True, remark or "")
+
+
+def demand(condition: bool, problem: str) -> None:
+    """An assertion that `python -O` keeps."""
+    if not condition:
+        raise AssertionError(problem)
+
+
+@contextlib.contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    """Interrupt what hangs in Python; where there is no alarm (Windows, other threads), the problem's time limit is left."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def ring(number: int, frame: object) -> None:
+        raise TimeUpError(f"not done after {seconds:g} seconds on a few tiny images; it hangs or needs a bound")
+
+    before = signal.signal(signal.SIGALRM, ring)
+    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, left)
+        signal.signal(signal.SIGALRM, before)

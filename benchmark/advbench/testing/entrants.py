@@ -1,0 +1,85 @@
+"""From what is handed to the kit to the checks of every entrant in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from functools import partial
+from types import ModuleType
+
+from advbench.data import DataFolders
+from advbench.errors import AdvbenchError, PluginError
+from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
+from advbench.registry import Registry, check_declarations
+from advbench.spec import configure, parse
+from advbench.testing.attacks import attack_checks
+from advbench.testing.check import Check, demand
+from advbench.testing.datasets import dataset_checks
+from advbench.testing.defenses import defense_checks
+from advbench.testing.models import model_checks
+
+Source = Plugin | ModuleType | Registry
+
+HOOKS = ("advbench_attacks", "advbench_models", "advbench_defenses", "advbench_datasets")
+
+
+def checks(*sources: Source, folders: DataFolders | None = None) -> list[Check]:
+    """Every check for every entrant: of a plugin instance, of a module with hooks, or of a whole registry.
+
+    Data sets are looked for in `folders`, by default where `advbench` itself looks; nothing is downloaded.
+    """
+    folders = DataFolders((folders or DataFolders.default()).folders, download=False)
+    found = [plugin for source in sources for plugin in entrants(source)]
+    if not found:
+        raise AdvbenchError("nothing to check: give plugins, or modules whose @hookimpl functions return some")
+    return [check for plugin in found for check in plugin_checks(plugin, folders)]
+
+
+def entrants(source: Source) -> Iterator[Plugin]:
+    if isinstance(source, Plugin):
+        yield source
+    elif isinstance(source, Registry):
+        for kind in (source.attacks, source.models, source.defenses, source.datasets):
+            yield from kind.values()
+    elif isinstance(source, ModuleType):
+        for name in HOOKS:
+            hook = getattr(source, name, None)
+            if hook is not None and not hasattr(hook, "advbench_impl"):
+                raise PluginError(f"{source.__name__}.{name} lacks the mark @hookimpl (from advbench.hooks)")
+            for plugin in hook() if hook is not None else ():
+                if not isinstance(plugin, Plugin):
+                    raise PluginError(f"{source.__name__}.{name} returned {plugin!r}; return instances of plugins")
+                yield plugin
+    else:
+        raise AdvbenchError(f"can't check {source!r}: give a plugin instance, a module or a registry")
+
+
+def plugin_checks(plugin: Plugin, folders: DataFolders) -> Iterator[Check]:
+    label = str(getattr(plugin, "label", "") if hasattr(plugin, "name") else type(plugin).__name__)
+    try:
+        check_declarations(plugin)
+    except PluginError as error:  # the other checks read what is missing here
+        yield Check(label, "is-declared", partial(_raise, error))
+        return
+    yield Check(label, "is-declared", partial(check_declarations, plugin))
+    yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin))
+    if isinstance(plugin, Attack):
+        yield from attack_checks(plugin)
+    elif isinstance(plugin, Model):
+        yield from model_checks(plugin)
+    elif isinstance(plugin, Defense):
+        yield from defense_checks(plugin)
+    elif isinstance(plugin, Dataset):
+        yield from dataset_checks(plugin, folders)
+
+
+def survives_json_and_its_label(plugin: Plugin) -> None:
+    """What is stored of it, and what is shown of it, make it again."""
+    stored = json.loads(json.dumps(plugin.params(), allow_nan=False))
+    for how, params in (("JSON", stored), ("its label", parse(plugin.label).params)):
+        again = configure(type(plugin), params)
+        demand(again == plugin, f"made again from {how} it is {again!r}; every field a number, text, truth or list of them")
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -1,0 +1,106 @@
+"""An attack tried on a few images: what it saw, what it returned, and what the referee says of it."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from advbench.access import Access
+from advbench.cell import check_form, perturbed
+from advbench.draws import Draws
+from advbench.errors import PluginError
+from advbench.goal import Goal
+from advbench.passes import BatchSize, run_in_batches
+from advbench.plugin import Attack
+from advbench.problem import MARGIN, Problem
+from advbench.referee import Verdict, judge, render
+from advbench.target import Target
+from advbench.testing.check import LIMIT, NotTriedError
+from advbench.testing.stage import Steadfast, StageNet, images, target_of
+from advbench.threats import Threat
+
+FORM = "gives-what-is-due"
+"""The check that looks at form; the others only try what has passed it."""
+
+
+class Watched(Problem):
+    """Grants whatever is asked for, and remembers what that was."""
+
+    asked = Access(0)
+
+    def _require(self, wanted: Access) -> None:
+        self.asked |= wanted
+
+
+@dataclass(frozen=True)
+class Scene:
+    """Images, a goal, a ball and a network."""
+
+    target: Target
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    threat: Threat
+    targeted: bool
+
+    @property
+    def goal(self) -> Goal:
+        return Goal(self.labels, self.targeted)
+
+    def __getitem__(self, rows: slice | Tensor) -> Scene:
+        return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
+
+    def problem(self, attack: Attack, kind: type[Problem] = Watched, seed: int = 0, batch: int = 8) -> Problem:
+        margin = self.goal.margin(run_in_batches(self.target.logits, self.images, BatchSize(64)))
+        return kind(
+            images=self.images.clone(),
+            goal=Goal(self.labels.clone(), self.targeted),
+            threat=self.threat,
+            target=self.target,
+            access=attack.needs,
+            draws=Draws(seed, attack.name, self.ids),
+            minimizes=attack.minimizes,
+            already=margin > MARGIN,
+            deadline=time.monotonic() + LIMIT,
+            batch=BatchSize(batch),
+        )
+
+    def perturbed(self, attack: Attack, seed: int = 0, batch: int = 8) -> Tensor:
+        """What would be judged."""
+        problem = self.problem(attack, seed=seed, batch=batch)
+        returned = problem.start() if problem.done else perturbed(attack, problem)
+        try:
+            p = check_form(attack, problem, returned)
+        except PluginError as error:
+            raise NotTriedError(f"see {FORM}") from error
+        return problem.finish(p).detach()
+
+    def verdicts(self, p: Tensor) -> list[Verdict]:
+        return judge(self.target, render(self.threat, self.images, p), self.goal)
+
+
+def scene(
+    threat: Threat,
+    targeted: bool = False,
+    *,
+    count: int = 6,
+    shape: tuple[int, int, int] = (1, 8, 8),
+    classes: int = 10,
+    net: nn.Module | None = None,
+    x: Tensor | None = None,
+) -> Scene:
+    """Images that the network gets right, and, when targeted, the class after theirs."""
+    target = target_of(net or StageNet(shape, classes), shape, classes)
+    x = images(count, shape) if x is None else x
+    labels = run_in_batches(target.logits, x, BatchSize(64)).argmax(1)
+    if targeted:
+        labels = (labels + 1) % classes
+    return Scene(target, x, labels, torch.arange(len(x)) + 100, threat, targeted)
+
+
+def steadfast(threat: Threat, targeted: bool) -> Scene:
+    """Images on which nothing succeeds, so that what is judged is what the attack itself returns."""
+    return scene(threat, targeted, net=Steadfast(StageNet((1, 8, 8))))
