@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import pickle
 import signal
 import time
 from collections.abc import Iterator
@@ -33,11 +34,13 @@ class Isolated:
     def craft(self, job: Job) -> Iterator[Crafted]:
         context = multiprocessing.get_context("spawn")  # fork is not safe with threads or CUDA
         ours, theirs = context.Pipe(duplex=False)
-        worker = context.Process(target=_work, args=(theirs, job, torch.get_num_threads()), daemon=True)
         try:
-            worker.start()
+            # as bytes: left to itself, multiprocessing shares tensors by file, and a file's owner may be gone too soon
+            sent = pickle.dumps(job)
         except Exception as error:
             raise PluginError(f"can't be sent to a process of its own: {error}") from error
+        worker = context.Process(target=_work, args=(theirs, sent, torch.get_num_threads()), daemon=True)
+        worker.start()
         theirs.close()
         try:
             yield from self._listen(ours, worker, job.timeout)
@@ -56,7 +59,7 @@ class Isolated:
             if not ours.poll(left):
                 raise TimeUpError("ran past its time limit and was stopped")
             try:
-                message = ours.recv()
+                message = pickle.loads(ours.recv_bytes())
             except EOFError:
                 worker.join(10)
                 raise PluginError(f"its process died ({_manner(worker.exitcode)})") from None
@@ -64,13 +67,13 @@ class Isolated:
                 return
             if isinstance(message, Exception):
                 raise message
-            if message is READY:
+            if message == READY:
                 deadline = None if timeout is None else time.monotonic() + timeout + GRACE
                 continue
             yield message
 
 
-READY = True
+READY = "ready"
 """What a process sends when it begins to craft."""
 START = 120.0
 """Seconds that a process may take to import torch and load the network; not held against the attack."""
@@ -84,17 +87,22 @@ def _manner(code: int | None) -> str:
     return f"exit code {code}"
 
 
-def _work(out: Connection, job: Job, threads: int) -> None:
+def _work(out: Connection, sent: bytes, threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(threads)
-    out.send(READY)
+
+    def say(message: object) -> None:
+        out.send_bytes(pickle.dumps(message))
+
     try:
+        job = pickle.loads(sent)
+        say(READY)
         for crafted in craft(job):
-            out.send(crafted)
-        out.send(None)
+            say(crafted)
+        say(None)
     except Exception as error:
         kind = TimeUpError if isinstance(error, TimeUpError) else PluginError
-        out.send(kind(describe(error)))
+        say(kind(describe(error)))
 
 
 def describe(error: BaseException) -> str:

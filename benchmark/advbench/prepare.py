@@ -160,23 +160,27 @@ def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Dat
 
 def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> None:
     for board in suite.boards:
-        data = datasets[board.dataset]
-        examples = judged_examples(data, board.examples, board.dataset)
-        row = {
-            "name": board.name,
-            "dataset": board.dataset.label,
-            "data_fingerprint": data.judge.fingerprint,
-            "threat": board.threat.name,
-            "family": board.threat.family,
-            "params": board.threat.params(),
-            "eps": board.threat.eps,
-            "examples": examples.fingerprint,
-            "count": len(examples),
-            "required": required_entrants(board),
-            "protocol": PROTOCOL,
-        }
+        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
         store.add_examples(examples.fingerprint, examples.ids.tolist())
-        store.add_board({"key": content_key(row), **row})
+        store.add_board(board_row(board, datasets[board.dataset], examples))
+
+
+def board_row(board: Board, data: Data, examples: Examples) -> dict[str, Any]:
+    """A board as the store holds it, under its key."""
+    row = {
+        "name": board.name,
+        "dataset": board.dataset.label,
+        "data_fingerprint": data.judge.fingerprint,
+        "threat": board.threat.name,
+        "family": board.threat.family,
+        "params": board.threat.params(),
+        "eps": board.threat.eps,
+        "examples": examples.fingerprint,
+        "count": len(examples),
+        "required": required_entrants(board),
+        "protocol": PROTOCOL,
+    }
+    return {"key": content_key(row), **row}
 
 
 def required_entrants(board: Board) -> list[str]:

@@ -64,8 +64,19 @@ def stored_shards(
     place = {example: row for row, example in enumerate(judge.ids.tolist())}
     for number, row in sorted(store.shards(cell["key"]).items()):
         tensors = store.artifacts.get(row["artifact"])
-        rows = torch.tensor([place[example] for example in tensors["example"].tolist()], dtype=torch.int64)
-        examples = judge[rows]
-        x = examples.pixels(device)
-        p = threat.unpack(x, packed_part(tensors, device))
-        yield StoredShard(number, examples, x, p, Goal(tensors["goal_label"].to(device), cell["goal"] != "untargeted"))
+        try:
+            rows = torch.tensor([place[example] for example in tensors["example"].tolist()], dtype=torch.int64)
+            examples = judge[rows]
+            x = examples.pixels(device)
+            p = threat.unpack(x, packed_part(tensors, device))
+            if len(p) != len(x) or p.shape[1:] != threat.identity(x).shape[1:]:
+                raise ValueError(f"a perturbation of shape {tuple(p.shape)} for images {tuple(x.shape)}")
+            goal_labels = tensors["goal_label"].to(device)
+            if goal_labels.shape != (len(x),):
+                raise ValueError(f"{tuple(goal_labels.shape)} goals for {len(x)} images")
+        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise AdvbenchError(
+                f"cell {cell['key'][:12]}, shard {number}: artifact {row['artifact'][:12]} does not hold perturbations "
+                f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]}); was the database edited?"
+            ) from error
+        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -189,7 +190,8 @@ def _read(path_or_name: str | Path) -> tuple[str, str, str]:
             with path.open("rb") as file:
                 content, name = file.read(_LARGEST_FILE + 1), path.stem
         except OSError as error:
-            raise AdvbenchError(f"suite {given}: {error.strerror or error}") from error
+            problem = "a folder; name a suite file in it" if path.is_dir() else f"{error.strerror or error}"
+            raise AdvbenchError(f"suite {given}: {problem}") from error
     if len(content) > _LARGEST_FILE:
         raise AdvbenchError(f"suite {given}: larger than {_LARGEST_FILE // 1_000_000} MB; is it a suite?")
     try:
@@ -347,6 +349,8 @@ class _Resolution:
 
     registry: Registry
     faults: list[tuple[_Place, str]] = field(default_factory=list)
+    misspelt: set[str] = field(default_factory=set)
+    """Keys that an unknown one was probably meant to be."""
 
     def fault(self, place: _Place, problem: str) -> None:
         self.faults.append((place, problem))
@@ -354,16 +358,22 @@ class _Resolution:
     def suite(self, root: _Item, name: str, overrides: Overrides) -> Suite:
         given = overrides.items()
         top = self.top(root)
+        if not isinstance(root.value, dict):
+            self.refuse()
         said = {**top, **given}
         settings = self.settings(said, name)
         models = self.several(said.get("models"), "models", self.entrant(Model, "model"), root.place)
         defenses = self.several(said.get("defenses"), "defenses", self.chain, None, _chain_label)
         boards = self.boards(said, top.get("threats"), settings.examples, given, root.place)
+        self.refuse()
+        plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "examples"}
+        return Suite(**plain, models=models, defenses=defenses or (self.registry.defense("none"),), boards=boards)
+
+    def refuse(self) -> None:
+        """Every mistake that was found, in the order of the file."""
         if self.faults:
             ordered = sorted(dict.fromkeys(self.faults), key=lambda one: (one[0].line, one[0].column))
             raise AdvbenchError("\n".join(f"{place}: {problem}" for place, problem in ordered))
-        plain = {f.name: getattr(settings, f.name) for f in dataclasses.fields(settings) if f.name != "examples"}
-        return Suite(**plain, models=models, defenses=defenses or (self.registry.defense("none"),), boards=boards)
 
     def top(self, root: _Item) -> dict[str, _Item]:
         if not isinstance(root.value, dict):
@@ -371,6 +381,8 @@ class _Resolution:
             return {}
         for key, item in root.value.items():
             if key not in _KEYS:
+                near = difflib.get_close_matches(key, _KEYS, 1)
+                self.misspelt.update(near)
                 hint = did_you_mean(key, _KEYS) or f" (known: {', '.join(_KEYS)})"
                 self.fault(item.key or item.place, f"unknown key {key!r}{hint}")
         return {key: item for key, item in root.value.items() if key in _KEYS}
@@ -405,7 +417,8 @@ class _Resolution:
         """What a list holds, each once; a single one may stand without its list."""
         if item is None:
             if needed_at:
-                self.fault(needed_at, f"{key!r} is missing: name at least one of the {key}")
+                if key not in self.misspelt:  # else that is told already
+                    self.fault(needed_at, f"{key!r} is missing: name at least one")
             return ()
         items = item.value if isinstance(item.value, list) else [item]
         if item.value is None or not items:

@@ -10,14 +10,14 @@ from typing import Annotated
 
 import typer
 
-from advbench.cli import compare, data, export, plan, plugins, run, show, train, verify
+from advbench.cli import check, compare, data, export, plan, plugins, run, show, train, verify
 from advbench.cli.options import App
 from advbench.cli.text import plain
 from advbench.errors import AdvbenchError
 from advbench.registry import Registry, discover
 from advbench.spec import SpecError
 
-COMMANDS = (run, plan, plugins, show, compare, verify, export, train, data)
+COMMANDS = (run, plan, plugins, show, compare, verify, export, check, train, data)
 
 _ClickError = typer.BadParameter.__mro__[2]
 """Click's `ClickException`: some versions of typer bring a click of their own, others use the installed one."""
@@ -39,8 +39,16 @@ def command_line(registry: Registry) -> typer.Typer:
     return app
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"advbench {version('advbench')}")
+        raise typer.Exit
+
+
 def advbench(
-    show_version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     """Evaluate every attack against every model and defense, and let a referee decide."""
 
@@ -48,9 +56,6 @@ def advbench(
 def main() -> None:
     """The console script: every error that a person can act on is one line and exit code 2."""
     _replace_what_the_terminal_cannot_show()
-    if sys.argv[1:] == ["--version"]:  # also when plugins clash
-        print(f"advbench {version('advbench')}")
-        return
     try:
         _one_thread_per_core_unless_told()
         registry = discover()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -19,10 +17,7 @@ from advbench.registry import Registry
 from advbench.spec import configure, did_you_mean, parse
 
 KINDS = ("attack", "model", "defense", "data set")
-PluginNames = Annotated[
-    list[str] | None,
-    typer.Argument(help="Entrants, as pgd or 'pgd(steps=5)', distributions or entry points; all without."),
-]
+WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}
 
 
 def register(app: typer.Typer) -> None:
@@ -31,25 +26,52 @@ def register(app: typer.Typer) -> None:
 
 def check(
     context: typer.Context,
-    plugin: PluginNames = None,
+    plugin: Annotated[
+        list[str] | None,
+        typer.Argument(help="Entrants, as pgd or 'pgd(steps=5)', or packages by name; all that are installed without."),
+    ] = None,
     data: opt.DataFolder = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show also what passed.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show also what passed without a remark.")] = False,
     strict: opt.Strict = False,
 ) -> None:
-    """Hold plugins against the contract: every check of the conformance kit; exit code 1 when one fails."""
+    """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it."""
     from advbench.testing import checks, run_checks
 
     registry: Registry = context.obj.checked(strict)
-    chosen = [entrant for name in plugin for entrant in find(registry, name)] if plugin else [registry]
+    chosen = [entrant for name in plugin or () for entrant in find(registry, name)]
     console = Console()
-    counts = {True: 0, False: 0, None: 0}
-    for name, ok, message in run_checks(checks(*dict.fromkeys(map(_hashable, chosen)), folders=DataFolders.default(data or ()))):
+    counts = dict.fromkeys(WORDS, 0)
+    for name, ok, message in run_checks(checks(*(chosen or [registry]), folders=DataFolders.default(data or ()))):
         counts[ok] += 1
-        word, style = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}[ok]
         if verbose or message:
-            line = Text(f"{word:<9}", style=style) + Text(plain(name), style="")
-            console.print(line + Text(f": {plain(message)}" if message else ""), soft_wrap=True)
-    console.print(f"{counts[True]} passed, {counts[False]} failed, {counts[None]} not here")
+            word, style = WORDS[ok]
+            remark = f": {plain(message)}" if message else ""
+            console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)
+    console.print(", ".join(f"{count} {WORDS[ok][0].lower()}" for ok, count in counts.items() if count))
     for broken in registry.broken:
-        console.print(Text(f"broken, so not checked: {plain(str(broken.origin))}: {plain(broken.error)}", style="red"))
-    raise typer.Exit(1 if counts[False] else 0)
+        origin = plain(str(broken.origin))
+        console.print(Text(f"broken, so not checked: {origin}: {plain(broken.error)}", style="red"), soft_wrap=True)
+    if counts[False]:
+        raise typer.Exit(1)
+
+
+def find(registry: Registry, name: str) -> list[Plugin]:
+    """What a package shipped, all entrants of a name, or the one with the parameters given."""
+    shipped = [
+        entrant
+        for one in registry.loaded
+        for entrant in one.entrants
+        if name in (one.origin.distribution, one.origin.entry_point)
+    ]
+    if shipped:
+        return shipped
+    every: list[Plugin] = [entrant for kind in KINDS for entrant in registry.of_kind(kind).values()]
+    call = parse(name)
+    named = [entrant for entrant in every if entrant.name == call.name]
+    if not named:
+        names = sorted({entrant.name for entrant in every})
+        raise AdvbenchError(f"no plugin is called {name!r}{did_you_mean(call.name, names)}; known: {', '.join(names)}")
+    if not call.params:
+        return named
+    exact = [entrant for entrant in named if entrant.label == call.label]
+    return exact or [configure(named[0], call.params, name)]

@@ -6,12 +6,11 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import interval, percent, plain
+from advbench.cli.text import interval, percent, plain, say, terminal
 from advbench.comparison import Comparison
 from advbench.comparison import compare as compare_targets
 from advbench.errors import AdvbenchError
@@ -30,13 +29,13 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
-    a: Annotated[str, typer.Argument(help="A target's label, or a database.")],
-    b: Annotated[str, typer.Argument(help="Another target's label, or another database.")],
+    a: Annotated[str, typer.Argument(metavar="A", help="A target's label, or a database.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="Another target's label, or another database.")],
     db: opt.Database = opt.DATABASE,
-    board: Annotated[list[str] | None, typer.Option("--board", help="Only this board; may be repeated.")] = None,
+    board: opt.Boards = None,
     fail_under: Annotated[
         float | None,
-        typer.Option(help="Exit with 1 when B's robust accuracy on a board is below this share, 0 to 1."),
+        typer.Option(metavar="SHARE", help="Exit with 1 when B's robust accuracy on a board is below this share, 0 to 1."),
     ] = None,
     fail_if_worse: Annotated[
         bool, typer.Option("--fail-if-worse", help="Exit with 1 when B is significantly worse on a board.")
@@ -45,13 +44,18 @@ def compare(
     """Hold B against A on every board that both were judged on, example by example."""
     if fail_under is not None and not 0 <= fail_under <= 1:
         raise AdvbenchError(f"--fail-under {fail_under:g}: give a share between 0 and 1")
-    comparisons = _databases(Path(a), Path(b)) if _is_database(a) and _is_database(b) else _targets(a, b, db)
-    if board:
-        comparisons = [c for c in comparisons if c.board in board]
-    if not comparisons:
+    databases = [name for name in (a, b) if _is_database(name)]
+    if len(databases) == 1:
+        raise AdvbenchError(f"{databases[0]} is a database and the other is not: name two databases or two targets")
+    found = _databases(Path(a), Path(b)) if databases else _targets(a, b, db)
+    if not found:
         raise AdvbenchError(f"{a} and {b} have no board with the same required attacks in common")
-    console = Console()
-    console.print(_table(comparisons))
+    comparisons = [c for c in found if not board or c.board in board]
+    if missing := set(board or ()) - {c.board for c in found}:
+        there = ", ".join(sorted({c.board for c in found}))
+        raise AdvbenchError(f"{a} and {b} have no board {min(missing)!r} in common; there are: {there}")
+    console = terminal()
+    console.print(_table(comparisons, a, b))
     failures = []
     for c in comparisons:
         where = f"{c.board}, {c.b}" if c.a == c.b else c.board
@@ -60,13 +64,13 @@ def compare(
         if fail_if_worse and c.verdict == "B is worse":
             failures.append(f"{where}: B is significantly worse (p = {c.p_value:.2g})")
     for failure in failures:
-        console.print(Text(plain(failure), style="red"))
+        say(console, failure, "red")
     if failures:
         raise typer.Exit(1)
 
 
 def _is_database(text: str) -> bool:
-    return Path(text).suffix in _SUFFIXES
+    return Path(text).suffix in _SUFFIXES or Path(text).is_file()
 
 
 def _databases(a: Path, b: Path) -> list[Comparison]:
@@ -107,16 +111,18 @@ def _judged(store: Store) -> Judged:
     return judged
 
 
-def _table(comparisons: list[Comparison]) -> Table:
-    table = Table(title="robust accuracy in percent, 95 % intervals", title_justify="left")
-    for heading in ("board", "A", "B"):
+def _table(comparisons: list[Comparison], a: str, b: str) -> Table:
+    title = Text(plain(f"A is {a}, B is {b}; robust accuracy in percent, 95 % intervals"))
+    table = Table(title=title, title_justify="left")
+    targets = any(c.a != a for c in comparisons)  # two databases are compared target by target
+    for heading in ("board", "target") if targets else ("board",):
         table.add_column(heading, overflow="fold")
-    for heading in ("examples", "A right", "B right", "B − A", "p"):
-        table.add_column(heading, justify="right")
-    table.add_column("verdict")
+    for heading in ("examples", "A", "B", "B − A", "p"):
+        table.add_column(heading, justify="right", overflow="fold")
+    table.add_column("verdict", overflow="fold")
     for c in comparisons:
         table.add_row(
-            *(Text(plain(word)) for word in (c.board, c.a, c.b)),
+            *(Text(plain(word)) for word in ((c.board, c.a) if targets else (c.board,))),
             str(c.n),
             f"{percent(c.right_a / c.n)} {interval(*c.interval_a)}",
             f"{percent(c.right_b / c.n)} {interval(*c.interval_b)}",

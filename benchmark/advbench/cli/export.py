@@ -9,11 +9,11 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import typer
-from rich.console import Console
-from rich.text import Text
+from safetensors import SafetensorError
+from safetensors.numpy import save_file
 
 from advbench.cli import options as opt
-from advbench.data import DataFolders
+from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
 from advbench.referee import render
 from advbench.store import Store
@@ -26,18 +26,18 @@ def register(app: typer.Typer) -> None:
 
 def export(
     context: typer.Context,
-    cell: Annotated[str, typer.Argument(help="The beginning of the cell's key; `advbench show --cells` lists them.")],
-    out: Annotated[Path, typer.Argument(help="The file to write, .npz or .safetensors.")],
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="The beginning of the cell's key; `advbench show --cells` lists them.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .npz or .safetensors.")],
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    offline: opt.Offline = False,
 ) -> None:
     """Write originals, adversarial images, labels and verdicts on the source, one row per example."""
     if out.suffix not in {".npz", ".safetensors"}:
         raise AdvbenchError(f"{out}: the name must end in .npz or .safetensors")
     with Store.open(db, readonly=True) as store:
         found = store.cell(cell)
-        folders = DataFolders(DataFolders.default(data or ()).folders, download=not offline)
+        folders = opt.folders(data, offline)
         _, loaded = load_dataset(context.obj.registry, folders, found["dataset"], found["data_fingerprint"])
         threat = threat_of(found)
         verdicts = {row["example"]: row for row in store.outcomes(found["key"], found["source"])}
@@ -45,7 +45,10 @@ def export(
         for shard in stored_shards(store, found, loaded.judge, torch.device("cpu")):
             originals.append(shard.x.numpy())
             adversarials.append(render(threat, shard.x, shard.p).images.numpy())
-            facts += [verdicts[example] for example in shard.examples.ids.tolist()]
+            ids = shard.examples.ids.tolist()
+            if missing := [example for example in ids if example not in verdicts]:
+                raise AdvbenchError(f"cell {found['key'][:12]}: example {missing[0]} has no verdict; `advbench verify`")
+            facts += [verdicts[example] for example in ids]
     if not facts:
         raise AdvbenchError(f"cell {found['key'][:12]} has no examples stored yet")
     arrays: dict[str, Any] = {
@@ -64,12 +67,11 @@ def export(
         if out.suffix == ".npz":
             np.savez_compressed(draft, **arrays)
         else:
-            from safetensors.numpy import save_file
-
             save_file(arrays, draft)
         draft.replace(out)
-    except OSError as error:
-        raise AdvbenchError(f"{out}: can't be written ({error.strerror})") from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise AdvbenchError(f"{out}: can't be written ({reason}); name another place") from error
     finally:
         draft.unlink(missing_ok=True)
-    Console().print(Text(f"{out}: {len(facts)} examples ({', '.join(arrays)})"))
+    say(terminal(), f"{out}: {len(facts)} examples ({', '.join(arrays)})")

@@ -8,9 +8,8 @@ from typing import Self
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
-from rich.text import Text
 
-from advbench.cli.text import duration, plain
+from advbench.cli.text import duration, plain, say
 from advbench.report import Reporter
 
 _QUIET = 15.0
@@ -77,11 +76,11 @@ class Display(Reporter):
     def ended(self, label: str, status: str, reason: str = "") -> None:
         self._cells_done += 1
         if status == "failed":
-            self._console.print(Text(f"failed: {plain(label)}: {plain(reason)}", style="red"))
+            say(self._console, f"failed: {label}: {reason}", "red")
         self._show()
 
     def say(self, text: str) -> None:
-        self._console.print(Text(plain(text)))
+        say(self._console, text)
 
     def _show(self) -> None:
         seconds = time.monotonic() - self._began
@@ -97,4 +96,4 @@ class Display(Reporter):
     def _now_and_then(self, line: str) -> None:
         if not self._live and time.monotonic() - self._spoke > _QUIET:
             self._spoke = time.monotonic()
-            self._console.print(Text(line))
+            say(self._console, line)

@@ -11,13 +11,11 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.tables import board_tables
-from advbench.cli.text import duration, plain
-from advbench.data import DataFolders
+from advbench.cli.text import duration, say, terminal
 from advbench.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device
@@ -45,13 +43,13 @@ def run(
     dataset: opt.Datasets = None,
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
-    batch_size: Annotated[str, typer.Option(help="Examples a pass: auto, or a number.")] = "auto",
+    batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    offline: opt.Offline = False,
     strict: opt.Strict = False,
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
-    console = Console()
+    console = terminal()
     registry = context.obj.checked(strict)
     wanted = load_suite(
         suite,
@@ -68,12 +66,12 @@ def run(
         ),
     )
     engine: Engine = Isolated() if isolate else InProcess()
-    folders = DataFolders.default(data or ())
+    where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
     with Store.open(db) as store, _interruptible(console) as interrupted:
         settings = Settings(
-            device=choose_device(device),
-            folders=DataFolders(folders.folders, download=not offline),
-            batch=batch_of(batch_size),
+            device=where,
+            folders=folders,
+            batch=batch,
             engine=engine,
             command=shlex.join(["advbench", *sys.argv[1:]]),
             interrupted=interrupted,
@@ -83,18 +81,16 @@ def run(
         boards = [board.name for board in wanted.boards]
         for table in board_tables(store, boards):
             console.print(table)
-    for label, reason in summary.failed:
-        console.print(Text(f"failed: {plain(label)}: {plain(reason)}", style="red"))
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
-    console.print(
-        Text(
-            f"{counts}, {len(summary.failed)} failed; {duration(summary.seconds)}. `advbench plan` says why pairs are skipped."
-        )
-    )
+    why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""
+    say(console, f"{counts}, {len(summary.failed)} failed; {duration(summary.seconds)}.{why}")
+    sound = len(registry.broken)
     for page in registry.finished(db):
-        console.print(Text(f"Leaderboard: {page}"))
+        say(console, f"Leaderboard: {page}")
+    for broken in registry.broken[sound:]:
+        say(console, f"failed after the run: {broken.origin}: {broken.error}", "red")
     if summary.interrupted:
-        console.print(Text(f"Stopped; nothing is lost. Go on with: {settings.command}"))
+        say(console, f"Stopped; nothing is lost. Go on with: {settings.command}")
         raise typer.Exit(130)
     if summary.failed:
         raise typer.Exit(1)
@@ -127,7 +123,7 @@ def _interruptible(console: Console) -> Iterator[_Flag]:
         if flag.raised:
             raise KeyboardInterrupt
         flag.raised = True
-        console.print(Text("Stopping after the current shard; Ctrl-C again stops at once."))
+        say(console, "Stopping after the current shard; Ctrl-C again stops at once.")
 
     before = signal.signal(signal.SIGINT, raise_flag)
     try:

@@ -34,13 +34,14 @@ def _board_table(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]]) 
     entrants = sorted({row["entrant"] for row in rates["attack_accuracy"]})
     detects = bool(rates["undetected"])
     table.add_column("target", overflow="fold")
-    table.add_column("clean", justify="right")
+    table.add_column("clean", justify="right", overflow="fold")
     for entrant in entrants:
         table.add_column(Text(plain(entrant)), justify="right", overflow="fold")
-    table.add_column("worst case", justify="right", style="bold")
+    table.add_column("worst case", justify="right", style="bold", overflow="fold")
     if detects:
-        table.add_column("fooled, undetected", justify="right")
-        table.add_column("false alarms", justify="right")
+        table.add_column("fooled, undetected", justify="right", overflow="fold")
+        table.add_column("false alarms", justify="right", overflow="fold")
+    unranked = []
     clean = {row["target"]: row for row in rates["clean_accuracy"]}
     attacked = {(row["target"], row["entrant"]): row for row in rates["attack_accuracy"]}
     for row in sorted(rates["robust_accuracy"], key=_rank):
@@ -50,7 +51,8 @@ def _board_table(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]]) 
             found = attacked.get((target, entrant))
             cells.append(percent(found["accuracy"]) if found else "–")
         if row["accuracy"] is None:
-            cells.append(Text(plain(f"unranked: {row['unranked']}"), style="dim"))
+            cells.append(Text("unranked", style="dim"))
+            unranked.append(plain(f"{row['target_label']} is unranked: {row['unranked']}"))
         else:
             cells.append(f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}")
         if detects:
@@ -58,6 +60,8 @@ def _board_table(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]]) 
             cells.append(percent(max(u["rate"] for u in own)) if own else "–")
             cells.append(percent(own[0]["false_positives"]) if own else "–")
         table.add_row(*cells)
+    if unranked:
+        table.caption, table.caption_justify = Text("\n".join(unranked)), "left"
     return table
 
 

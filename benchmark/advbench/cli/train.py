@@ -6,14 +6,11 @@ import time
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
-from advbench.cli.text import duration, percent, plain
+from advbench.cli.text import duration, percent, say, terminal
 from advbench.compatibility import why_no_target
-from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device, make_repeatable
 from advbench.target import target_label
@@ -26,18 +23,18 @@ def register(app: typer.Typer) -> None:
 
 def train(
     context: typer.Context,
-    model: Annotated[list[str], typer.Argument(help="Models, as `convnet` or `convnet(width=32)`.")],
-    dataset: Annotated[str, typer.Option("--dataset", help="The data set to train on.")] = "mnist-5k",
-    defense: Annotated[str, typer.Option("--defense", help="A defense that changes training, or `a+b`.")] = "none",
+    model: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Models, as `convnet` or `convnet(width=32)`.")],
+    dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="The data set to train on.")] = "mnist-5k",
+    defense: Annotated[str, typer.Option("--defense", metavar="NAME", help="A defense that changes training, or `a+b`.")] = "none",
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
     check: Annotated[
         bool, typer.Option("--check", help="Train again and hold the result against the weights that are there.")
     ] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    offline: opt.Offline = False,
 ) -> None:
     """Train models by their recipes and keep the weights; what is there already is not trained again."""
-    console = Console()
+    console = terminal()
     make_repeatable()
     registry = context.obj.registry
     where = choose_device(device)
@@ -47,7 +44,7 @@ def train(
     for each in models:
         if reason := why_no_target(each, defenses, on):
             raise AdvbenchError(reason)
-    loaded = on.load(DataFolders(DataFolders.default(data or ()).folders, download=not offline))
+    loaded = on.load(opt.folders(data, offline))
     failed = False
     for each in models:
         label = target_label(each, defenses)
@@ -74,6 +71,6 @@ def train(
                 took = duration(time.monotonic() - began)
                 lines = [f"{percent(made.accuracy)} % right on the calibration part, {took} ({made.origin})"]
         for line in lines:
-            console.print(Text(f"{plain(label)} on {on.label}: {plain(line)}"))
+            say(console, f"{label} on {on.label}: {line}")
     if failed:
         raise typer.Exit(1)

@@ -5,12 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import plain
-from advbench.data import DataFolders
+from advbench.cli.text import say, terminal
 from advbench.hardware import choose_device, make_repeatable
 from advbench.store import Store
 from advbench.verification import verify as verify_cells
@@ -24,30 +21,31 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     context: typer.Context,
-    cell: Annotated[list[str] | None, typer.Argument(help="Beginnings of cells' keys; all cells by default.")] = None,
+    cell: Annotated[list[str] | None, typer.Argument(metavar="[CELL]...", help="Beginnings of cells' keys; all cells by default.")] = None,
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
-    offline: Annotated[bool, typer.Option("--offline", help="Download nothing.")] = False,
+    offline: opt.Offline = False,
 ) -> None:
     """Recompute every verdict from the stored perturbations; exit code 1 when one differs or can't be checked."""
-    console = Console()
+    console = terminal()
     make_repeatable()
-    folders = DataFolders(DataFolders.default(data or ()).folders, download=not offline)
+    folders, where = opt.folders(data, offline), choose_device(device)
     outcomes = bad = 0
     with Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
-        for result in verify_cells(store, context.obj.registry, cells, folders=folders, device=choose_device(device)):
+        for result in verify_cells(store, context.obj.registry, cells, folders=folders, device=where):
             outcomes += result.outcomes
-            bad += bool(result.differences or result.unchecked)
-            verdict = "differs" if result.differences else "not checked" if result.unchecked else "verified"
-            line = f"{verdict:11} {result.cell[:12]} {plain(result.label)}: {result.outcomes} outcomes"
-            console.print(Text(line, style="" if verdict == "verified" else "red"))
+            bad += not result.sound
+            verdict = "verified" if result.sound else "differs" if result.differences else "not checked"
+            name = f"{result.cell[:12]} {result.label}" if result.cell else result.label
+            say(console, f"{verdict:11} {name}: {result.outcomes} {result.noun}", "" if result.sound else "red")
             for text in [*result.differences[:_SHOWN], result.unchecked]:
                 if text:
-                    console.print(Text(f"  {plain(text)}"))
+                    say(console, f"· {text}")
             if len(result.differences) > _SHOWN:
-                console.print(Text(f"  and {len(result.differences) - _SHOWN} more"))
-    console.print(Text(f"{outcomes:,} outcomes of {len(cells)} cells refereed again; {bad} cells not verified."))
+                say(console, f"· and {len(result.differences) - _SHOWN} more")
+    summary = f"{outcomes:,} verdicts and clean answers of {len(cells)} cells refereed again"
+    say(console, f"{summary}; {bad} could not be verified." if bad else f"{summary}; all verified.")
     if bad:
         raise typer.Exit(1)

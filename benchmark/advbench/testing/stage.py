@@ -77,7 +77,7 @@ class StageNet(nn.Module):
                 nn.AdaptiveAvgPool2d(3),
                 nn.Flatten(),
             )
-            self.head = nn.Linear(144, classes)
+            self.head = nn.Linear(144, classes, bias=False)
             self.painter = nn.Linear(classes, shape[0] * shape[1] * shape[2])
         # features differ little between images of noise: centred, so that classes are not one and the same
         self.register_buffer("centre", torch.zeros(144))
