@@ -73,14 +73,11 @@ def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture
 def command_line(acme: None) -> Any:
     """The whole command line, with the commands that plugins add, as click sees it."""
-    from advbench.cli import app
+    from advbench.cli import command_line
     from advbench.registry import discover
 
-    whole = typer.Typer()
-    whole.registered_commands = list(app.registered_commands)
-    whole.registered_groups = list(app.registered_groups)
     registry = discover()
-    registry.commands(whole)
+    whole = command_line(registry)
     assert [str(broken) for broken in registry.broken] == []
     return typer.main.get_command(whole)
 

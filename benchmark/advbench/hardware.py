@@ -20,9 +20,10 @@ def choose_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, ValueError, NotImplementedError) as error:
-        raise AdvbenchError(f"no device {name!r} here ({str(error).splitlines()[0]}); use --device cpu") from None
+        torch.zeros(1, device=device).cpu()  # `meta` can be named, but computes nothing
+    except (RuntimeError, AssertionError, ValueError, NotImplementedError):
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise AdvbenchError(f"no device {name!r} here; there are: {', '.join(there)}") from None
     return device
 
 

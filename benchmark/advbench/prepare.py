@@ -158,11 +158,16 @@ def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Dat
     )
 
 
-def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> None:
+def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> tuple[str, ...]:
+    """Their keys, in the suite's order."""
+    keys = []
     for board in suite.boards:
         examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
         store.add_examples(examples.fingerprint, examples.ids.tolist())
-        store.add_board(board_row(board, datasets[board.dataset], examples))
+        row = board_row(board, datasets[board.dataset], examples)
+        store.add_board(row)
+        keys.append(row["key"])
+    return tuple(keys)
 
 
 def board_row(board: Board, data: Data, examples: Examples) -> dict[str, Any]:

@@ -41,3 +41,7 @@ class Summary:
     failed: list[tuple[str, str]] = field(default_factory=list)
     interrupted: bool = False
     seconds: float = 0.0
+    boards: tuple[str, ...] = ()
+    """Keys of the boards that were asked for."""
+    targets: dict[str, str] = field(default_factory=dict)
+    """Labels, by key, of the targets that could be made ready."""

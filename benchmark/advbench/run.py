@@ -66,7 +66,7 @@ def run(
     try:
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
-        record_boards(store, suite, datasets)
+        summary.boards = record_boards(store, suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
         session = _Session(suite, store, registry, settings, reporter, summary, datasets)
         session.prepare(plan.targets)
@@ -129,6 +129,7 @@ class _Session:
                 self.store.add_clean(ready.key, clean_rows(ready))
                 self._note(ready)
                 self.ready[plan] = ready
+                self.summary.targets[ready.key] = plan.label
         self.reporter.preparing("", len(targets), len(targets))
 
     def _set_aside(self, plan: Any, reason: str) -> None:

@@ -77,6 +77,6 @@ def stored_shards(
         except (LookupError, RuntimeError, TypeError, ValueError) as error:
             raise AdvbenchError(
                 f"cell {cell['key'][:12]}, shard {number}: artifact {row['artifact'][:12]} does not hold perturbations "
-                f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]}); was the database edited?"
+                f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
             ) from error
         yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"))

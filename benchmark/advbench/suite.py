@@ -416,9 +416,8 @@ class _Resolution:
     ) -> tuple[T, ...]:
         """What a list holds, each once; a single one may stand without its list."""
         if item is None:
-            if needed_at:
-                if key not in self.misspelt:  # else that is told already
-                    self.fault(needed_at, f"{key!r} is missing: name at least one")
+            if needed_at and key not in self.misspelt:  # else that is told already
+                self.fault(needed_at, f"{key!r} is missing: name at least one")
             return ()
         items = item.value if isinstance(item.value, list) else [item]
         if item.value is None or not items:

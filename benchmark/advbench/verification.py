@@ -2,38 +2,47 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from advbench.clean import clean_pass
 from advbench.data import Data, DataFolders
+from advbench.engine import describe
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset
-from advbench.prepare import find_target
+from advbench.prepare import Ready, clean_rows, find_target
 from advbench.referee import Verdict, judge, render
 from advbench.registry import Registry
 from advbench.store import Store
-from advbench.stored import load_dataset, stored_shards, threat_of
+from advbench.stored import StoredShard, load_dataset, stored_shards, threat_of
 from advbench.target import Target
 
 SIZE = 1e-4
 """Sizes are recomputed in float64 from the same numbers; only another order of sums may show, relative to the size."""
 CONFIDENCE = 5e-3
-"""Another machine's convolutions move logits a little."""
+"""Another machine's convolutions move logits, and what a detector makes of them, a little."""
 
 
 @dataclass
 class Verified:
-    """What became of one cell's outcomes."""
+    """What became of one cell's outcomes, or of one target's clean answers."""
 
     cell: str
+    """Its key; empty for clean answers."""
     label: str
+    noun: str = "outcomes"
     outcomes: int = 0
     differences: list[str] = field(default_factory=list)
     unchecked: str = ""
     """Why nothing, or not everything, could be checked."""
+
+    @property
+    def sound(self) -> bool:
+        return not self.differences and not self.unchecked
 
 
 def verify(
@@ -44,8 +53,8 @@ def verify(
     folders: DataFolders,
     device: torch.device,
 ) -> Iterator[Verified]:
-    """Referee the cells' stored perturbations again, on every target that they were judged on."""
-    datasets: dict[str, tuple[Dataset, Data]] = {}
+    """Ask again about the clean images, and referee the stored perturbations, on every target that was judged."""
+    datasets: dict[str, tuple[Dataset, Data] | str] = {}
     targets: dict[str, Target | str] = {}
     rows = {row["key"]: row for row in store.targets()}
     for cell in cells:
@@ -53,14 +62,29 @@ def verify(
         result = Verified(cell["key"], f"{cell['attack']} in {cell['family']} on {source}")
         fingerprint = cell["data_fingerprint"]
         if fingerprint not in datasets:
-            datasets[fingerprint] = load_dataset(registry, folders, cell["dataset"], fingerprint)
-        dataset, data = datasets[fingerprint]
+            datasets[fingerprint] = _dataset(registry, folders, cell["dataset"], fingerprint)
+        found = datasets[fingerprint]
+        if isinstance(found, str):
+            result.unchecked = found
+            yield result
+            continue
+        dataset, data = found
         judged = store.judged(cell["key"])
         for key in sorted({target for target, _ in judged}):
             if key not in targets:
-                targets[key] = _target(rows[key], dataset, data, registry, device)
+                targets[key] = target = _target(rows[key], dataset, data, registry, device)
+                if isinstance(target, Target):
+                    yield _verify_clean(store, rows[key], target, data, device)
         _verify_cell(store, cell, data, targets, judged, device, result)
         yield result
+
+
+def _dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data] | str:
+    """The data set that was judged, or why it is not here."""
+    try:
+        return load_dataset(registry, folders, label, fingerprint)
+    except AdvbenchError as error:
+        return str(error)
 
 
 def _target(
@@ -69,8 +93,31 @@ def _target(
     """The stored target rebuilt, or why it can't be."""
     try:
         return find_target(row, dataset, data, registry=registry, device=device)
-    except AdvbenchError as error:
-        return f"{row['label']}: {error}"
+    except Exception as error:  # a plugin that has changed since may fail in any way
+        return f"{row['label']}: {error if isinstance(error, AdvbenchError) else describe(error)}"
+
+
+def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Data, device: torch.device) -> Verified:
+    """What is right under attack depends on what was right before it."""
+    result = Verified("", f"clean answers of {target.label}", "answers")
+    stored = store.clean(row["key"])
+    if not _near(target.threshold, row["threshold"]):
+        result.differences.append(f"the detector's threshold is {target.threshold}, stored {row['threshold']}")
+    ids = data.judge.ids.tolist()
+    if strangers := stored.keys() - set(ids):
+        result.differences.append(f"example {min(strangers)} is not in the data set")
+    places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
+    examples = data.judge[places]
+    ready = Ready(target, clean_pass(target, examples, device), examples)
+    for fresh in clean_rows(ready) if len(examples) else ():
+        result.outcomes += 1
+        found = stored[fresh["example"]]
+        for name in ("label", "predicted", "confidence", "suspicion"):
+            exact = name in ("label", "predicted")
+            if fresh[name] != found[name] if exact else not _near(fresh[name], found[name]):
+                result.differences.append(f"example {fresh['example']}: {name} {fresh[name]}, stored {found[name]}")
+                break
+    return result
 
 
 def _verify_cell(
@@ -89,22 +136,40 @@ def _verify_cell(
     try:
         for shard in stored_shards(store, cell, data.judge, device):
             rendered = render(threat, shard.x, shard.p)
+            if wrong := _wrong_aim(cell, shard):
+                result.differences.append(wrong)
             for key in keys:
                 target = targets[key]
                 if isinstance(target, str) or (key, shard.number) not in judged:
                     continue
                 verdicts = judge(target, rendered, shard.goal)
-                for example, verdict in zip(shard.examples.ids.tolist(), verdicts, strict=True):
+                ids, goals = shard.examples.ids.tolist(), shard.goal.labels.tolist()
+                for example, goal_label, verdict in zip(ids, goals, verdicts, strict=True):
                     result.outcomes += 1
-                    found = stored[key].get(example)
-                    if difference := "is not stored" if found is None else _difference(verdict, found):
+                    found = stored[key].pop(example, None)
+                    if difference := "is not stored" if found is None else _difference(verdict, goal_label, found):
                         result.differences.append(f"example {example} on {target.label}: {difference}")
     except AdvbenchError as error:  # a missing or damaged artifact concerns this cell alone
         result.differences.append(str(error))
+        return
+    for key in keys:
+        target = targets[key]
+        if isinstance(target, Target):
+            left = [f"example {example} on {target.label}: stored, but no perturbation is" for example in stored[key]]
+            result.differences += left
 
 
-def _difference(verdict: Verdict, stored: Mapping[str, Any]) -> str:
+def _wrong_aim(cell: Mapping[str, Any], shard: StoredShard) -> str:
+    """An untargeted attack aims away from the true label, and from nothing else."""
+    if cell["goal"] != "untargeted" or torch.equal(shard.goal.labels.cpu(), shard.examples.labels.long()):
+        return ""
+    return f"shard {shard.number}: the labels stored with the perturbations are not those of the data set"
+
+
+def _difference(verdict: Verdict, goal_label: int, stored: Mapping[str, Any]) -> str:
     """In words, where a fresh verdict and the stored one part; empty when they agree."""
+    if goal_label != stored["goal_label"]:
+        return f"the goal is {goal_label}, stored {stored['goal_label']}"
     if verdict.violation != stored["violation"]:
         return f"violation {verdict.violation!r}, stored {stored['violation']!r}"
     if verdict.predicted != stored["predicted"]:
@@ -113,6 +178,16 @@ def _difference(verdict: Verdict, stored: Mapping[str, Any]) -> str:
         return f"reached {verdict.reached}, stored {bool(stored['reached'])}"
     if abs(verdict.size - stored["size"]) > SIZE * max(1.0, verdict.size):
         return f"size {verdict.size:.6g}, stored {stored['size']:.6g}"
-    if abs(verdict.confidence - stored["confidence"]) > CONFIDENCE:
+    if not _near(verdict.confidence, stored["confidence"]):
         return f"confidence {verdict.confidence:.4f}, stored {stored['confidence']:.4f}"
+    if not _near(verdict.suspicion, stored["suspicion"]):
+        return f"suspicion {verdict.suspicion}, stored {stored['suspicion']}"
     return ""
+
+
+def _near(fresh: float | None, stored: float | None) -> bool:
+    if fresh is not None and not math.isfinite(fresh):  # SQLite keeps no NaN: it comes back as NULL
+        return stored is None or stored == fresh
+    if fresh is None or stored is None:
+        return fresh is stored
+    return abs(fresh - stored) <= CONFIDENCE * max(1.0, abs(fresh))

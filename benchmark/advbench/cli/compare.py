@@ -35,7 +35,9 @@ def compare(
     board: opt.Boards = None,
     fail_under: Annotated[
         float | None,
-        typer.Option(metavar="SHARE", help="Exit with 1 when B's robust accuracy on a board is below this share, 0 to 1."),
+        typer.Option(
+            metavar="SHARE", help="Exit with 1 when B's robust accuracy on a board is below this share, 0 to 1."
+        ),
     ] = None,
     fail_if_worse: Annotated[
         bool, typer.Option("--fail-if-worse", help="Exit with 1 when B is significantly worse on a board.")

@@ -26,7 +26,9 @@ def register(app: typer.Typer) -> None:
 
 def export(
     context: typer.Context,
-    cell: Annotated[str, typer.Argument(metavar="CELL", help="The beginning of the cell's key; `advbench show --cells` lists them.")],
+    cell: Annotated[
+        str, typer.Argument(metavar="CELL", help="The beginning of the cell's key; `advbench show --cells` lists them.")
+    ],
     out: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write, .npz or .safetensors.")],
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,

@@ -39,22 +39,29 @@ DataFolder = Annotated[
     typer.Option("--data", metavar="FOLDER", help="A folder with data sets; may be repeated. Also: ADVBENCH_DATA."),
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
-Boards = Annotated[
-    list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")
-]
+Boards = Annotated[list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, …")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a plugin is broken.")]
 Examples = Annotated[int | None, typer.Option(metavar="N", help="Judge so many examples on every board.")]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="The seed of every random draw.")]
-Attacks = Annotated[list[str] | None, typer.Option("--attack", metavar="NAME", help="Only this attack; may be repeated.")]
+Attacks = Annotated[
+    list[str] | None, typer.Option("--attack", metavar="NAME", help="Only this attack; may be repeated.")
+]
 Models = Annotated[list[str] | None, typer.Option("--model", metavar="NAME", help="Only this model; may be repeated.")]
-Defenses = Annotated[list[str] | None, typer.Option("--defense", metavar="NAME", help="Only this defense; may be repeated.")]
-Threats = Annotated[list[str] | None, typer.Option("--threat", metavar="NAME", help='Only this ball, as "linf(eps=8/255)"; may be repeated.')]
+Defenses = Annotated[
+    list[str] | None, typer.Option("--defense", metavar="NAME", help="Only this defense; may be repeated.")
+]
+Threats = Annotated[
+    list[str] | None,
+    typer.Option("--threat", metavar="NAME", help='Only this ball, as "linf(eps=8/255)"; may be repeated.'),
+]
 Goals = Annotated[
     list[str] | None,
     typer.Option("--goal", metavar="GOAL", help="untargeted, random, least-likely, class=3, each; may be repeated."),
 ]
-Datasets = Annotated[list[str] | None, typer.Option("--dataset", metavar="NAME", help="Only this data set; may be repeated.")]
+Datasets = Annotated[
+    list[str] | None, typer.Option("--dataset", metavar="NAME", help="Only this data set; may be repeated.")
+]
 
 
 def folders(data: list[Path] | None, offline: bool) -> DataFolders:

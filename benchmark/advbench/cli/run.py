@@ -78,8 +78,7 @@ def run(
         )
         with Display(console) as display:
             summary = run_suite(wanted, store, registry, settings, display)
-        boards = [board.name for board in wanted.boards]
-        for table in board_tables(store, boards):
+        for table in board_tables(store, keys=summary.boards):
             console.print(table)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""

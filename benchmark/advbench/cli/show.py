@@ -24,7 +24,9 @@ def register(app: typer.Typer) -> None:
 
 
 def show(
-    cell: Annotated[str | None, typer.Argument(metavar="[CELL]", help="The beginning of a cell's key, for that cell alone.")] = None,
+    cell: Annotated[
+        str | None, typer.Argument(metavar="[CELL]", help="The beginning of a cell's key, for that cell alone.")
+    ] = None,
     db: opt.Database = opt.DATABASE,
     board: opt.Boards = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its key and how it ended.")] = False,

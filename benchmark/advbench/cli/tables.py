@@ -12,16 +12,23 @@ from advbench.cli.text import interval, percent, plain
 from advbench.store import Store
 
 
-def board_tables(store: Store, names: Iterable[str] | None = None) -> list[Table]:
+def board_tables(
+    store: Store,
+    names: Iterable[str] | None = None,
+    *,
+    keys: Iterable[str] | None = None,
+    targets: Iterable[str] | None = None,
+) -> list[Table]:
     """One table a board: targets by pointwise worst-case accuracy, every attack beside it."""
-    wanted = None if names is None else set(names)
+    some, chosen, shown = (None if wanted is None else set(wanted) for wanted in (names, keys, targets))
     views = ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected")
     with store.tallied():
-        rates = {view: store.rates(view) for view in views}
+        rates = {view: [r for r in store.rates(view) if shown is None or r["target"] in shown] for view in views}
+        boards = store.boards()
     return [
         _board_table(board, {view: [r for r in rows if r["board"] == board["key"]] for view, rows in rates.items()})
-        for board in store.boards()
-        if wanted is None or board["name"] in wanted
+        for board in boards
+        if (some is None or board["name"] in some) and (chosen is None or board["key"] in chosen)
     ]
 
 
@@ -46,7 +53,7 @@ def _board_table(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]]) 
     attacked = {(row["target"], row["entrant"]): row for row in rates["attack_accuracy"]}
     for row in sorted(rates["robust_accuracy"], key=_rank):
         target = row["target"]
-        cells = [Text(plain(row["target_label"])), percent(clean[target]["accuracy"])]
+        cells: list[Text | str] = [Text(plain(row["target_label"])), percent(clean[target]["accuracy"])]
         for entrant in entrants:
             found = attacked.get((target, entrant))
             cells.append(percent(found["accuracy"]) if found else "–")

@@ -23,9 +23,13 @@ def register(app: typer.Typer) -> None:
 
 def train(
     context: typer.Context,
-    model: Annotated[list[str], typer.Argument(metavar="MODEL...", help="Models, as `convnet` or `convnet(width=32)`.")],
+    model: Annotated[
+        list[str], typer.Argument(metavar="MODEL...", help="Models, as `convnet` or `convnet(width=32)`.")
+    ],
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="The data set to train on.")] = "mnist-5k",
-    defense: Annotated[str, typer.Option("--defense", metavar="NAME", help="A defense that changes training, or `a+b`.")] = "none",
+    defense: Annotated[
+        str, typer.Option("--defense", metavar="NAME", help="A defense that changes training, or `a+b`.")
+    ] = "none",
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
     check: Annotated[
@@ -59,8 +63,8 @@ def train(
                 failed |= not checked.agrees
                 kept, again = percent(checked.kept_accuracy), percent(checked.retrained_accuracy)
                 lines = [
-                    f"{'agrees' if checked.agrees else 'DIFFERS'}: {kept} % right on the calibration part, trained again "
-                    f"{again} %; largest difference of a weight {checked.largest_difference:.2g}; "
+                    f"{'agrees' if checked.agrees else 'DIFFERS'}: {kept} % right on the calibration part, trained "
+                    f"again {again} %; largest difference of a weight {checked.largest_difference:.2g}; "
                     f"{duration(checked.seconds)} on {checked.hardware} ({checked.origin})"
                 ]
             elif found := find_weights(each, defenses, on, loaded):

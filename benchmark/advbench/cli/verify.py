@@ -21,7 +21,9 @@ def register(app: typer.Typer) -> None:
 
 def verify(
     context: typer.Context,
-    cell: Annotated[list[str] | None, typer.Argument(metavar="[CELL]...", help="Beginnings of cells' keys; all cells by default.")] = None,
+    cell: Annotated[
+        list[str] | None, typer.Argument(metavar="[CELL]...", help="Beginnings of cells' keys; all cells by default.")
+    ] = None,
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
