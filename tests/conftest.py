@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -13,7 +17,7 @@ import torch
 
 ROOT = Path(__file__).parents[1]
 
-collect_ignore = ["acme"]  # a stranger's tests, run by test_third_party.py where its package is installed
+collect_ignore = ["acme", "toys"]  # a stranger's tests, run by test_third_party.py where its package is installed
 
 torch.set_num_threads(1)
 
@@ -58,3 +62,100 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def wheel(build: Build) -> Path:
     """The wheel of this checkout."""
     return build(ROOT)
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What a command printed, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def complaint(self) -> str:
+        """The one line with which advbench refuses something."""
+        assert self.code == 2, f"exit code {self.code}\n{self.out}\n{self.err}"
+        assert "Traceback" not in self.out + self.err
+        assert "\x1b" not in self.out + self.err
+        assert self.err.startswith("advbench: ")
+        assert self.err.endswith("\n")
+        assert self.err.count("\n") == 1, self.err
+        return self.err.removeprefix("advbench: ").rstrip("\n")
+
+
+Advbench = Callable[..., Printed]
+
+
+@pytest.fixture(scope="session")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tiny plugins, as if a distribution of them were installed."""
+    metadata = tmp_path_factory.mktemp("toys") / "advbench_toys-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: advbench-toys\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[advbench]\ntoys = advbench_toys\n")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(ROOT / "tests/toys"))
+        patch.syspath_prepend(str(metadata.parent))
+        yield
+    sys.modules.pop("advbench_toys", None)
+
+
+@pytest.fixture(scope="session")
+def advbench(toys: None) -> Advbench:
+    """The console script in this process: `advbench("show", "--db", path)`."""
+    from advbench.cli import main
+
+    def called(*arguments: object, **environment: str) -> Printed:
+        out, err = io.StringIO(), io.StringIO()
+        code: object = 0
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sys, "argv", ["advbench", *map(str, arguments)])
+            patch.setenv("OMP_NUM_THREADS", "1")
+            for name, value in environment.items():
+                patch.setenv(name, value)
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                try:
+                    main()
+                except SystemExit as ended:
+                    code = ended.code
+        return Printed(int(str(code or 0)), out.getvalue(), err.getvalue())
+
+    return called
+
+
+TOYS = """\
+name: toys
+data: toy-blots
+examples: 20
+shard: 8
+models: [toy, toy(seed=1)]
+defenses: [none, toy-doubting]
+attacks: [noise, pgd(steps=3)]
+threats:
+  - linf(eps=0.2)
+  - l2: {eps: 1, examples: 10, goals: [untargeted, random]}
+"""
+
+
+@dataclass(frozen=True)
+class Results:
+    """A suite of toys, and the database of a run of it. Tests read it; who wants to write takes a copy."""
+
+    suite: Path
+    db: Path
+    run: Printed
+
+    def copy(self, folder: Path) -> Path:
+        copied = shutil.copy(self.db, folder / "copy.sqlite")
+        shutil.copytree(self.db.with_suffix(".artifacts"), folder / "copy.artifacts")
+        return Path(copied)
+
+
+@pytest.fixture(scope="session")
+def results(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    folder = tmp_path_factory.mktemp("results")
+    (folder / "toys.yaml").write_text(TOYS)
+    done = advbench("run", folder / "toys.yaml", "--db", folder / "toys.sqlite")
+    assert done.code == 0, done.out + done.err
+    return Results(folder / "toys.yaml", folder / "toys.sqlite", done)

@@ -83,7 +83,7 @@ def test_no_test_cache_or_database_is_shipped(wheel: Path) -> None:
 def test_the_built_ins_are_found_by_the_entry_points_of_the_wheel(wheel: Path) -> None:
     points = configparser.ConfigParser(delimiters=("=",))
     points.read_string(metadata(wheel, "entry_points.txt"))
-    assert dict(points["console_scripts"]) == {"advbench": "advbench.cli:main"}
+    assert dict(points["console_scripts"]) == {"advbench": "advbench.__main__:main"}
     assert set(points["advbench"].values()) == PACKAGES - {"advbench"}
 
 

@@ -48,7 +48,7 @@ class Draws:
         unit = bits.to(dtype).add_(0.5).mul_(2.0**-23)
         if (low, high) != (0.0, 1.0):
             unit.mul_(high - low).add_(low)
-        return unit.view(-1, *shape)
+        return unit.view(len(self.ids), *shape)
 
     def normal(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) numbers from the standard normal distribution, by Box and Muller."""
@@ -57,7 +57,7 @@ class Draws:
 
     def integers(self, high: int, *shape: int) -> Tensor:
         """(N, *shape) integers in [0, high)."""
-        return ((self._bits(math.prod(shape)).long() & _MASK32) * high >> 32).view(-1, *shape)
+        return ((self._bits(math.prod(shape)).long() & _MASK32) * high >> 32).view(len(self.ids), *shape)
 
     def sign(self, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """(N, *shape) of -1 and 1."""

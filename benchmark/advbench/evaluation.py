@@ -155,13 +155,12 @@ class Evaluation:
     def __str__(self) -> str:
         from rich.console import Console
 
-        from advbench.cli.tables import board_tables
+        from advbench.cli.tables import print_boards
         from advbench.cli.text import say
 
         console = Console(width=120, no_color=True, highlight=False)
         with console.capture() as captured:
-            for table in board_tables(self.store, keys=self.boards, targets=self.targets):
-                console.print(table)
+            print_boards(console, self.store, keys=self.boards, targets=self.targets)
             for label, reason in self.failed:
                 say(console, f"failed: {label}: {reason}")
         return captured.get().rstrip()

@@ -19,7 +19,7 @@ from advbench.spec import SpecError
 
 COMMANDS = (run, plan, plugins, show, compare, verify, export, check, train, data)
 
-_ClickError: type[Exception] = typer.BadParameter.__mro__[2]  # type: ignore[assignment]
+_ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's `ClickException`: some versions of typer bring a click of their own, others use the installed one."""
 
 

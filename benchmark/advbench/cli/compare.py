@@ -6,10 +6,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
+from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import interval, percent, plain, say, terminal
 from advbench.comparison import Comparison
 from advbench.comparison import compare as compare_targets
@@ -17,6 +19,8 @@ from advbench.errors import AdvbenchError
 from advbench.store import Store
 
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
+_WIDE = 120
+"""Columns from which on A and B have intervals of their own, beside that of their difference."""
 
 Place = tuple[str, tuple[str, ...], str]
 """A board's name and required attacks, and a target's label: worst cases over different attacks don't compare."""
@@ -57,7 +61,7 @@ def compare(
         there = ", ".join(sorted({c.board for c in found}))
         raise AdvbenchError(f"{a} and {b} have no board {min(missing)!r} in common; there are: {there}")
     console = terminal()
-    console.print(_table(comparisons, a, b))
+    _print(console, comparisons, a, b)
     failures = []
     for c in comparisons:
         where = f"{c.board}, {c.b}" if c.a == c.b else c.board
@@ -113,23 +117,33 @@ def _judged(store: Store) -> Judged:
     return judged
 
 
-def _table(comparisons: list[Comparison], a: str, b: str) -> Table:
-    title = Text(plain(f"A is {a}, B is {b}; robust accuracy in percent, 95 % intervals"))
-    table = Table(title=title, title_justify="left")
-    targets = any(c.a != a for c in comparisons)  # two databases are compared target by target
-    for heading in ("board", "target") if targets else ("board",):
-        table.add_column(heading, overflow="fold")
-    for heading in ("examples", "A", "B", "B − A", "p"):
-        table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("verdict", overflow="fold")
-    for c in comparisons:
-        table.add_row(
-            *(Text(plain(word)) for word in ((c.board, c.a) if targets else (c.board,))),
+def _print(console: Console, comparisons: list[Comparison], a: str, b: str) -> None:
+    """A row a board; of two databases, a table a board and a row a target."""
+    say(console, f"A is {a}, B is {b}. Robust accuracy in percent, 95 % intervals.")
+    if all(c.a == a for c in comparisons):
+        show_table(console, _table("board", [(c.board, c) for c in comparisons], console.width))
+        return
+    for board in dict.fromkeys(c.board for c in comparisons):
+        console.print()
+        rows = [(c.a, c) for c in comparisons if c.board == board]
+        show_table(console, _table("target", rows, console.width), board)
+
+
+def _table(heading: str, rows: list[tuple[str, Comparison]], width: int) -> Table:
+    found = table()
+    names(found, heading, (name for name, _ in rows))
+    for each in ("examples", "A", "B", "B − A", "p"):
+        numbers(found, each)
+    found.add_column("verdict", overflow="fold")
+    for name, c in rows:
+        intervals = [f" {interval(*ends)}" if width >= _WIDE else "" for ends in (c.interval_a, c.interval_b)]
+        found.add_row(
+            Text(plain(name)),
             str(c.n),
-            f"{percent(c.right_a / c.n)} {interval(*c.interval_a)}",
-            f"{percent(c.right_b / c.n)} {interval(*c.interval_b)}",
+            f"{percent(c.right_a / c.n)}{intervals[0]}",
+            f"{percent(c.right_b / c.n)}{intervals[1]}",
             f"{100 * c.difference:+.1f} [{100 * c.low:+.1f}, {100 * c.high:+.1f}]",
             f"{c.p_value:.2g}",
             c.verdict,
         )
-    return table
+    return found

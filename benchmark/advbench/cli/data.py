@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
+from advbench.cli.tables import table
 from advbench.cli.text import plain, say, terminal
 from advbench.errors import AdvbenchError
 
@@ -31,10 +31,10 @@ def data(
     folders = opt.folders(data, offline)
     wanted = [registry.dataset(text) for text in name] if name else list(registry.datasets.values())
     say(console, "Looked in: " + ", ".join(str(folder) for folder in folders.folders))
-    table = Table()
+    found = table()
     for heading in ("data set", "classes", "shape", *(("train / calibrate / judge", "fingerprint") if name else ())):
-        table.add_column(heading, overflow="fold")
-    table.add_column("found", overflow="fold")
+        found.add_column(heading, overflow="fold")
+    found.add_column("found", overflow="fold")
     for dataset in wanted:
         words = [dataset.label, str(dataset.classes), "×".join(str(side) for side in dataset.shape)]
         if name:
@@ -47,5 +47,5 @@ def data(
                 words += [dataset.find(folders) or "not on this machine"]
             except AdvbenchError as error:
                 words += [str(error)]
-        table.add_row(*(Text(plain(word)) for word in words))
-    console.print(table)
+        found.add_row(*(Text(plain(word)) for word in words))
+    console.print(found)

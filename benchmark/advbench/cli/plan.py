@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
+from advbench.cli.tables import names, numbers, table
 from advbench.cli.text import plain, say, terminal
 from advbench.plan import CellPlan, Skip, make_plan
 from advbench.suite import load_suite
@@ -52,6 +53,7 @@ def plan(
     laid_out = make_plan(wanted)
     console.print(_cells(wanted.name, laid_out.cells))
     if laid_out.skips:
+        console.print()
         console.print(_skips(laid_out.skips))
     known = [passes for cell in laid_out.cells if (passes := _passes(cell)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
@@ -70,26 +72,29 @@ def _cells(name: str, cells: Iterable[CellPlan]) -> Table:
         board = (cell.source.dataset.label, f"{cell.threat.name} {cell.threat.radius}", cell.examples)
         by_target.setdefault((*board, cell.source.label), []).append(cell)
     rows: dict[tuple[str, str, int | None, str], dict[str, list[CellPlan]]] = {}
-    for (data, threat, examples, target), found in by_target.items():
-        rows.setdefault((data, threat, examples, _entrants(found)), {})[target] = found
-    table = Table(title=f"{plain(name)}: {sum(map(len, by_target.values()))} cells", title_justify="left")
-    for heading in ("data", "threat", "attacks", "targets"):
-        table.add_column(heading, overflow="fold")
-    for heading in ("examples", "cells", "passes, at most"):
-        table.add_column(heading, justify="right", overflow="fold")
+    for (data, threat, examples, target), own in by_target.items():
+        rows.setdefault((data, threat, examples, _entrants(own)), {})[target] = own
+    datasets = list(dict.fromkeys(data for data, *_ in rows))
+    where = f" on {datasets[0]}" if len(datasets) == 1 else ""
+    found = table(f"{name}: {sum(map(len, by_target.values()))} cells{where}")
+    for heading in ("threat", "attacks") if where else ("data", "threat", "attacks"):
+        found.add_column(heading, overflow="fold")
+    names(found, "targets", (target for targets in rows.values() for target in targets))
+    for heading in ("examples", "cells", "passes,\nat most"):
+        numbers(found, heading)
     for (data, threat, examples, entrants), targets in rows.items():
-        inside = [cell for found in targets.values() for cell in found]
+        inside = [cell for own in targets.values() for cell in own]
         passes = [_passes(cell) for cell in inside]
         total = sum(one or 0 for one in passes)
-        table.add_row(
-            *(Text(plain(word)) for word in (data, threat, entrants)),
+        found.add_row(
+            *(Text(plain(word)) for word in ((threat, entrants) if where else (data, threat, entrants))),
             Text("\n".join(plain(target) for target in targets)),
             str(examples or "all"),
             str(len(inside)),
             f"{total:,}" if None not in passes else f"{total:,} + ?" if total else "?",
         )
-        table.add_section()
-    return table
+        found.add_section()
+    return found
 
 
 def _entrants(cells: Iterable[CellPlan]) -> str:
@@ -111,10 +116,12 @@ def _skips(skips: Iterable[Skip]) -> Table:
         target = skip.model if skip.defenses == "none" else f"{skip.model}+{skip.defenses}"
         what = f"{skip.attack}, {skip.goal}, in {skip.threat}" if skip.attack else "everything"
         rows.setdefault((skip.dataset, what, skip.reason), {})[target] = None
-    table = Table(title="skipped", title_justify="left")
-    for heading in ("data", "what", "targets", "why"):
-        table.add_column(heading, overflow="fold")
+    found = table("skipped")
+    for heading in ("data", "what"):
+        found.add_column(heading, overflow="fold")
+    names(found, "targets", (target for targets in rows.values() for target in targets))
+    found.add_column("why", overflow="fold")
     for (data, what, reason), targets in rows.items():
         listed = Text("\n".join(plain(target) for target in targets))
-        table.add_row(Text(plain(data)), Text(plain(what)), listed, Text(plain(reason)))
-    return table
+        found.add_row(Text(plain(data)), Text(plain(what)), listed, Text(plain(reason)))
+    return found

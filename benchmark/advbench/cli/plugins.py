@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
+from advbench.cli.tables import table
 from advbench.cli.text import plain, say, terminal
 
 
@@ -24,15 +24,15 @@ def plugins(
     """List plugins with the distribution and version that shipped them."""
     console = terminal()
     registry = context.obj.registry
-    table = Table()
+    found = table()
     for heading in ("kind", "name", "shipped by", "what it is"):
-        table.add_column(heading, overflow="fold")
+        found.add_column(heading, overflow="fold")
     for kind in ("attack", "model", "defense", "data set"):
         for label, plugin in registry.of_kind(kind).items():
             origin = registry.origin(plugin)
             words = (kind, label, f"{origin.distribution} {origin.version}", plugin.summary)
-            table.add_row(*(Text(plain(word)) for word in words))
-    console.print(table)
+            found.add_row(*(Text(plain(word)) for word in words))
+    console.print(found)
     for broken in registry.broken:
         say(console, f"broken: {broken.origin}: {broken.error}", "red")
         if traceback:

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
-from advbench.cli.tables import board_tables
+from advbench.cli.tables import print_boards
 from advbench.cli.text import duration, say, terminal
 from advbench.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
@@ -78,8 +78,7 @@ def run(
         )
         with Display(console) as display:
             summary = run_suite(wanted, store, registry, settings, display)
-        for table in board_tables(store, keys=summary.boards):
-            console.print(table)
+        print_boards(console, store, keys=summary.boards)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""
     say(console, f"{counts}, {len(summary.failed)} failed; {duration(summary.seconds)}.{why}")
@@ -98,7 +97,7 @@ def run(
 def batch_of(text: str) -> int | None:
     if text == "auto":
         return None
-    if not text.isdigit() or int(text) == 0:
+    if not (text.isascii() and text.isdigit()) or int(text) == 0:
         raise AdvbenchError(f"--batch-size {text}: give auto or a positive number")
     return int(text)
 

@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
+from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.tables import board_tables, cell_table
+from advbench.cli.tables import board_of, cell_table, names, numbers, print_boards, show_table, table
 from advbench.cli.text import percent, plain, say, terminal
 from advbench.errors import AdvbenchError
 from advbench.spec import did_you_mean
 from advbench.store import Store
-from advbench.threats.radius import written_radius
 
 
 def register(app: typer.Typer) -> None:
@@ -39,11 +38,8 @@ def show(
             return
         refuse_unknown(board, store, db)
         if cells:
-            console.print(_cells(store, board))
-        elif tables := board_tables(store, board):
-            for table in tables:
-                console.print(table)
-        else:
+            _print_cells(console, store, board)
+        elif not print_boards(console, store, board):
             say(console, "No boards yet; `advbench run` makes some.")
 
 
@@ -56,29 +52,32 @@ def refuse_unknown(names: Iterable[str] | None, store: Store, db: Path) -> None:
         raise AdvbenchError(f"no board {name!r} in {db}; there are: {there}{did_you_mean(name, known)}")
 
 
-def _cells(store: Store, boards: list[str] | None) -> Table:
-    table = Table()
-    for heading in ("key", "source", "threat", "attack", "goal", "status"):
-        table.add_column(heading, overflow="fold")
-    table.add_column("fooled", justify="right")
-    fooled: dict[str, list[float]] = {}  # several where a cell without a radius stands on several boards
+def _print_cells(console: Console, store: Store, boards: list[str] | None) -> None:
+    """Every cell with the beginning of its key, and how often it fooled its source or how else it ended."""
+    shares: dict[str, list[float]] = {}  # several where a cell without a radius stands on several boards
     for row in store.rates("fooling"):
         if row["rate"] is not None and (not boards or row["board_name"] in boards):
-            fooled.setdefault(row["cell"], []).append(row["rate"])
+            shares.setdefault(row["cell"], []).append(row["rate"])
     on_boards = {row["cell"] for row in store.rates("board_cells") if not boards or row["board_name"] in boards}
     rows = store.rows(
-        "SELECT c.key, t.label, c.dataset, c.family, c.eps, c.attack, c.goal, s.status, s.reason FROM cells c "
-        "JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
+        "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason "
+        "FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
         "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal"
     )
+    rows = [row for row in rows if not boards or row["key"] in on_boards]
+    found = table()
+    found.add_column("key", no_wrap=True)
+    names(found, "source", (row["label"] for row in rows))
+    found.add_column("board", overflow="fold")
+    names(found, "attack", (row["entrant"] for row in rows))
+    numbers(found, "fooled")
+    failures = []
     for row in rows:
-        if boards and row["key"] not in on_boards:
-            continue
-        eps = "∞" if row["eps"] is None else written_radius(row["eps"])
-        status = row["status"] + (f": {row['reason']}" if row["reason"] and row["status"] == "failed" else "")
-        ball = f"{row['dataset']}/{row['family']}/{eps}"
-        words = (row["key"][:12], row["label"], ball, row["attack"], row["goal"], status)
-        found = fooled.get(row["key"], [])
-        ends = sorted({percent(share) for share in (min(found), max(found))}, key=float) if found else []
-        table.add_row(*(Text(plain(word)) for word in words), " – ".join(ends) or "–")
-    return table
+        ends = sorted({min(shares[row["key"]]), max(shares[row["key"]])}) if row["key"] in shares else []
+        how = "–".join(percent(end) for end in ends)
+        if row["status"] != "done":
+            how = row["status"]
+            failures += [f"{row['key'][:12]}: {row['reason']}"] if row["reason"] else []
+        words = (row["key"][:12], row["label"], board_of(row), row["entrant"], how or "replaced")
+        found.add_row(*(Text(plain(word)) for word in words))
+    show_table(console, found, remarks=failures)

@@ -1,75 +1,131 @@
-"""The rates of a database as tables for a terminal."""
+"""The rates of a database as tables for a terminal, readable at 100 columns."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from rich import box
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench.cli.text import interval, percent, plain
+from advbench.cli.text import interval, percent, plain, say
+from advbench.errors import AdvbenchError
 from advbench.store import Store
+from advbench.stored import threat_of
+
+_WHOLE = 30
+"""Names up to this length stay on one line."""
 
 
-def board_tables(
+def table(*, header: bool = True) -> Table:
+    """Without lines between columns: where 100 of them have to do, each counts."""
+    return Table(
+        box=box.SIMPLE_HEAD, show_header=header, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
+    )
+
+
+def show_table(console: Console, found: Table, title: str = "", remarks: Iterable[str] = ()) -> None:
+    """With a title above and remarks below, which a narrow table does not fold."""
+    if title:
+        say(console, title, "bold")
+    console.print(found)
+    for remark in remarks:
+        say(console, remark)
+
+
+def names(into: Table, heading: str, values: Iterable[str]) -> None:
+    """A column of names, broken only where they are long."""
+    longest = max((len(plain(value)) for value in values), default=0)
+    into.add_column(heading, overflow="fold", no_wrap=longest <= _WHOLE)
+
+
+def numbers(into: Table, heading: str, style: str = "") -> None:
+    into.add_column(Text(plain(heading, newlines=True)), justify="right", overflow="fold", style=style)
+
+
+def print_boards(
+    console: Console,
     store: Store,
-    names: Iterable[str] | None = None,
+    wanted: Iterable[str] | None = None,
     *,
     keys: Iterable[str] | None = None,
     targets: Iterable[str] | None = None,
-) -> list[Table]:
-    """One table a board: targets by pointwise worst-case accuracy, every attack beside it."""
-    some, chosen, shown = (None if wanted is None else set(wanted) for wanted in (names, keys, targets))
+) -> int:
+    """One table a board, of some boards by name or key, of some targets by key; how many there are."""
+    some, chosen, shown = (None if those is None else set(those) for those in (wanted, keys, targets))
     views = ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected")
     with store.tallied():
         rates = {view: [r for r in store.rates(view) if shown is None or r["target"] in shown] for view in views}
-        boards = store.boards()
-    return [
-        _board_table(board, {view: [r for r in rows if r["board"] == board["key"]] for view, rows in rates.items()})
-        for board in boards
-        if (some is None or board["name"] in some) and (chosen is None or board["key"] in chosen)
-    ]
+        boards = [b for b in store.boards() if some is None or b["name"] in some]
+    boards = [board for board in boards if chosen is None or board["key"] in chosen]
+    for place, board in enumerate(boards):
+        if place:
+            console.print()
+        own = {view: [row for row in rows if row["board"] == board["key"]] for view, rows in rates.items()}
+        for part, title, remarks in _board_tables(board, own, console.width):
+            show_table(console, part, title, remarks)
+    return len(boards)
 
 
-def _board_table(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]]) -> Table:
-    table = Table(
-        title=Text(f"{plain(board['name'])} · {board['count']} examples · percent right, 95 % interval"),
-        title_justify="left",
-        title_style="bold",
-    )
+def _board_tables(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]], width: int) -> Iterator[tuple[Table, str, list[str]]]:
+    """Targets by pointwise worst-case accuracy, every attack beside it; attacks that don't fit come below."""
+    rows = sorted(rates["robust_accuracy"], key=_rank)
     entrants = sorted({row["entrant"] for row in rates["attack_accuracy"]})
-    detects = bool(rates["undetected"])
-    table.add_column("target", overflow="fold")
-    table.add_column("clean", justify="right", overflow="fold")
-    for entrant in entrants:
-        table.add_column(Text(plain(entrant)), justify="right", overflow="fold")
-    table.add_column("worst case", justify="right", style="bold", overflow="fold")
-    if detects:
-        table.add_column("fooled, undetected", justify="right", overflow="fold")
-        table.add_column("false alarms", justify="right", overflow="fold")
-    unranked = []
-    clean = {row["target"]: row for row in rates["clean_accuracy"]}
-    attacked = {(row["target"], row["entrant"]): row for row in rates["attack_accuracy"]}
-    for row in sorted(rates["robust_accuracy"], key=_rank):
-        target = row["target"]
-        cells: list[Text | str] = [Text(plain(row["target_label"])), percent(clean[target]["accuracy"])]
-        for entrant in entrants:
-            found = attacked.get((target, entrant))
-            cells.append(percent(found["accuracy"]) if found else "–")
+    headings = {entrant: plain(entrant).replace("(", "\n(").replace(" → ", "\n→ ") for entrant in entrants}
+    clean = {row["target"]: percent(row["accuracy"]) for row in rates["clean_accuracy"]}
+    attacked = {(row["target"], row["entrant"]): percent(row["accuracy"]) for row in rates["attack_accuracy"]}
+    labels = [plain(row["target_label"]) for row in rows]
+    room = width - max(map(len, labels), default=0) - 2
+    parts = list(_fitting(headings, room - len("clean") - 2 - max([len("worst case"), *(len(_worst_case(row)) for row in rows)]) - 2, room))
+    for place, part in enumerate(parts):
+        continued = ", continued" if place else " · percent right, 95 % interval"
+        title = f"{board['name']} · {board['count']} examples{continued}"
+        found = table()
+        names(found, "target", labels)
+        for heading in ("clean",) if not place else ():
+            numbers(found, heading)
+        for entrant in part:
+            numbers(found, headings[entrant])
+        for heading in ("worst case",) if not place else ():
+            numbers(found, heading, "bold")
+        for row, label in zip(rows, labels, strict=True):
+            under = [attacked.get((row["target"], entrant), "–") for entrant in part]
+            whole = [] if place else [clean[row["target"]], _worst_case(row)]
+            found.add_row(Text(label), *whole[:1], *under, *whole[1:])
+        yield found, title, list(_remarks(rows, rates["undetected"])) if place == len(parts) - 1 else []
+
+
+def _fitting(headings: Mapping[str, str], first: int, room: int) -> Iterator[list[str]]:
+    """Columns dealt out to tables: what fits into the first, then what fits into each one below."""
+    part: list[str] = []
+    left = first
+    for name, heading in headings.items():
+        width = max(5, *map(len, heading.split("\n"))) + 2
+        if width > left and part:
+            yield part
+            part, left = [], room
+        part.append(name)
+        left -= width
+    yield part
+
+
+def _worst_case(row: Mapping[str, Any]) -> str:
+    if row["accuracy"] is None:
+        return "unranked"
+    return f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}"
+
+
+def _remarks(rows: Iterable[Mapping[str, Any]], undetected: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """What belongs to a number but fits into no column."""
+    for row in rows:
         if row["accuracy"] is None:
-            cells.append(Text("unranked", style="dim"))
-            unranked.append(plain(f"{row['target_label']} is unranked: {row['unranked']}"))
-        else:
-            cells.append(f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}")
-        if detects:
-            own = [u for u in rates["undetected"] if u["target"] == target and u["own"]]
-            cells.append(percent(max(u["rate"] for u in own)) if own else "–")
-            cells.append(percent(own[0]["false_positives"]) if own else "–")
-        table.add_row(*cells)
-    if unranked:
-        table.caption, table.caption_justify = Text("\n".join(unranked)), "left"
-    return table
+            yield f"{row['target_label']} is unranked: {row['unranked']}"
+        own = [u for u in undetected if u["target"] == row["target"] and u["own"]]
+        if own:
+            worst, alarms = percent(max(u["rate"] for u in own)), percent(own[0]["false_positives"])
+            yield f"{row['target_label']} detects: {worst} fooled and undetected at worst, {alarms} false alarms"
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
@@ -79,15 +135,14 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
 
 def cell_table(cell: dict[str, Any]) -> Table:
     """The facts and rates of one cell."""
-    table = Table(title=Text(f"cell {cell['key'][:12]}"), title_justify="left", show_header=False)
-    table.add_column(style="dim")
-    table.add_column(overflow="fold")
-    radius = "unbounded" if cell["eps"] is None else f"{cell['eps']:g}"
+    facts = table(header=False)
+    facts.add_column(style="dim", overflow="fold")
+    facts.add_column(overflow="fold")
     forwards = sum(shard["forwards"] for shard in cell["shards"])
     backwards = sum(shard["backwards"] for shard in cell["shards"])
     words = {
         "attack": f"{cell['attack']}, {cell['goal']}, stop: {cell['stop']}, seed {cell['seed']}",
-        "threat": f"{cell['family']}, eps {radius}, on {cell['dataset']}",
+        "threat": board_of(cell),
         "status": cell["status"] or "not finished",
         "examples": str(cell["count"]),
         "passes": f"{forwards:,} forward, {backwards:,} backward",
@@ -95,16 +150,24 @@ def cell_table(cell: dict[str, Any]) -> Table:
         "shipped by": f"{cell['origin'].get('distribution')} {cell['origin'].get('version')}",
         "key": cell["key"],
     }
-    for event in cell["events"]:
-        if event["reason"]:
-            words["reason"] = event["reason"]
+    if cell["events"] and cell["events"][-1]["reason"]:
+        words["reason"] = cell["events"][-1]["reason"]
     for name, value in words.items():
-        table.add_row(name, Text(plain(value)))
+        facts.add_row(name, Text(plain(value)))
     for rate in cell["rates"]:
         own = "own" if rate["own"] else "transfer"
         share = rate["fooled"] / rate["n"] if rate["n"] else None
         text = f"fooled {percent(share)} % of {rate['n']}"
         if rate["violations"]:
             text += f", {rate['violations']} violations"
-        table.add_row(Text(plain(f"{own}: {rate['target_label']}")), text)
-    return table
+        facts.add_row(Text(plain(f"{own}: {rate['target_label']}")), text)
+    return facts
+
+
+def board_of(cell: Mapping[str, Any]) -> str:
+    """Where a cell was crafted, written like a board's name."""
+    try:
+        threat = threat_of(cell)
+    except AdvbenchError:  # a ball of another version
+        return f"{cell['dataset']}/{cell['threat']}"
+    return f"{cell['dataset']}/{threat.name}/{threat.radius}"

@@ -52,6 +52,9 @@ class Defended:
             return self.defense.suspicion(self.inner, x)
 
 
+Trial = Callable[[Defended], str | None]
+
+
 def _state(net: nn.Module) -> list[object]:
     """Everything of a network that a defense must leave as it is."""
     tensors = {**dict(net.named_parameters()), **dict(net.named_buffers())}
@@ -64,13 +67,17 @@ def _state(net: nn.Module) -> list[object]:
 
 def defense_checks(defense: Defense) -> Iterator[Check]:
     for shape in SHAPES:
-        defended = Defended(defense, shape)
         title = "x".join(map(str, shape))
         for what, trial in _trials(defense):
-            yield Check(defense.label, f"{title}-{what}", partial(trial, defended))
+            yield Check(defense.label, f"{title}-{what}", partial(_tried, trial, defense, shape))
 
 
-def _trials(defense: Defense) -> Iterator[tuple[str, Callable[[Defended], str | None]]]:
+def _tried(trial: Trial, defense: Defense, shape: tuple[int, int, int]) -> str | None:
+    """On a network of its own, so that what one check finds spoilt does not spoil the next."""
+    return trial(Defended(defense, shape))
+
+
+def _trials(defense: Defense) -> Iterator[tuple[str, Trial]]:
     yield "answers-with-logits", answers_with_logits
     yield "leaves-images-alone", leaves_images_alone
     yield "does-not-look-at-the-neighbours", does_not_look_at_the_neighbours

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -44,6 +44,9 @@ class StageData(Dataset):
     def load(self, folders: DataFolders) -> Data:
         every = Examples(images(64, self.shape), torch.arange(64) % self.classes, torch.arange(64))
         return Data(every[:32], every[32:48], every[48:], self.find(folders))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return data_of, (self.shape, self.classes)
 
 
 def data_of(shape: tuple[int, int, int], classes: int = 10) -> Dataset:
