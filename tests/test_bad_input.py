@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
+from safetensors.torch import save_file
+
 from advbench.store import Store
 from advbench.store import connection as store_connection
-from safetensors.torch import save_file
 
 if TYPE_CHECKING:
     from conftest import Advbench, Results
@@ -286,7 +287,9 @@ def test_an_export_that_cannot_be_written_says_so_and_leaves_nothing(
     with Store.open(results.db, readonly=True):  # so that SQLite has made its index
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limit[1]))
         try:
-            assert f"big-{name}: can't be written" in advbench("export", key, f"big-{name}", "--db", results.db).complaint
+            assert (
+                f"big-{name}: can't be written" in advbench("export", key, f"big-{name}", "--db", results.db).complaint
+            )
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limit)
     assert [path.name for path in Path().iterdir()] == [name]

@@ -9,6 +9,10 @@ from typing import ClassVar
 
 import pytest
 import torch
+import typer
+from torch import Tensor, nn
+from typer.testing import CliRunner
+
 from advbench import (
     Access,
     AdvbenchError,
@@ -24,11 +28,12 @@ from advbench import (
     Recipe,
     hookimpl,
 )
+from advbench.cli.check import register
+from advbench.cli.options import App
 from advbench.plugin import Plugin
-from advbench.registry import discover
+from advbench.registry import Registry, discover
 from advbench.testing import Check, NotHere, checks, run_checks
 from advbench_attacks.pgd import PGD
-from torch import Tensor, nn
 
 
 @pytest.mark.parametrize("check", checks(discover()), ids=str)
@@ -206,7 +211,7 @@ def test_declaring_more_than_is_used_is_remarked_upon_and_allowed() -> None:
             problem.labels(problem.start())
             return problem.start()
 
-    assert "declares gradients and never asked for gradients" in remarks(Modest())
+    assert "never asked for gradients, which it declares" in remarks(Modest())
 
 
 # Parameters
@@ -470,7 +475,8 @@ class RepeatedIds(Dots):
 
 class SharedImages(Dots):
     def spoilt(self, every: Examples) -> Examples:
-        return Examples(every.images[[0, *range(11)]].index_fill(0, torch.tensor([5, 11]), 0.5), every.labels, every.ids)
+        images = every.images.index_fill(0, torch.tensor([5, 11]), 0.5)
+        return Examples(images, every.labels, every.ids)
 
 
 class AnotherEveryTime(Dots):
@@ -538,3 +544,44 @@ def test_a_class_that_is_not_declared_fails_one_check_and_not_all() -> None:
     (result,) = run_checks(checks(Nameless()))
     assert result.ok is False
     assert "declares no name" in result.message
+
+
+# `advbench check`
+
+
+def checked(*arguments: str, **entrants: dict[str, Plugin]) -> tuple[int, str]:
+    app = typer.Typer()
+    app.callback()(lambda: None)
+    register(app)
+    registry = Registry(**entrants) if entrants else discover()  # type: ignore[arg-type]
+    result = CliRunner().invoke(app, ["check", *arguments], obj=App(registry))
+    if isinstance(result.exception, AdvbenchError):
+        raise result.exception
+    return result.exit_code, result.output
+
+
+def test_the_command_passes_what_is_right_and_fails_what_is_wrong() -> None:
+    code, output = checked(attacks={"bad": Fair()})
+    assert (code, output.strip().split(" ", 1)[1]) == (0, "passed")
+    code, output = checked("bad", attacks={"bad": LeavesTheBall()})
+    assert code == 1
+    assert "FAILED   bad-linf-stays-in-ball: bad:" in output
+    assert "return problem.project(p)" in output
+
+
+def test_the_command_takes_names_parameters_and_packages() -> None:
+    assert "pgd(steps=2)-linf-stays-in-ball" in checked("pgd(steps=2)", "--verbose")[1]
+    assert "none-1x28x28-answers-with-logits" in checked("defenses", "--verbose")[1]
+    with pytest.raises(AdvbenchError, match="did you mean 'pgd'"):
+        checked("pdg")
+
+
+def test_the_command_says_once_what_is_not_here() -> None:
+    class Elsewhere(Dots):
+        def find(self, folders: DataFolders) -> str | None:
+            return None
+
+    code, output = checked(datasets={"bad": Elsewhere()})
+    assert code == 0
+    assert output.count("not on this machine") == 1
+    assert "2 passed, 5 not here" in output

@@ -6,11 +6,11 @@ import importlib
 import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 
 import pytest
 import torch
+
 from advbench import Examples
 from advbench.cell import Crafted, Job, Shard
 from advbench.engine import InProcess, Isolated

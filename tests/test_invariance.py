@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from advbench import Attack, Draws, Problem
 from advbench.passes import BatchSize
 from advbench.problem import Stop
@@ -14,7 +16,6 @@ from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein
 from advbench_attacks.fgsm import FGSM
 from advbench_attacks.noise import Noise
 from advbench_attacks.pgd import PGD
-from torch import Tensor, nn
 
 COUNT = 37
 BALLS: list[Threat] = [Linf(0.06), L2(0.5), RotateShift(degrees=15, pixels=1.5), Wasserstein(0.3, kernel=5)]
@@ -111,5 +112,5 @@ def test_any_batch_size_gives_the_same_verdicts(attack: Attack, stage: Scene) ->
 
 def test_the_stage_is_neither_trivial_nor_hopeless(stage: Scene) -> None:
     fooled = [verdict.fooled for verdict in judged(stage, crafted(PGD(steps=10), stage, "end")[0])]
-    assert 5 < sum(fooled)
+    assert sum(fooled) > 5
     assert len(set(stage.labels.tolist())) > 3

@@ -6,6 +6,8 @@ import math
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from advbench import Attack
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import BALLS, HalfSpace
@@ -13,7 +15,6 @@ from advbench.threats import L2, Linf, RotateShift, Threat
 from advbench_attacks.fgsm import FGSM
 from advbench_attacks.noise import Noise
 from advbench_attacks.pgd import PGD
-from torch import Tensor, nn
 
 # from a random start the usual 2.5 radii of path end 9 degrees beside the nearest point of an l2 ball, and 1.3 % short
 ATTACKS: list[Attack] = [FGSM(), PGD(travel=4.0)]

@@ -1,4 +1,4 @@
-"""What an attack sees: nothing that it finds is lost, nothing that it has not declared is given, every pass is counted."""
+"""What an attack sees: nothing that it finds is lost, nothing undeclared is given, every pass is counted."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pytest
 import torch
+from torch import Tensor
+
 from advbench import Access, Draws, Goal, Problem
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
 from advbench.passes import BatchSize
@@ -15,7 +17,6 @@ from advbench.referee import judge, render
 from advbench.testing.scene import scene
 from advbench.testing.stage import StageNet
 from advbench.threats import Linf
-from torch import Tensor
 
 EVERYTHING = Access.GRADIENTS | Access.SUSPICION
 

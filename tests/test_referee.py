@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 
 import pytest
 import torch
+from torch import Tensor, nn
+
 from advbench import Access, Attack, Examples, Goal, Problem
 from advbench.cell import Job, Shard, craft
 from advbench.errors import AdvbenchError, PluginError
@@ -14,7 +16,6 @@ from advbench.referee import Verdict, judge, render
 from advbench.target import Target
 from advbench.testing.stage import StageNet, images, target_of
 from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein
-from torch import Tensor, nn
 
 SHAPE = (1, 8, 8)
 COUNT = 12
@@ -83,9 +84,9 @@ def test_leaving_the_ball_by_one_percent_is_a_violation_with_its_size(threat: Th
         assert verdict.excess > verdict.tolerance
         if verdict.violation == "outside the ball":
             assert verdict.excess == pytest.approx(0.011 * threat.eps, rel=0.2)
-    assert {verdict.violation for verdict in outside} <= {"outside the ball", "not a perturbation of this ball", "outside [0, 1]"}
-    if threat.name != "wasserstein":
-        assert {verdict.violation for verdict in outside} == {"outside the ball"}
+    kinds = {verdict.violation for verdict in outside}
+    # a plan that grows may also send more than there is, or to where there is no room
+    assert kinds == {"outside the ball"} or threat.name == "wasserstein"
 
 
 @pytest.mark.parametrize("threat", BALLS[:2], ids=lambda threat: threat.name)

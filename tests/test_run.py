@@ -401,7 +401,7 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(
     kills = int(os.environ.get("ADVBENCH_KILLS", "3"))
     database = tmp_path / "results.sqlite"
     chance = random.Random(kills)
-    landed = 0
+    inside = 0
     for _ in range(kills):
         child = start(database)
         assert child.stdout is not None
@@ -410,8 +410,8 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(
         time.sleep(chance.uniform(0.05, max(0.3, 1.5 * seconds / kills)))
         child.send_signal(signal.SIGKILL)
         child.communicate()
-        landed += child.returncode == -signal.SIGKILL
-    assert landed > 0
+        inside += 0 < len(facts(database)["shards"]) < len(whole["shards"])
+    assert inside > 0, "no kill landed while there was work to lose"
     finish(start(database))
     assert facts(database) == whole
     with Store.open(database) as store:

@@ -1,127 +1,144 @@
-"""YAML as plain data with a place for every value: what a suite file is read into."""
+"""YAML, options and mappings as items that know where they were written: what a suite is resolved from."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+import dataclasses
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
 from advbench.errors import AdvbenchError
+from advbench.parameters import Parametric
+from advbench.spec import Call, parse_value
 
-LARGEST = 1_000_000
-"""Bytes of a file, and values after aliases are followed: a suite is a page, not a data set."""
-_MOST = 20_000
-_KNOWN = {"str", "int", "float", "bool", "null", "map", "seq"}
+_MOST_NODES = 20_000
+_DEEPEST = 50
 
 
 @dataclass(frozen=True)
-class Value:
-    """A scalar, a list of values or a dict of them, and where it stands: `quick.yaml:3:5`, `--attack`, `threats[0]`."""
+class Place:
+    """Where something was written: a line and column of a file, an option, or a path into a mapping."""
 
-    content: Any
-    where: str
+    source: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
+
+    def moved(self, characters: int) -> Place:
+        return dataclasses.replace(self, column=self.column + characters) if self.line else self
+
+
+@dataclass(frozen=True)
+class Item:
+    """A piece of a suite: a list of items, items by key, or a value, with its text as it was written."""
+
+    value: Any
+    place: Place
+    text: str | None = None
+    key: Place | None = None
+    quotes: int = 0
+    flow: bool = False
+    """Whether it stands inside `[ ]`, where YAML itself splits at commas."""
+
+    def at(self, position: int) -> Place:
+        return self.place.moved(position + self.quotes)
 
     @property
     def plain(self) -> Any:
-        """Without the places."""
-        if isinstance(self.content, dict):
-            return {key: value.plain for key, value in self.content.items()}
-        if isinstance(self.content, list):
-            return [value.plain for value in self.content]
-        return self.content
+        """The value as a parameter holds it: `{linf: {eps: 0.3}}` is the text `linf(eps=0.3)`."""
+        if isinstance(self.value, list):
+            return [item.plain for item in self.value]
+        if isinstance(self.value, dict):
+            (name, inner), *rest = self.value.items() or [("", self)]
+            if rest or not isinstance(inner.value, dict) or inner is self:
+                return {key: item.plain for key, item in self.value.items()}
+            return Call(name, {key: item.plain for key, item in inner.value.items()}).label
+        return self.value.label if isinstance(self.value, Parametric) else self.value
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML without its surprises: only true and false are truths, 1:30 is no number, 8e-3 is one."""
+Fault = Callable[[Place, str], None]
+"""Takes a mistake and lets the reading go on, so that all are told at once."""
 
 
-_Loader.yaml_implicit_resolvers = {}
-_NUMERAL = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-for _tag, _pattern, _first in (
-    ("bool", r"true|false", "tf"),
-    ("null", r"null|~|", "n~\0"),
-    ("int", r"[-+]?\d+", "-+0123456789"),
-    ("float", rf"{_NUMERAL}|[-+]?\.?inf", "-+.0123456789i"),
-):
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_pattern})$"), list(_first))
-_Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^$"), [""])
+def given(value: Any, option: str) -> Item:
+    """What an option said."""
+    if isinstance(value, list | tuple):
+        return Item([Item(text, Place(f'{option} "{text}"'), text) for text in value], Place(option))
+    return Item(value, Place(option))
 
 
-def read(text: str, file: str) -> Value:
-    """The document in a text; an AdvbenchError says at which line and column it can't be read."""
-    if len(text) > LARGEST:
-        raise AdvbenchError(f"{file}: too long for a suite ({len(text):,} characters)")
+def from_python(value: Any, path: str) -> Item:
+    place = Place(path or "suite")
+    if isinstance(value, Mapping):
+        inner = {str(k): from_python(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
+        return Item({k: dataclasses.replace(v, key=v.place) for k, v in inner.items()}, place)
+    if isinstance(value, list | tuple):
+        return Item([from_python(v, f"{path}[{i}]") for i, v in enumerate(value)], place)
+    return Item(value, place, value if isinstance(value, str) else None)
+
+
+def compose(text: str, source: str, fault: Fault) -> Item:
+    """The text's tree of items; nothing is constructed but lists, mappings, numbers and texts."""
     try:
-        node = yaml.compose(text, _Loader)
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f"{file}:{mark.line + 1}:{mark.column + 1}" if mark else file
-        raise AdvbenchError(f"{place}: {error.problem or error.context}") from None
+        place = Place(source, mark.line + 1, mark.column + 1) if mark else Place(source)
+        raise AdvbenchError(f"{place}: {', '.join(p for p in (error.problem, error.context) if p)}") from error
     except yaml.YAMLError as error:
-        raise AdvbenchError(f"{file}: {' '.join(str(error).split())}") from None
+        raise AdvbenchError(f"{source}: {' '.join(str(error).split())}") from error
+    except RecursionError as error:
+        raise AdvbenchError(f"{source}: nested too deep") from error
     if node is None:
-        raise AdvbenchError(f"{file}: the file is empty")
-    return _Builder(file).build(node, 0)
+        raise AdvbenchError(f"{source}: the suite is empty")
+    return _Tree(source, fault).item(node)
 
 
-class _Builder:
-    """Turns nodes into values; counts them, because aliases can multiply without end."""
+@dataclass
+class _Tree:
+    """Turns YAML nodes into items; aliases count each time, so that a few lines can't stand for millions."""
 
-    def __init__(self, file: str) -> None:
-        self.file = file
-        self.count = 0
+    source: str
+    fault: Fault
+    nodes: int = 0
 
-    def build(self, node: yaml.Node, depth: int) -> Value:
-        self.count += 1
-        where = self.where(node)
-        if self.count > _MOST or depth > 50:
-            raise AdvbenchError(f"{where}: too many values or too deep; are aliases (`*name`) nested?")
-        kind = node.tag.removeprefix("tag:yaml.org,2002:")
-        if kind not in _KNOWN:
-            raise AdvbenchError(f"{where}: tags such as {node.tag!r} have no meaning here")
+    def item(self, node: yaml.Node, key: yaml.Node | None = None, depth: int = 0, flow: bool = False) -> Item:
+        self.nodes += 1
+        place = self.place(node)
+        if self.nodes > _MOST_NODES or depth > _DEEPEST:
+            raise AdvbenchError(f"{place}: too large or nested too deep; do aliases (*name) repeat themselves?")
+        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
+            self.fault(place, f"the tag {node.tag!r} is not understood; a suite is plain data")
+        where = self.place(key) if key else None
         if isinstance(node, yaml.MappingNode):
-            return Value(self.mapping(node, depth), where)
+            return Item(self.mapping(node, depth), place, key=where)
         if isinstance(node, yaml.SequenceNode):
-            return Value([self.build(item, depth + 1) for item in node.value], where)
-        return Value(_scalar(kind, str(node.value), where), where)
+            inner = [self.item(child, depth=depth + 1, flow=bool(node.flow_style)) for child in node.value]
+            return Item(inner, place, key=where)
+        text = str(node.value)
+        if isinstance(node, yaml.ScalarNode) and node.style is None:
+            # the numbers of `name(parameter=value)`, not those of YAML 1.1, where 8e-3 is a text and 1:30 is 90
+            value = None if text in ("", "~") else parse_value(text)
+            return Item(value, place, text, where, 0, flow)
+        return Item(text, place, text, where, 1, flow)
 
-    def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Value]:
-        found: dict[str, Value] = {}
+    def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, Item]:
+        items: dict[str, Item] = {}
         for key, value in node.value:
             if not isinstance(key, yaml.ScalarNode):
-                raise AdvbenchError(f"{self.where(key)}: a key must be a word")
-            if key.value in found:
-                first = found[key.value].where
-                raise AdvbenchError(f"{self.where(key)}: duplicate key {key.value!r} (first at {first})")
-            built = self.build(value, depth + 1)
-            # a scalar's or an empty value's own place says little: the key's is where people look
-            found[key.value] = Value(built.content, self.where(key)) if not isinstance(built.content, dict) else built
-        return found
+                self.fault(self.place(key), "a key must be a name")
+                continue
+            if key.value in items:
+                first = items[key.value].key
+                line = f" (first in line {first.line})" if first else ""
+                self.fault(self.place(key), f"duplicate key {key.value!r}{line}")
+                continue
+            items[key.value] = self.item(value, key, depth + 1, bool(node.flow_style))
+        return items
 
-    def where(self, node: yaml.Node) -> str:
-        return f"{self.file}:{node.start_mark.line + 1}:{node.start_mark.column + 1}"
-
-
-def _scalar(kind: str, text: str, where: str) -> Any:
-    try:
-        if kind == "int":
-            return int(text)
-        if kind == "float":
-            return float(text.replace(".inf", "inf"))
-    except ValueError:
-        raise AdvbenchError(f"{where}: {text!r} is no number") from None
-    return {"bool": text == "true", "null": None}.get(kind, text)
-
-
-def placed(content: Any, where: str) -> Value:
-    """Python data as values: what a notebook or the command line gives in place of a file."""
-    if isinstance(content, Value):
-        return content
-    if isinstance(content, Mapping):
-        return Value({str(key): placed(item, f"{where}{key}") for key, item in content.items()}, where)
-    if isinstance(content, list):
-        return Value([placed(item, f"{where}[{place}]") for place, item in enumerate(content)], where)
-    return Value(content, where)
+    def place(self, node: yaml.Node) -> Place:
+        return Place(self.source, node.start_mark.line + 1, node.start_mark.column + 1)

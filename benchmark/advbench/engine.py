@@ -70,7 +70,10 @@ class Isolated:
             if message == READY:
                 deadline = None if timeout is None else time.monotonic() + timeout + GRACE
                 continue
+            away = time.monotonic()
             yield message
+            if deadline is not None:  # judging is not held against the attack
+                deadline += time.monotonic() - away
 
 
 READY = "ready"

@@ -11,8 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-import yaml
-
+from advbench.document import Item, Place, compose, from_python
 from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.parameters import Parametric
@@ -26,7 +25,6 @@ from advbench.spec import (
     did_you_mean,
     parse,
     parse_chain,
-    parse_value,
     threat_type,
 )
 from advbench.threats.threat import Threat
@@ -37,8 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LARGEST_FILE = 1_000_000
-_MOST_NODES = 20_000
-_DEEPEST = 50
 _TAGS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
 """What YAML itself finds in plain data; any other was asked for."""
 
@@ -117,11 +113,11 @@ class Overrides:
     goals: list[str] | None = None
     threats: list[str] | None = None
 
-    def items(self) -> dict[str, _Item]:
+    def items(self) -> dict[str, Item]:
         options = {"data": "--dataset", "models": "--model", "defenses": "--defense", "attacks": "--attack"}
         options |= {"goals": "--goal", "threats": "--threat"}
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) is not None}
-        return {key: _given(value, options.get(key, f"--{key}")) for key, value in given.items()}
+        return {key: given(value, options.get(key, f"--{key}")) for key, value in given.items()}
 
 
 @dataclass(frozen=True)
@@ -156,7 +152,7 @@ def load_suite(path_or_name: str | Path, registry: Registry, overrides: Override
     """Read a suite from a file, or an embedded one by its name."""
     text, source, name = _read(path_or_name)
     resolution = _Resolution(registry)
-    root = _compose(text, source, resolution)
+    root = compose(text, source, resolution.fault)
     return resolution.suite(root, name, overrides or Overrides())
 
 
@@ -164,7 +160,7 @@ def suite_from_mapping(
     mapping: Mapping[str, Any], registry: Registry, overrides: Overrides | None = None, name: str = "suite"
 ) -> Suite:
     """The same from Python; models, defenses, attacks, threats and data may also be instances."""
-    return _Resolution(registry).suite(_from_python(mapping, ""), name, overrides or Overrides())
+    return _Resolution(registry).suite(from_python(mapping, ""), name, overrides or Overrides())
 
 
 def embedded_suites() -> list[str]:
@@ -202,135 +198,12 @@ def _read(path_or_name: str | Path) -> tuple[str, str, str]:
 
 
 @dataclass(frozen=True)
-class _Place:
-    """Where something was written: a line and column of a file, an option, or a path into a mapping."""
-
-    source: str
-    line: int = 0
-    column: int = 0
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.line}:{self.column}" if self.line else self.source
-
-    def moved(self, characters: int) -> _Place:
-        return dataclasses.replace(self, column=self.column + characters) if self.line else self
-
-
-@dataclass(frozen=True)
-class _Item:
-    """A piece of a suite: a list of items, items by key, or a value, with its text as it was written."""
-
-    value: Any
-    place: _Place
-    text: str | None = None
-    key: _Place | None = None
-    quotes: int = 0
-    flow: bool = False
-    """Whether it stands inside `[ ]`, where YAML itself splits at commas."""
-
-    def at(self, position: int) -> _Place:
-        return self.place.moved(position + self.quotes)
-
-    @property
-    def plain(self) -> Any:
-        """The value as a parameter holds it: `{linf: {eps: 0.3}}` is the text `linf(eps=0.3)`."""
-        if isinstance(self.value, list):
-            return [item.plain for item in self.value]
-        if isinstance(self.value, dict):
-            (name, inner), *rest = self.value.items() or [("", self)]
-            if rest or not isinstance(inner.value, dict) or inner is self:
-                return {key: item.plain for key, item in self.value.items()}
-            return Call(name, {key: item.plain for key, item in inner.value.items()}).label
-        return self.value.label if isinstance(self.value, Parametric) else self.value
-
-
-def _given(value: Any, option: str) -> _Item:
-    """What an option said."""
-    if isinstance(value, list | tuple):
-        return _Item([_Item(text, _Place(f'{option} "{text}"'), text) for text in value], _Place(option))
-    return _Item(value, _Place(option))
-
-
-def _from_python(value: Any, path: str) -> _Item:
-    place = _Place(path or "suite")
-    if isinstance(value, Mapping):
-        inner = {str(k): _from_python(v, f"{path}.{k}" if path else str(k)) for k, v in value.items()}
-        return _Item({k: dataclasses.replace(v, key=v.place) for k, v in inner.items()}, place)
-    if isinstance(value, list | tuple):
-        return _Item([_from_python(v, f"{path}[{i}]") for i, v in enumerate(value)], place)
-    return _Item(value, place, value if isinstance(value, str) else None)
-
-
-def _compose(text: str, source: str, resolution: _Resolution) -> _Item:
-    """The text's tree of items; nothing is constructed but lists, mappings, numbers and texts."""
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = _Place(source, mark.line + 1, mark.column + 1) if mark else _Place(source)
-        raise AdvbenchError(f"{place}: {', '.join(p for p in (error.problem, error.context) if p)}") from error
-    except yaml.YAMLError as error:
-        raise AdvbenchError(f"{source}: {' '.join(str(error).split())}") from error
-    except RecursionError as error:
-        raise AdvbenchError(f"{source}: nested too deep") from error
-    if node is None:
-        raise AdvbenchError(f"{source}: the suite is empty")
-    return _Tree(source, resolution).item(node)
-
-
-@dataclass
-class _Tree:
-    """Turns YAML nodes into items; aliases count each time, so that a few lines can't stand for millions."""
-
-    source: str
-    resolution: _Resolution
-    nodes: int = 0
-
-    def item(self, node: yaml.Node, key: yaml.Node | None = None, depth: int = 0, flow: bool = False) -> _Item:
-        self.nodes += 1
-        place = self.place(node)
-        if self.nodes > _MOST_NODES or depth > _DEEPEST:
-            raise AdvbenchError(f"{place}: too large or nested too deep; do aliases (*name) repeat themselves?")
-        if node.tag.removeprefix("tag:yaml.org,2002:") not in _TAGS:
-            self.resolution.fault(place, f"the tag {node.tag!r} is not understood; a suite is plain data")
-        where = self.place(key) if key else None
-        if isinstance(node, yaml.MappingNode):
-            return _Item(self.mapping(node, depth), place, key=where)
-        if isinstance(node, yaml.SequenceNode):
-            inner = [self.item(child, depth=depth + 1, flow=bool(node.flow_style)) for child in node.value]
-            return _Item(inner, place, key=where)
-        text = str(node.value)
-        if isinstance(node, yaml.ScalarNode) and node.style is None:
-            # the numbers of `name(parameter=value)`, not those of YAML 1.1, where 8e-3 is a text and 1:30 is 90
-            value = None if text in ("", "~") else parse_value(text)
-            return _Item(value, place, text, where, 0, flow)
-        return _Item(text, place, text, where, 1, flow)
-
-    def mapping(self, node: yaml.MappingNode, depth: int) -> dict[str, _Item]:
-        items: dict[str, _Item] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                self.resolution.fault(self.place(key), "a key must be a name")
-                continue
-            if key.value in items:
-                first = items[key.value].key
-                line = f" (first in line {first.line})" if first else ""
-                self.resolution.fault(self.place(key), f"duplicate key {key.value!r}{line}")
-                continue
-            items[key.value] = self.item(value, key, depth + 1, bool(node.flow_style))
-        return items
-
-    def place(self, node: yaml.Node) -> _Place:
-        return _Place(self.source, node.start_mark.line + 1, node.start_mark.column + 1)
-
-
-@dataclass(frozen=True)
 class _Ball:
     """A threat of the suite, and what is said about its boards alone."""
 
     threat: Threat
-    options: dict[str, _Item]
-    place: _Place
+    options: dict[str, Item]
+    place: Place
 
 
 @dataclass(frozen=True)
@@ -348,14 +221,14 @@ class _Resolution:
     """Looks names up and checks values; goes on after a mistake, so that all are told at once."""
 
     registry: Registry
-    faults: list[tuple[_Place, str]] = field(default_factory=list)
+    faults: list[tuple[Place, str]] = field(default_factory=list)
     misspelt: set[str] = field(default_factory=set)
     """Keys that an unknown one was probably meant to be."""
 
-    def fault(self, place: _Place, problem: str) -> None:
+    def fault(self, place: Place, problem: str) -> None:
         self.faults.append((place, problem))
 
-    def suite(self, root: _Item, name: str, overrides: Overrides) -> Suite:
+    def suite(self, root: Item, name: str, overrides: Overrides) -> Suite:
         given = overrides.items()
         top = self.top(root)
         if not isinstance(root.value, dict):
@@ -375,7 +248,7 @@ class _Resolution:
             ordered = sorted(dict.fromkeys(self.faults), key=lambda one: (one[0].line, one[0].column))
             raise AdvbenchError("\n".join(f"{place}: {problem}" for place, problem in ordered))
 
-    def top(self, root: _Item) -> dict[str, _Item]:
+    def top(self, root: Item) -> dict[str, Item]:
         if not isinstance(root.value, dict):
             self.fault(root.place, f"a suite is a mapping with the keys {', '.join(_KEYS)}")
             return {}
@@ -387,14 +260,14 @@ class _Resolution:
                 self.fault(item.key or item.place, f"unknown key {key!r}{hint}")
         return {key: item for key, item in root.value.items() if key in _KEYS}
 
-    def settings(self, said: Mapping[str, _Item], name: str) -> _Settings:
+    def settings(self, said: Mapping[str, Item], name: str) -> _Settings:
         values = {"name": name}
         for f in dataclasses.fields(_Settings):
             if f.name in said:
                 values |= self.setting(f.name, said[f.name])
         return _Settings(**values)  # type: ignore[arg-type]  # checked one by one
 
-    def setting(self, key: str, item: _Item) -> dict[str, Any]:
+    def setting(self, key: str, item: Item) -> dict[str, Any]:
         """The checked value by its key; empty when it is wrong."""
         values, faults = check(_Settings, {key: item.plain})
         for fault in faults:
@@ -408,10 +281,10 @@ class _Resolution:
 
     def several(
         self,
-        item: _Item | None,
+        item: Item | None,
         key: str,
-        read: Callable[[_Item], T | None],
-        needed_at: _Place | None,
+        read: Callable[[Item], T | None],
+        needed_at: Place | None,
         label: Callable[[T], str] = lambda one: str(getattr(one, "label", one)),
     ) -> tuple[T, ...]:
         """What a list holds, each once; a single one may stand without its list."""
@@ -435,11 +308,11 @@ class _Resolution:
 
     def boards(
         self,
-        said: Mapping[str, _Item],
-        written: _Item | None,
+        said: Mapping[str, Item],
+        written: Item | None,
         examples: int | None,
-        given: Mapping[str, _Item],
-        root: _Place,
+        given: Mapping[str, Item],
+        root: Place,
     ) -> tuple[Board, ...]:
         """A board for every data set and threat."""
         replacing = {key: key for key in _BOARD_KEYS} | {"required": "attacks"}
@@ -470,11 +343,11 @@ class _Resolution:
                 found.setdefault(board.name, board)
         return tuple(found.values())
 
-    def balls(self, item: _Item | None, written: _Item | None, replaced: bool, root: _Place) -> list[_Ball]:
+    def balls(self, item: Item | None, written: Item | None, replaced: bool, root: Place) -> list[_Ball]:
         """The suite's threats; one from the command line keeps what the file says about its family."""
         balls: list[_Ball] = []
 
-        def read(one: _Item) -> Threat | None:
+        def read(one: Item) -> Threat | None:
             ball = self.ball(one)
             balls.extend([ball] if ball else [])
             return None  # boards tell what is listed twice
@@ -496,8 +369,8 @@ class _Resolution:
             by_data.setdefault(data, dataclasses.replace(ball, options=one.options))
         return list(by_data.values()) or [ball]
 
-    def ball(self, item: _Item) -> _Ball | None:
-        inner: dict[str, _Item] = {}
+    def ball(self, item: Item) -> _Ball | None:
+        inner: dict[str, Item] = {}
         if isinstance(item.value, dict) and len(item.value) == 1:
             ((key, content),) = item.value.items()
             if isinstance(content.value, dict):
@@ -515,7 +388,7 @@ class _Resolution:
             return None
         return _Ball(threat, inner, item.place)
 
-    def options(self, inner: Mapping[str, _Item]) -> _Options:
+    def options(self, inner: Mapping[str, Item]) -> _Options:
         """What a threat's own keys say."""
         return _Options(
             data=self.several(inner.get("data"), "data", self.entrant(Dataset, "data set"), None),
@@ -524,10 +397,10 @@ class _Resolution:
             examples=self.setting("examples", inner["examples"]) if "examples" in inner else {},
         )
 
-    def entrant(self, kind: type[Any], word: str) -> Callable[[_Item], Any]:
+    def entrant(self, kind: type[Any], word: str) -> Callable[[Item], Any]:
         """A reader of entrants of one kind."""
 
-        def read(item: _Item) -> Any:
+        def read(item: Item) -> Any:
             if isinstance(item.value, Parametric):
                 if isinstance(item.value, kind):
                     return item.value
@@ -537,7 +410,7 @@ class _Resolution:
 
         return read
 
-    def chain(self, item: _Item) -> tuple[Defense, ...] | None:
+    def chain(self, item: Item) -> tuple[Defense, ...] | None:
         """Defenses one behind the other: `a+b`, or a list inside the list."""
         read = self.entrant(Defense, "defense")
         if isinstance(item.value, list):
@@ -559,7 +432,7 @@ class _Resolution:
             return None
         return chain
 
-    def goal(self, item: _Item) -> str | None:
+    def goal(self, item: Item) -> str | None:
         text = item.text
         if isinstance(item.value, dict) and list(item.value) == ["class"]:
             text = f"class={item.value['class'].plain}"
@@ -572,7 +445,7 @@ class _Resolution:
         self.fault(item.place, f"unknown goal {text or item.plain!r} (known: {', '.join(GOALS)}){hint}")
         return None
 
-    def classes(self, board: Board, item: _Item | None) -> None:
+    def classes(self, board: Board, item: Item | None) -> None:
         for goal in board.goals:
             if goal.startswith("class=") and item is not None:
                 try:
@@ -580,14 +453,14 @@ class _Resolution:
                 except AdvbenchError as error:
                     self.fault(item.place, f"{error} ({board.dataset.label})")
 
-    def required(self, item: _Item | None, attacks: Iterable[Attack]) -> tuple[str, ...]:
+    def required(self, item: Item | None, attacks: Iterable[Attack]) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
         if item is None:
             return tuple(labels)
         known = {attack.label: attack.name for attack in attacks}
         read = self.entrant(Attack, "attack")
 
-        def on_board(one: _Item) -> str | None:
+        def on_board(one: Item) -> str | None:
             attack = read(one)
             if attack is None or attack.label in known:
                 return attack.label if attack else None
@@ -599,7 +472,7 @@ class _Resolution:
         return self.several(item, "required", on_board, None)
 
     def configured(
-        self, item: _Item, kind: str | Callable[[str], type[Threat]], word: str, extra: tuple[str, ...] = ()
+        self, item: Item, kind: str | Callable[[str], type[Threat]], word: str, extra: tuple[str, ...] = ()
     ) -> Any:
         """What `name(parameter=value)` or `{name: {parameter: value}}` stands for; None when it is wrong."""
         if item.text is not None:
@@ -607,7 +480,7 @@ class _Resolution:
             return call and self.resolved(item, call, {}, kind, word, extra)
         if isinstance(item.value, dict) and len(item.value) == 1:
             ((name, content),) = item.value.items()
-            key = _Item(name, content.key or item.place, name)
+            key = Item(name, content.key or item.place, name)
             call = self.read(key, parse)
             if call is None:
                 return None
@@ -623,9 +496,9 @@ class _Resolution:
 
     def resolved(
         self,
-        item: _Item,
+        item: Item,
         call: Call,
-        inner: Mapping[str, _Item],
+        inner: Mapping[str, Item],
         kind: str | Callable[[str], type[Threat]],
         word: str,
         extra: tuple[str, ...] = (),
@@ -651,7 +524,7 @@ class _Resolution:
             self.fault(item.place, str(error))
             return None
 
-    def read(self, item: _Item, reader: Callable[[str], T]) -> T | None:
+    def read(self, item: Item, reader: Callable[[str], T]) -> T | None:
         try:
             return reader(item.text or "")
         except SpecError as error:

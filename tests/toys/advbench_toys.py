@@ -5,8 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor, nn
+
 from advbench import (
     Access,
+    AdvbenchError,
     Attack,
     Data,
     DataFolders,
@@ -19,7 +22,6 @@ from advbench import (
     Recipe,
     hookimpl,
 )
-from torch import Tensor, nn
 
 COLUMNS = ((0, 1, 2), (5, 6, 7), (3, 4))
 
@@ -53,15 +55,10 @@ class Nowhere(Blots):
     name = "toy-nowhere"
 
     def load(self, folders: DataFolders) -> Data:
-        raise self.missing()
+        raise AdvbenchError("toy-nowhere: its images are not here; put blots.npz into a folder given by --data")
 
     def find(self, folders: DataFolders) -> None:
         return None
-
-    def missing(self) -> Exception:
-        from advbench import AdvbenchError
-
-        return AdvbenchError("toy-nowhere: its images are not here; put blots.npz into a folder given by --data")
 
 
 def network(seed: int, scale: float) -> nn.Module:

@@ -38,12 +38,15 @@ def check(
     from advbench.testing import checks, run_checks
 
     registry: Registry = context.obj.checked(strict)
-    chosen = [entrant for name in plugin or () for entrant in find(registry, name)]
+    named = [entrant for name in plugin or () for entrant in find(registry, name)]
+    found = checks(*(named if plugin else [registry]), folders=DataFolders.default(data or ()))
     console = Console()
     counts = dict.fromkeys(WORDS, 0)
-    for name, ok, message in run_checks(checks(*(chosen or [registry]), folders=DataFolders.default(data or ()))):
+    told: set[str] = set()  # one line is enough to say that a data set is elsewhere
+    for name, ok, message in run_checks(found):
         counts[ok] += 1
-        if verbose or message:
+        if verbose or (message and not (ok is None and message in told)):
+            told.add(message)
             word, style = WORDS[ok]
             remark = f": {plain(message)}" if message else ""
             console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)

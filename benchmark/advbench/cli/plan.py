@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.tables import names, numbers, table
+from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import plain, say, terminal
 from advbench.plan import CellPlan, Skip, make_plan
 from advbench.suite import load_suite
@@ -51,10 +51,12 @@ def plan(
         ),
     )
     laid_out = make_plan(wanted)
-    console.print(_cells(wanted.name, laid_out.cells))
+    where = {cell.source.dataset.label for cell in laid_out.cells}
+    title = f"{wanted.name}: {len(laid_out.cells)} cells" + (f" on {min(where)}" if len(where) == 1 else "")
+    show_table(console, _cells(laid_out.cells, show_data=len(where) > 1), title)
     if laid_out.skips:
         console.print()
-        console.print(_skips(laid_out.skips))
+        show_table(console, _skips(laid_out.skips), "skipped")
     known = [passes for cell in laid_out.cells if (passes := _passes(cell)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
     say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")
@@ -65,7 +67,7 @@ def _passes(cell: CellPlan) -> int | None:
     return cell.passes(cell.examples) if cell.examples else None
 
 
-def _cells(name: str, cells: Iterable[CellPlan]) -> Table:
+def _cells(cells: Iterable[CellPlan], *, show_data: bool) -> Table:
     """A row for every board and the attacks that its targets share, each a cell on each target."""
     by_target: dict[tuple[str, str, int | None, str], list[CellPlan]] = {}
     for cell in cells:
@@ -74,10 +76,8 @@ def _cells(name: str, cells: Iterable[CellPlan]) -> Table:
     rows: dict[tuple[str, str, int | None, str], dict[str, list[CellPlan]]] = {}
     for (data, threat, examples, target), own in by_target.items():
         rows.setdefault((data, threat, examples, _entrants(own)), {})[target] = own
-    datasets = list(dict.fromkeys(data for data, *_ in rows))
-    where = f" on {datasets[0]}" if len(datasets) == 1 else ""
-    found = table(f"{name}: {sum(map(len, by_target.values()))} cells{where}")
-    for heading in ("threat", "attacks") if where else ("data", "threat", "attacks"):
+    found = table()
+    for heading in ("data", "threat", "attacks") if show_data else ("threat", "attacks"):
         found.add_column(heading, overflow="fold")
     names(found, "targets", (target for targets in rows.values() for target in targets))
     for heading in ("examples", "cells", "passes,\nat most"):
@@ -87,7 +87,7 @@ def _cells(name: str, cells: Iterable[CellPlan]) -> Table:
         passes = [_passes(cell) for cell in inside]
         total = sum(one or 0 for one in passes)
         found.add_row(
-            *(Text(plain(word)) for word in ((threat, entrants) if where else (data, threat, entrants))),
+            *(Text(plain(word)) for word in ((data, threat, entrants) if show_data else (threat, entrants))),
             Text("\n".join(plain(target) for target in targets)),
             str(examples or "all"),
             str(len(inside)),
@@ -116,7 +116,7 @@ def _skips(skips: Iterable[Skip]) -> Table:
         target = skip.model if skip.defenses == "none" else f"{skip.model}+{skip.defenses}"
         what = f"{skip.attack}, {skip.goal}, in {skip.threat}" if skip.attack else "everything"
         rows.setdefault((skip.dataset, what, skip.reason), {})[target] = None
-    found = table("skipped")
+    found = table()
     for heading in ("data", "what"):
         found.add_column(heading, overflow="fold")
     names(found, "targets", (target for targets in rows.values() for target in targets))

@@ -66,7 +66,7 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
     )
     rows = [row for row in rows if not boards or row["key"] in on_boards]
     found = table()
-    found.add_column("key", no_wrap=True)
+    found.add_column("key", no_wrap=True, overflow="fold")
     names(found, "source", (row["label"] for row in rows))
     found.add_column("board", overflow="fold")
     names(found, "attack", (row["entrant"] for row in rows))

@@ -21,15 +21,16 @@ _WHOLE = 30
 
 def table(*, header: bool = True) -> Table:
     """Without lines between columns: where 100 of them have to do, each counts."""
-    return Table(
-        box=box.SIMPLE_HEAD, show_header=header, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0)
-    )
+    return Table(box=box.SIMPLE_HEAD, show_header=header, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
 def show_table(console: Console, found: Table, title: str = "", remarks: Iterable[str] = ()) -> None:
     """With a title above and remarks below, which a narrow table does not fold."""
     if title:
         say(console, title, "bold")
+    if console.measure(found).minimum > console.width:
+        for column in found.columns:
+            column.no_wrap = False  # better a broken name than half a name
     console.print(found)
     for remark in remarks:
         say(console, remark)
@@ -69,7 +70,9 @@ def print_boards(
     return len(boards)
 
 
-def _board_tables(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]], width: int) -> Iterator[tuple[Table, str, list[str]]]:
+def _board_tables(
+    board: dict[str, Any], rates: dict[str, list[dict[str, Any]]], width: int
+) -> Iterator[tuple[Table, str, list[str]]]:
     """Targets by pointwise worst-case accuracy, every attack beside it; attacks that don't fit come below."""
     rows = sorted(rates["robust_accuracy"], key=_rank)
     entrants = sorted({row["entrant"] for row in rates["attack_accuracy"]})
@@ -78,7 +81,13 @@ def _board_tables(board: dict[str, Any], rates: dict[str, list[dict[str, Any]]],
     attacked = {(row["target"], row["entrant"]): percent(row["accuracy"]) for row in rates["attack_accuracy"]}
     labels = [plain(row["target_label"]) for row in rows]
     room = width - max(map(len, labels), default=0) - 2
-    parts = list(_fitting(headings, room - len("clean") - 2 - max([len("worst case"), *(len(_worst_case(row)) for row in rows)]) - 2, room))
+    parts = list(
+        _fitting(
+            headings,
+            room - len("clean") - 2 - max([len("worst case"), *(len(_worst_case(row)) for row in rows)]) - 2,
+            room,
+        )
+    )
     for place, part in enumerate(parts):
         continued = ", continued" if place else " · percent right, 95 % interval"
         title = f"{board['name']} · {board['count']} examples{continued}"

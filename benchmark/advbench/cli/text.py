@@ -20,12 +20,18 @@ def plain(text: str, *, newlines: bool = False) -> str:
     return text if newlines else " ".join(text.split())
 
 
+class _Terminal(Console):
+    def on_broken_pipe(self) -> None:
+        """`advbench show | head` has had enough, and that is no failure."""
+        raise BrokenPipeError
+
+
 def terminal() -> Console:
     """Where commands print; a file or a pipe has no width, so that no table is folded there."""
-    console = Console(highlight=False)
+    console = _Terminal(highlight=False)
     if console.is_terminal or os.environ.get("COLUMNS"):
         return console
-    return Console(highlight=False, width=_UNFOLDED)
+    return _Terminal(highlight=False, width=_UNFOLDED)
 
 
 def say(console: Console, text: str, style: str = "") -> None:

@@ -29,7 +29,7 @@ def verify(
     device: opt.Device = "auto",
     offline: opt.Offline = False,
 ) -> None:
-    """Recompute every verdict from the stored perturbations; exit code 1 when one differs or can't be checked."""
+    """Recompute every stored verdict and clean answer; exit code 1 when one differs or can't be checked."""
     console = terminal()
     make_repeatable()
     folders, where = opt.folders(data, offline), choose_device(device)

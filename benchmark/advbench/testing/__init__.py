@@ -1,9 +1,4 @@
-"""The conformance kit: what every plugin must do, tried on tiny images; ours and strangers' alike.
-
-    @pytest.mark.parametrize("check", checks(my_module))
-    def test_conforms(check):
-        check()
-"""
+"""The conformance kit: what every plugin must do, tried on tiny images; ours and strangers' alike."""
 
 from advbench.testing.check import Check, Checked, NotHere, run_checks
 from advbench.testing.entrants import checks

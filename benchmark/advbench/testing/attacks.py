@@ -117,7 +117,7 @@ def asks_only_for_what_it_declares(attack: Attack, threat: Threat, targeted: boo
     perturbed(attack, problem)
     unused = attack.needs.lacking(problem.asked)
     # not a fault: another image may have needed it
-    return f"declares {attack.needs.words} and never asked for {unused}; targets without are skipped" if unused else None
+    return f"never asked for {unused}, which it declares; targets without are skipped" if unused else None
 
 
 def does_not_depend_on_the_batch(attack: Attack, threat: Threat, targeted: bool) -> None:
@@ -137,7 +137,7 @@ def does_not_depend_on_the_batch(attack: Attack, threat: Threat, targeted: bool)
 def changes_nothing_at_radius_0(attack: Attack, threat: Threat, targeted: bool) -> None:
     stage = scene(threat.at(0.0), targeted)
     moved = float((threat.apply(stage.images, stage.perturbed(attack)) - stage.images).abs().max())
-    demand(moved <= 1e-6, f"moves pixels by {moved:.3g} in a ball of radius 0; scale steps by `problem.eps`, and project")
+    demand(moved <= 1e-6, f"moves pixels by {moved:.3g} at radius 0; scale steps by `problem.eps`, and project")
 
 
 def finds_a_known_edge(attack: Attack, threat: Threat, targeted: bool) -> None:
@@ -146,7 +146,8 @@ def finds_a_known_edge(attack: Attack, threat: Threat, targeted: bool) -> None:
     plane = HalfSpace(shape)
     margin = plane.margin(threat.name, distance)
     x = plane.beside(6, distance)
-    outside = scene(threat if attack.minimizes else threat.at(NEAR * margin), targeted, shape=shape, classes=2, net=plane, x=x)
+    wide = threat if attack.minimizes else threat.at(NEAR * margin)
+    outside = scene(wide, targeted, shape=shape, classes=2, net=plane, x=x)
     verdicts = outside.verdicts(outside.perturbed(attack))
     missed = sum(not verdict.fooled for verdict in verdicts)
     if attack.minimizes:
@@ -210,4 +211,4 @@ def _unknown(names: list[str]) -> None:
 
 
 def _bounded(name: str) -> None:
-    demand(False, f"looks for the smallest perturbation in {name}, which has no unbounded ball; leave it out of `threats`")
+    demand(False, f"`minimizes`, but {name} has no unbounded ball; leave it out of `threats`")

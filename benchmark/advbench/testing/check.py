@@ -19,7 +19,7 @@ LIMIT = 60.0
 """Seconds that one check may take: all of them run on a few tiny images."""
 
 
-class NotHere(unittest.SkipTest):  # noqa: N818  pytest reports this kind as skipped
+class NotHere(unittest.SkipTest):
     """What the check needs is not on this machine, or not the plugin's to serve."""
 
 
@@ -91,7 +91,7 @@ def demand(condition: bool, problem: str) -> None:
 
 @contextlib.contextmanager
 def _within(seconds: float) -> Iterator[None]:
-    """Interrupt what hangs in Python; where there is no alarm (Windows, other threads), the problem's time limit is left."""
+    """Interrupt what hangs in Python; without an alarm (Windows, other threads) the problem's time limit is left."""
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
         yield
         return

@@ -48,7 +48,7 @@ def has_the_shape_it_declares(loaded: Loaded) -> None:
         shape = tuple(x.shape[1:])
         demand(shape == loaded.dataset.shape, f"{name}: images of {shape}, but `shape` = {loaded.dataset.shape}")
         demand(len(x) == len(part.labels) == len(part.ids), f"{name}: images, labels and ids differ in number")
-        demand(x.dtype in (torch.uint8, torch.float32), f"{name}: images in {x.dtype}; give uint8, or float32 in [0, 1]")
+        demand(x.dtype in (torch.uint8, torch.float32), f"{name}: images in {x.dtype}, not uint8 or float32")
         inside = x.dtype == torch.uint8 or not len(x) or (float(x.min()) >= 0 and float(x.max()) <= 1)
         demand(inside, f"{name}: pixels outside [0, 1]; leave normalising to the models")
 
@@ -63,7 +63,7 @@ def has_labels_of_its_classes(loaded: Loaded) -> str | None:
 
 def has_ids_of_its_own(loaded: Loaded) -> None:
     for name, part in loaded.parts.items():
-        demand(len(part.ids.unique()) == len(part), f"{name}: ids repeat; draws are keyed by them")
+        demand(len(torch.unique(part.ids)) == len(part), f"{name}: ids repeat; draws are keyed by them")
 
 
 def judges_on_images_that_nobody_has_seen(loaded: Loaded) -> None:

@@ -128,7 +128,7 @@ def suspects_each_image(defended: Defended) -> str | None:
     score = defended.suspicion(defended.images)
     demand(isinstance(score, Tensor), f"`suspicion` answers {type(score).__name__}, not a tensor")
     demand(score.shape == (6,), f"`suspicion` answers {tuple(score.shape)} for 6 images; one score each is due")
-    demand(score.is_floating_point() and bool(score.isfinite().all()), "suspicion is not a finite number for each image")
+    demand(score.is_floating_point() and bool(score.isfinite().all()), "suspicion is not a finite number")
     alone = torch.cat([defended.suspicion(image.unsqueeze(0)) for image in defended.images])
     moved = float((score - alone).abs().max() / score.abs().max().clamp_min(1e-12))
     repeated = torch.equal(score, defended.suspicion(defended.images))
@@ -153,7 +153,8 @@ def trains_on_batches_of_images(defended: Defended) -> None:
     demand(isinstance(defended.defense.training_recipe(Recipe()), Recipe), "`training_recipe` must return a Recipe")
     for progress in (0.0, 0.5, 1.0):
         x, labels = _batch(defended, progress)
-        demand(x.shape[1:] == defended.shape and len(x) == len(labels) > 0, f"`training_batch` returned {tuple(x.shape)}")
+        due = x.shape[1:] == defended.shape and len(x) == len(labels) > 0
+        demand(due, f"`training_batch` returned images {tuple(x.shape)} and {len(labels)} labels")
         demand(x.dtype == torch.float32, f"`training_batch` returned images in {x.dtype}, not float32")
         demand(bool(((x >= 0) & (x <= 1)).all()), "`training_batch` returned pixels outside [0, 1]; clamp them")
         known = bool(((labels >= 0) & (labels < defended.dataset.classes)).all())
@@ -168,7 +169,7 @@ def training_repeats(defended: Defended) -> None:
     first = defended.defense.training_batch(defended.inner, x, labels, draws, 1.0)
     untouched = torch.equal(x, defended.images) and torch.equal(labels, defended.labels)
     demand(untouched, "`training_batch` wrote into the batch; return another")
-    demand(_state(defended.inner) == before, "`training_batch` left gradients, weights or the mode of the network changed")
+    demand(_state(defended.inner) == before, "`training_batch` left the network with other gradients, weights or mode")
     again = _batch(defended, 1.0)
     same = torch.equal(first[0], again[0]) and torch.equal(first[1], again[1])
     demand(same, "two equal calls of `training_batch` differ; draw from `draws` alone")

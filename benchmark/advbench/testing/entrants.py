@@ -78,7 +78,7 @@ def survives_json_and_its_label(plugin: Plugin) -> None:
     stored = json.loads(json.dumps(plugin.params(), allow_nan=False))
     for how, params in (("JSON", stored), ("its label", parse(plugin.label).params)):
         again = configure(type(plugin), params)
-        demand(again == plugin, f"made again from {how} it is {again!r}; every field a number, text, truth or list of them")
+        demand(again == plugin, f"made again from {how} it is {again!r}; use numbers, texts, truths and lists")
 
 
 def _raise(error: Exception) -> None:

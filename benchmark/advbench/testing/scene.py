@@ -19,7 +19,7 @@ from advbench.problem import MARGIN, Problem
 from advbench.referee import Verdict, judge, render
 from advbench.target import Target
 from advbench.testing.check import LIMIT, NotTriedError
-from advbench.testing.stage import Steadfast, StageNet, images, target_of
+from advbench.testing.stage import StageNet, Steadfast, images, target_of
 from advbench.threats import Threat
 
 FORM = "gives-what-is-due"

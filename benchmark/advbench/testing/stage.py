@@ -27,7 +27,9 @@ BALLS: dict[str, Threat] = {
 
 def ball(name: str) -> Threat:
     """The ball in which attacks are tried."""
-    return BALLS[name] if name in BALLS else THREATS[name]()
+    kind: Any = THREATS[name]
+    ball: Threat = BALLS[name] if name in BALLS else kind()
+    return ball
 
 
 @dataclass(frozen=True)

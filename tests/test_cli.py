@@ -1,0 +1,395 @@
+"""The command line from end to end on plugins of toy size: what each command prints, writes and ends with."""
+
+from __future__ import annotations
+
+import re
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file, save_file
+
+from advbench.store import Store, content
+
+if TYPE_CHECKING:
+    from conftest import Advbench, Results
+
+WIDTHS = ("60", "100", "")
+"""Of a narrow terminal, of the one that tables are made for, and of a pipe."""
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("ADVBENCH_DATA", raising=False)
+    monkeypatch.delenv("COLUMNS", raising=False)
+
+
+@pytest.fixture
+def store(results: Results) -> Iterator[Store]:
+    with Store.open(results.db, readonly=True) as opened:
+        yield opened
+
+
+def cell(
+    store: Store, attack: str, threat: str = "linf", goal: str = "untargeted", source: str = "toy"
+) -> dict[str, Any]:
+    sql = (
+        "SELECT c.* FROM cells c JOIN targets t ON t.key = c.source "
+        "WHERE c.attack = ? AND c.threat = ? AND c.goal = ? AND t.label = ?"
+    )
+    (found,) = store.rows(sql, attack, threat, goal, source)
+    return found
+
+
+def test_a_run_ends_with_its_tables_the_counts_and_the_page(results: Results) -> None:
+    printed = results.run.out
+    assert "toy-blots/linf/0.2 · 20 examples · percent right, 95 % interval" in printed
+    assert "toy-blots/l2/1 · 10 examples" in printed
+    for target in ("toy", "toy(seed=1)", "toy+toy-doubting", "toy(seed=1)+toy-doubting"):
+        assert re.search(rf"^{re.escape(target)}  +100.0  .*\[\d", printed, re.MULTILINE), target
+    assert "24 cells crafted, 0 kept, 0 skipped, 0 failed" in printed
+    page = Path(printed.split("Leaderboard: ")[1].strip())
+    assert page.is_file()
+    assert page.parent.parent == results.db.parent
+
+
+def test_the_same_command_again_crafts_nothing_and_says_so(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    db = results.copy(tmp_path)
+    with Store.open(db) as before:
+        facts = content(before)
+    again = advbench("run", results.suite, "--db", db)
+    assert again.code == 0
+    assert "0 cells crafted, 24 kept" in again.out
+    with Store.open(db) as after:
+        assert content(after) == facts
+
+
+def test_isolated_cells_give_the_same_facts(advbench: Advbench, tmp_path: Path) -> None:
+    (tmp_path / "two.yaml").write_text(
+        "data: toy-blots\nexamples: 9\nshard: 5\nmodels: toy\nattacks: [noise, pgd(steps=3)]\nthreats: linf(eps=0.2)\n"
+    )
+    assert advbench("run", "two.yaml", "--db", "here.sqlite").code == 0
+    done = advbench("run", "two.yaml", "--db", "there.sqlite", "--isolate")
+    assert done.code == 0, done.out + done.err
+    with Store.open("here.sqlite") as here, Store.open("there.sqlite") as there:
+        assert content(here) == content(there)
+
+
+def test_a_failed_cell_is_told_with_its_reason_and_ends_the_run_with_1(advbench: Advbench, results: Results) -> None:
+    done = advbench("run", results.suite, "--attack", "toy-sulking", "--model", "toy", "--defense", "none")
+    assert done.code == 1
+    assert done.out.count("failed: toy-sulking in linf 0.2 on toy: RuntimeError: not today") == 1
+    assert "toy is unranked: toy-sulking failed: RuntimeError: not today" in done.out
+    assert "0 cells crafted, 0 kept, 2 skipped, 1 failed" in done.out  # in l2 it is skipped, with both goals
+    shown = advbench("show", "--cells")
+    assert re.search(r"RuntimeError: not today", shown.out)
+    assert advbench("show", re.search(r"^([0-9a-f]{12})  ", shown.out, re.MULTILINE)[1]).out.count("failed") == 1  # type: ignore[index]
+
+
+def test_strict_refuses_to_run_beside_a_broken_plugin(advbench: Advbench, tmp_path: Path, monkeypatch: Any) -> None:
+    metadata = tmp_path / "broken-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[advbench]\nbroken = advbench_broken\n")
+    (tmp_path / "advbench_broken.py").write_text("raise ImportError('no \\x1b[31mcuda\\x1b[0m here')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    listed = advbench("plugins")
+    assert listed.code == 0
+    assert "broken: broken 1.0 (entry point broken): ImportError: no" in listed.out
+    assert "\x1b" not in listed.out
+    assert "advbench_broken.py" not in listed.out
+    assert "advbench_broken.py" in advbench("plugins", "--traceback").out
+    assert advbench("plan").code == 0
+    for command in ("plan", "run"):
+        assert "broken plugins (see `advbench plugins`): broken 1.0" in advbench(command, "--strict").complaint
+    strict = advbench("plugins", "--strict")
+    assert strict.code == 2
+    assert "toy-blots" in strict.out
+
+
+def test_show_lists_boards_cells_and_one_cell(advbench: Advbench, results: Results, store: Store) -> None:
+    boards = advbench("show", "--db", results.db)
+    assert boards.out.strip() == results.run.out.split("24 cells crafted")[0].strip()
+    one = advbench("show", "--db", results.db, "--board", "toy-blots/l2/1")
+    assert "toy-blots/l2/1" in one.out
+    assert "linf" not in one.out
+    cells = advbench("show", "--cells", "--db", results.db)
+    assert len(re.findall(r"^[0-9a-f]{12}  ", cells.out, re.MULTILINE)) == 24
+    assert "pgd(steps=3) → random" in cells.out
+    some = advbench("show", "--cells", "--db", results.db, "--board", "toy-blots/linf/0.2")
+    assert len(re.findall(r"^[0-9a-f]{12}  ", some.out, re.MULTILINE)) == 8
+    wanted = cell(store, "pgd(steps=3)")
+    shown = advbench("show", wanted["key"][:8], "--db", results.db).out
+    assert wanted["key"] in shown
+    assert "toy-blots/linf/0.2" in shown
+    assert re.search(r"own: toy +fooled \d+\.\d % of 20", shown)
+    assert re.search(r"transfer: toy\(seed=1\) +fooled \d+\.\d % of 20", shown)
+
+
+@pytest.mark.parametrize("columns", WIDTHS)
+@pytest.mark.parametrize(
+    "arguments",
+    [["show"], ["show", "--cells"], ["compare", "toy", "toy(seed=1)"], ["plan"], ["plugins"], ["data", "toy-blots"]],
+    ids=" ".join,
+)
+def test_every_table_can_be_read_whatever_the_width(
+    advbench: Advbench, results: Results, arguments: list[str], columns: str
+) -> None:
+    db = ["--db", str(results.db)] if arguments[0] in ("show", "compare") else []
+    done = advbench(*arguments, *db, COLUMNS=columns)
+    assert done.code == 0, done.err
+    assert "\x1b" not in done.out
+    assert "…" not in done.out  # nothing is cut off
+    if columns == "100":
+        assert max(map(len, done.out.splitlines())) <= 100
+    if columns != "60":  # where attacks that do not fit come in a table of their own
+        whole = advbench(*arguments, *db, COLUMNS="119" if columns else "400").out
+        assert sorted(re.sub(r"[\s─]", "", done.out)) == sorted(re.sub(r"[\s─]", "", whole))
+
+
+def test_a_table_with_more_attacks_than_fit_goes_on_below(advbench: Advbench, results: Results) -> None:
+    attacks = [word for steps in range(1, 12) for word in ("--attack", f"pgd(steps={steps})")]
+    done = advbench(
+        "run", results.suite, *attacks, "--examples", "3", "--model", "toy", "--threat", "linf(eps=0.2)", COLUMNS="80"
+    )
+    assert done.code == 0
+    assert max(map(len, done.out.splitlines())) <= 100
+    assert "3 examples, continued" in done.out
+    assert len(re.findall(r"\(steps=\d+\)", done.out)) == 11
+
+
+def test_compare_pairs_two_targets_and_answers_with_its_exit_code(advbench: Advbench, results: Results) -> None:
+    db = ("--db", str(results.db))
+    done = advbench("compare", "toy", "toy(seed=1)", *db)
+    assert done.code == 0
+    assert "A is toy, B is toy(seed=1)" in done.out
+    assert re.search(r"toy-blots/linf/0.2 +20 ", done.out)
+    assert re.search(r"toy-blots/l2/1 +10 ", done.out)
+    under = advbench("compare", "toy", "toy(seed=1)", *db, "--fail-under", "1", "--board", "toy-blots/linf/0.2")
+    assert under.code == 1
+    assert re.search(r"toy-blots/linf/0.2: robust accuracy \d+\.\d % is under 100.0 %", under.out)
+    assert "toy-blots/l2/1" not in under.out
+    assert advbench("compare", "toy", "toy(seed=1)", *db, "--fail-under", "0").code == 0
+
+
+def test_compare_holds_two_databases_against_each_other(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    tampered = results.copy(tmp_path)
+    clean = "SELECT (c.label + 1) % 3 FROM clean c WHERE c.target = outcomes.target AND c.example = outcomes.example"
+    edit(tampered, f"UPDATE outcomes SET predicted = ({clean})")
+    same = advbench("compare", results.db, results.db, "--fail-if-worse")
+    assert same.code == 0
+    assert "no significant difference" in same.out
+    worse = advbench("compare", results.db, tampered, "--fail-if-worse")
+    assert worse.code == 1
+    assert re.search(r"toy-blots/linf/0.2, toy: B is significantly worse \(p = ", worse.out)
+    assert advbench("compare", tampered, results.db, "--fail-if-worse").code == 0
+    assert "B is better" in advbench("compare", tampered, results.db).out
+
+
+@pytest.mark.parametrize("name", ["out.npz", "out.safetensors"])
+def test_export_writes_what_was_judged(advbench: Advbench, results: Results, store: Store, name: str) -> None:
+    wanted = cell(store, "pgd(steps=3)")
+    done = advbench("export", wanted["key"][:10], name, "--db", results.db)
+    assert done.code == 0
+    assert done.out.startswith(f"{name}: 20 examples (original, adversarial, ")
+    arrays = dict(np.load(name)) if name.endswith(".npz") else load_file(name)
+    original, adversarial = arrays["original"], arrays["adversarial"]
+    assert original.shape == adversarial.shape == (20, 1, 8, 8)
+    assert original.dtype == adversarial.dtype == np.float32
+    assert adversarial.min() >= 0
+    assert adversarial.max() <= 1
+    moved = np.abs(adversarial - original).reshape(20, -1).max(1)
+    assert (moved <= 0.2 + 1e-6).all()
+    np.testing.assert_allclose(moved, arrays["size"], atol=1e-6)
+    outcomes = {row["example"]: row for row in store.outcomes(wanted["key"], wanted["source"])}
+    for place, example in enumerate(arrays["example"].tolist()):
+        row = outcomes[example]
+        assert row["label"] == arrays["label"][place] == example % 3
+        assert row["predicted"] == arrays["predicted"][place]
+        assert row["reached"] == arrays["reached"][place]
+        assert row["goal_label"] == arrays["goal_label"][place]
+    assert not arrays["violation"].any()
+    assert list(Path().iterdir()) == [Path(name)]
+    import advbench_toys
+
+    with torch.no_grad():
+        answers = advbench_toys.network(0, 1.0)(torch.from_numpy(adversarial)).argmax(1)
+    assert answers.tolist() == arrays["predicted"].tolist()
+
+
+def edit(db: Path, sql: str) -> None:
+    """What somebody might do to a database by hand; triggers forbid it at first."""
+    connection = sqlite3.connect(db)
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        connection.execute(f'DROP TRIGGER "{name}"')
+    with connection:
+        assert connection.execute(sql).rowcount
+    connection.close()
+
+
+def test_verify_finds_that_everything_agrees(advbench: Advbench, results: Results) -> None:
+    done = advbench("verify", "--db", results.db)
+    assert done.code == 0, done.out
+    assert "all verified" in done.out
+    assert len(re.findall(r"^verified [0-9a-f]{12} ", done.out, re.MULTILINE)) == 24
+    assert len(re.findall(r"^verified clean answers of", done.out, re.MULTILINE)) == 4
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("UPDATE outcomes SET reached = 1 - reached WHERE cell = 1 AND example = 63", "example 63 on toy: reached"),
+        ("UPDATE outcomes SET predicted = (predicted + 1) % 3 WHERE cell = 1 AND example = 63", "predicted"),
+        ("UPDATE outcomes SET size = size / 2 WHERE cell = 1 AND example = 63", "size"),
+        ("UPDATE outcomes SET confidence = 0.999 WHERE cell = 1", "confidence"),
+        ("UPDATE outcomes SET suspicion = suspicion + 1 WHERE suspicion IS NOT NULL", "suspicion"),
+        ("UPDATE outcomes SET goal_label = (goal_label + 1) % 3 WHERE cell = 1 AND example = 63", "the goal is"),
+        ("UPDATE outcomes SET violation = 'outside the ball' WHERE cell = 1 AND example = 63", "violation None"),
+        ("DELETE FROM outcomes WHERE cell = 1 AND example = 63", "example 63 on toy: is not stored"),
+        ("UPDATE outcomes SET example = 64 + 1000 WHERE cell = 1 AND example = 64", "stored, but no perturbation is"),
+        ("UPDATE clean SET predicted = (predicted + 1) % 3 WHERE target = 1 AND example = 63", "example 63: predicted"),
+        ("UPDATE clean SET label = (label + 1) % 3 WHERE target = 1 AND example = 63", "example 63: label"),
+        ("UPDATE targets SET threshold = threshold + 1 WHERE threshold IS NOT NULL", "the detector's threshold is"),
+        ("UPDATE targets SET weights_sha256 = 'ab' || substr(weights_sha256, 3)", "are not those that were judged"),
+    ],
+)
+def test_verify_finds_what_somebody_changed(
+    advbench: Advbench, results: Results, tmp_path: Path, sql: str, words: str
+) -> None:
+    db = results.copy(tmp_path)
+    connection = sqlite3.connect(db)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.close()
+    edit(db, sql)
+    done = advbench("verify", "--db", db)
+    assert done.code == 1, done.out
+    assert "Traceback" not in done.err
+    assert words in done.out
+    assert "could not be verified" in done.out
+
+
+def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_path: Path) -> None:
+    (tmp_path / "one.yaml").write_text(
+        "data: toy-blots\nexamples: 6\nmodels: toy-trainee(weights=w.safetensors)\n"
+        "attacks: noise\nthreats: linf(eps=0.1)\n"
+    )
+    import advbench_toys
+
+    def weights(seed: int) -> None:
+        state = advbench_toys.network(seed, 1.0).state_dict()
+        save_file({key: value.numpy() for key, value in state.items()}, "w.safetensors")
+
+    weights(0)
+    assert advbench("run", "one.yaml").code == 0
+    assert advbench("verify").code == 0
+    weights(1)
+    other = advbench("verify")
+    assert other.code == 1
+    assert re.search(
+        r"not checked .*\n· toy-trainee.*: the weights here \(\w{12}\) are not those that were judged", other.out
+    )
+    Path("w.safetensors").unlink()
+    gone = advbench("verify")
+    assert gone.code == 1
+    assert "w.safetensors: no such file of weights" in gone.out
+
+
+def test_plan_groups_cells_counts_passes_and_gives_reasons(advbench: Advbench, results: Results) -> None:
+    done = advbench("plan", results.suite, "--attack", "toy-sulking", "--attack", "fgsm", "--goal", "each")
+    assert done.code == 0
+    assert "toys: 36 cells on toy-blots" in done.out
+    assert re.search(r"^linf 0.2 +toy-sulking → class=0, class=1, class=2; fgsm → class=0,", done.out, re.MULTILINE)
+    assert re.search(r"^l2 1 +fgsm → class=0, class=1, class=2 .* 10 +12 ", done.out, re.MULTILINE)
+    assert "toy-sulking, each, in l2/1" in done.out
+    assert "toy-sulking does not search l2 balls" in done.out
+    assert "forward passes, and those of the cells marked with ?;" in done.out
+    assert not list(Path().iterdir())  # planning leaves nothing behind
+
+
+def test_plan_of_quick_needs_neither_data_nor_weights(advbench: Advbench) -> None:
+    done = advbench("plan")
+    assert done.code == 0
+    assert "quick: 55 cells on mnist-5k" in done.out
+    assert "reconstruction needs reconstruction, which convnet does not offer" in done.out
+
+
+def test_plugins_tells_who_shipped_what(advbench: Advbench) -> None:
+    done = advbench("plugins")
+    assert re.search(r"^attack +pgd +advbench \S+ +Projected gradient descent", done.out, re.MULTILINE)
+    assert re.search(r"^data set +toy-blots +advbench-toys 1.0 +Three kinds of blots.", done.out, re.MULTILINE)
+
+
+def test_data_tells_where_it_looked_and_what_it_found(advbench: Advbench, tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    done = advbench("data", "--data", "here")
+    assert done.out.startswith("Looked in: here, data\n")
+    assert re.search(r"^toy-nowhere +3 +1×8×8 +not on this machine", done.out, re.MULTILINE)
+    loaded = advbench("data", "toy-blots")
+    assert re.search(r"^toy-blots +3 +1×8×8 +45 / 15 / 30 +[0-9a-f]{16} +made here", loaded.out, re.MULTILINE)
+
+
+def test_train_keeps_weights_finds_them_again_and_checks_them(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
+    made = advbench("train", "toy-trainee", "--dataset", "toy-blots")
+    assert made.code == 0, made.err
+    assert re.search(r"toy-trainee on toy-blots: \d+\.\d % right on the calibration part", made.out)
+    again = advbench("train", "toy-trainee", "--dataset", "toy-blots")
+    assert "toy-trainee on toy-blots: already there: cached:" in again.out
+    checked = advbench("train", "toy-trainee", "--dataset", "toy-blots", "--check")
+    assert checked.code == 0
+    assert "toy-trainee on toy-blots: agrees: " in checked.out
+    refused = advbench("train", "toy", "--dataset", "toy-blots", "--check")
+    assert "nothing to compare with" in refused.complaint
+
+
+def test_help_and_version_are_there_for_every_command(advbench: Advbench) -> None:
+    assert re.fullmatch(r"advbench \d+\.\d+.*\n", advbench("--version").out)
+    whole = advbench("--help")
+    assert whole.code == 0
+    names = re.findall(r"^  ([a-z]+)  ", whole.out.split("Commands:")[1], re.MULTILINE)
+    assert {"run", "plan", "plugins", "show", "compare", "verify", "export", "check", "train", "data", "render"} <= {
+        *names
+    }
+    for name in names:
+        done = advbench(name, "--help")
+        assert done.code == 0
+        assert done.out.startswith(f"Usage: advbench {name} [OPTIONS]")
+        assert not re.search(r"^ +--.*<list", done.out, re.MULTILINE)  # Python's types are no help
+    empty = advbench()
+    assert empty.code == 2
+    assert "Commands:" in empty.out
+
+
+def test_an_interrupted_run_says_how_to_go_on(
+    advbench: Advbench, results: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import signal
+
+    from advbench.report import Reporter
+
+    shards = []
+
+    def pressed(self: Reporter, examples: int, *, cached: bool) -> None:
+        shards.append(examples)
+        signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("advbench.cli.progress.Display.shard", pressed)
+        done = advbench("run", results.suite, "--db", "mine.sqlite")
+    assert done.code == 130
+    assert len(shards) == 1
+    assert "Stopping after the current shard; Ctrl-C again stops at once." in done.out
+    command = f"advbench run {results.suite} --db mine.sqlite"
+    assert f"Stopped; nothing is lost. Go on with: {command}" in done.out
+    assert advbench("run", results.suite, "--db", "mine.sqlite").code == 0
+    with Store.open("mine.sqlite") as mine, Store.open(results.db, readonly=True) as whole:
+        assert content(mine) == content(whole)
