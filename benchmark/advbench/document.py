@@ -15,6 +15,8 @@ from advbench.spec import Call, parse_value
 
 _MOST_NODES = 20_000
 _DEEPEST = 50
+_TAGS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
+"""What YAML itself finds in plain data; any other was asked for."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ Fault = Callable[[Place, str], None]
 """Takes a mistake and lets the reading go on, so that all are told at once."""
 
 
-def given(value: Any, option: str) -> Item:
+def from_option(value: Any, option: str) -> Item:
     """What an option said."""
     if isinstance(value, list | tuple):
         return Item([Item(text, Place(f'{option} "{text}"'), text) for text in value], Place(option))

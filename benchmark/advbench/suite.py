@@ -11,7 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
-from advbench.document import Item, Place, compose, from_python
+from advbench.document import Item, Place, compose, from_option, from_python
 from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.parameters import Parametric
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _LARGEST_FILE = 1_000_000
-_TAGS = {"map", "seq", "str", "int", "float", "bool", "null", "timestamp", "merge", "value"}
-"""What YAML itself finds in plain data; any other was asked for."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Overrides:
         options = {"data": "--dataset", "models": "--model", "defenses": "--defense", "attacks": "--attack"}
         options |= {"goals": "--goal", "threats": "--threat"}
         given = {f.name: getattr(self, f.name) for f in dataclasses.fields(self) if getattr(self, f.name) is not None}
-        return {key: given(value, options.get(key, f"--{key}")) for key, value in given.items()}
+        return {key: from_option(value, options.get(key, f"--{key}")) for key, value in given.items()}
 
 
 @dataclass(frozen=True)
