@@ -8,6 +8,8 @@ import math
 import re
 from typing import Any, ClassVar, TypeVar
 
+from advbench.errors import AdvbenchError
+
 _PLAIN = re.compile(r"[A-Za-z_][A-Za-z0-9_.\-]*")
 
 
@@ -31,6 +33,21 @@ class Parametric:
         }
         inner = ", ".join(f"{key}={written(value)}" for key, value in changed.items())
         return f"{self.name}({inner})" if inner else self.name
+
+    def __post_init__(self) -> None:
+        """Refuse values below what `at_least` allows."""
+        for field in dataclasses.fields(self):
+            least = field.metadata.get("least")
+            value = getattr(self, field.name)
+            if least is not None and not value >= least:
+                raise AdvbenchError(
+                    f"{self.name}: {spelling(field)} must be at least {written(least)}, not {written(value)}"
+                )
+
+
+def at_least(least: float, default: Any) -> Any:
+    """A dataclass field whose values are checked: `steps: int = at_least(1, default=40)`."""
+    return dataclasses.field(default=default, metadata={"least": least})
 
 
 P = TypeVar("P", bound=Parametric)

@@ -132,6 +132,8 @@ class Dataset(Plugin):
     shape: ClassVar[tuple[int, int, int]]
     """Channels, height, width."""
     class_names: ClassVar[tuple[str, ...]]
+    substitute: ClassVar[str] = ""
+    """The data set that an embedded suite turns to where this one is not on the machine."""
 
     @property
     def classes(self) -> int:

@@ -8,6 +8,7 @@ import typer
 
 from advbench.cli import options as opt
 from advbench.cli.text import say, terminal
+from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device, make_repeatable
 from advbench.store import Store
 from advbench.verification import verify as verify_cells
@@ -36,6 +37,8 @@ def verify(
     outcomes = bad = 0
     with Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
+        if not cells:
+            raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
         for result in verify_cells(store, context.obj.registry, cells, folders=folders, device=where):
             outcomes += result.outcomes
             bad += not result.sound

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from advbench.access import Access
+from advbench.parameters import at_least
 from advbench.plugin import Attack
 from advbench.problem import Problem
 
@@ -17,7 +18,7 @@ class FGSM(Attack):
     threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
     needs: ClassVar[Access] = Access.GRADIENTS
 
-    travel: float = 1.0  # length of the one step, in radii of the ball
+    travel: float = at_least(0, default=1.0)  # length of the one step, in radii of the ball
 
     def passes(self, classes: int) -> int:
         return 1

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from advbench.access import Access
+from advbench.parameters import at_least
 from advbench.plugin import Attack
 from advbench.problem import Problem
 
@@ -16,7 +17,7 @@ class Noise(Attack):
     threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
     needs: ClassVar[Access] = Access.LABELS
 
-    tries: int = 5
+    tries: int = at_least(1, default=5)
 
     def passes(self, classes: int) -> int:
         return self.tries

@@ -6,6 +6,7 @@ from typing import ClassVar
 from torch import Tensor
 
 from advbench.access import Access
+from advbench.parameters import at_least
 from advbench.plugin import Attack
 from advbench.problem import Problem
 
@@ -17,8 +18,8 @@ class PGD(Attack):
     threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
     needs: ClassVar[Access] = Access.GRADIENTS
 
-    steps: int = 40
-    travel: float = 2.5  # total path length, in radii of the ball
+    steps: int = at_least(1, default=40)
+    travel: float = at_least(0, default=2.5)  # total path length, in radii of the ball
 
     def passes(self, classes: int) -> int:
         return self.steps

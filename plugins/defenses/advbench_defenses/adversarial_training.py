@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from advbench import spec
 from advbench.draws import Draws
+from advbench.parameters import at_least
 from advbench.plugin import Defense
 from advbench.recipe import Recipe
 
@@ -24,7 +25,7 @@ class AdversarialTraining(Defense):
     trains = True
 
     threat: str = "linf(eps=0.3)"
-    steps: int = 10
+    steps: int = at_least(1, default=10)
     travel: float = 2.5  # total path length, in radii of the ball, as in the attack `pgd`
     epochs: float = 1.0  # times the epochs of the model's recipe
     warm_up: float = 0.5  # share of the training over which the radius grows, else a small net stays at chance
