@@ -17,7 +17,8 @@ import pytest
 import typer
 
 from advbench import hooks
-from advbench.suite import _BOARD_KEYS, _KEYS
+from advbench.board import BOARD_KEYS
+from advbench.suite import KEYS
 
 ROOT = Path(__file__).parents[1]
 ACME = ROOT / "tests/acme"
@@ -74,7 +75,7 @@ def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def command_line(acme: None) -> Any:
     """The whole command line, with the commands that plugins add, as click sees it."""
     from advbench.cli import command_line
-    from advbench.registry import discover
+    from advbench.discovery import discover
 
     registry = discover()
     whole = command_line(registry)
@@ -104,7 +105,7 @@ def test_python_runs_from_top_to_bottom(
 
 @each("yaml")
 def test_suites_load(snippet: Snippet, acme: None, tmp_path: Path) -> None:
-    from advbench.registry import discover
+    from advbench.discovery import discover
     from advbench.suite import load_suite
 
     file = tmp_path / "suite.yaml"
@@ -159,8 +160,8 @@ def test_every_hook_is_documented() -> None:
 
 def test_every_key_of_a_suite_is_documented() -> None:
     suite, board = re.split(r"^### .*$", section("Suites"), flags=re.MULTILINE)
-    assert rows(suite) == set(_KEYS)
-    assert rows(board) == set(_BOARD_KEYS)
+    assert rows(suite) == set(KEYS)
+    assert rows(board) == set(BOARD_KEYS)
 
 
 def test_every_environment_variable_is_documented() -> None:

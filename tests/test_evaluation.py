@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from advbench import AdvbenchError, Data, DataFolders, Dataset, Evaluation, evaluate
+from advbench.discovery import discover
 from advbench.plot import bars
-from advbench.registry import Registry, discover
+from advbench.registry import Registry
 from advbench.store import Store
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from advbench.data import DataFolders
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Model
-from advbench.spec import threat
 from advbench.training import accuracy
+from advbench.values import threat
 from advbench.weights import fitted, load_weights
 from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import Mnist

@@ -12,8 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from advbench.discovery import discover
 from advbench.errors import AdvbenchError, PluginError
-from advbench.registry import Registry, discover, source_digest
+from advbench.origin import source_digest
+from advbench.registry import Registry
 
 Install = Callable[..., str]
 

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from advbench import Access, Attack, Data, Dataset, Defense, Examples, Model, Problem, Recipe
 from advbench.data import DataFolders
 from advbench.draws import Draws
-from advbench.registry import Origin, Registry
+from advbench.origin import Origin
+from advbench.registry import Registry
 from advbench.report import Summary
 from advbench.run import Settings, run
 from advbench.store import Store, content

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from advbench.errors import AdvbenchError, PluginError
 from advbench.parameters import Parametric
-from advbench.spec import SpecError, check, configure, did_you_mean, parse, parse_chain, parse_value, threat
+from advbench.spec import SpecError, did_you_mean, parse, parse_chain, parse_value
+from advbench.values import check, configure, threat
 
 
 @dataclass(frozen=True)

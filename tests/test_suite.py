@@ -12,9 +12,11 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from advbench.board import Board
+from advbench.discovery import discover
 from advbench.errors import AdvbenchError
-from advbench.registry import Registry, discover
-from advbench.suite import Board, Overrides, Suite, embedded_suites, load_suite, suite_from_mapping
+from advbench.registry import Registry
+from advbench.suite import Overrides, Suite, embedded_suites, load_suite, suite_from_mapping
 from advbench.threats.linf import Linf
 from advbench_attacks.fgsm import FGSM
 from advbench_attacks.pgd import PGD
@@ -84,7 +86,7 @@ def test_all_attacks_of_a_board_are_required_unless_some_are_named(suite: Any) -
 
 def test_what_is_not_said_has_the_documented_default(suite: Any) -> None:
     least = suite("data: mnist-5k\nmodels: convnet\nattacks: fgsm\nthreats: linf(eps=0.1)\n")
-    assert (least.name, least.seed, least.stop, least.shard) == ("mine", 0, "first", 100)
+    assert (least.name, least.seed, least.stop, least.shard) == ("mine", 0, "first", 128)
     assert (least.budget, least.timeout, least.false_positive_rate) == (None, None, 0.05)
     assert [[defense.label for defense in chain] for chain in least.defenses] == [["none"]]
     (only,) = least.boards

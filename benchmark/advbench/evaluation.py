@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.data import Data, DataFolders, Examples
+from advbench.discovery import discover
 from advbench.engine import describe
 from advbench.errors import AdvbenchError, PluginError
 from advbench.hardware import choose_device
@@ -23,7 +24,7 @@ from advbench.parameters import Parametric
 from advbench.plot import bars
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.recipe import Recipe
-from advbench.registry import Registry, discover
+from advbench.registry import Registry
 from advbench.report import Reporter
 from advbench.run import Settings, run
 from advbench.store import Store

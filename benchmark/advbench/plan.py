@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from advbench.board import Board
 from advbench.compatibility import why_no_target, why_not
 from advbench.goal import class_of, expand
 from advbench.plugin import Attack, Dataset, Defense, Model
-from advbench.suite import Board, Suite
+from advbench.suite import Suite
 from advbench.target import chain_label, target_label
 from advbench.threats import Threat
 

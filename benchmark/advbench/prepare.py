@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from advbench.board import Board
 from advbench.clean import CleanPass, clean_pass
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
@@ -16,10 +17,10 @@ from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
 from advbench.protocol import PROTOCOL
 from advbench.registry import Registry
-from advbench.spec import configure
 from advbench.store import Store
-from advbench.suite import Board, Suite
+from advbench.suite import Suite
 from advbench.target import Target, content_key, prepare
+from advbench.values import configure
 from advbench.weights import find_weights, obtain_weights
 
 TrainingProgress = Callable[[float, str], None]

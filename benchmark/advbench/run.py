@@ -9,25 +9,24 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from advbench.cell import Crafted, Job, Shard
+from advbench.cell import Job, Shard
 from advbench.data import Data, DataFolders, Examples
-from advbench.draws import Draws
 from advbench.engine import Engine, InProcess, describe
 from advbench.errors import AdvbenchError, PluginError, TimeUpError
-from advbench.goal import Goal, choose_labels
-from advbench.hardware import describe_hardware, describe_versions, make_repeatable
+from advbench.hardware import make_repeatable
+from advbench.judging import Judging
 from advbench.passes import BatchSize
-from advbench.plan import CellPlan, make_plan
+from advbench.plan import CellPlan, TargetPlan, make_plan
 from advbench.plugin import Dataset
-from advbench.prepare import Ready, clean_rows, judged_examples, ready_target, record_boards, record_dataset
+from advbench.prepare import Ready, judged_examples, record_boards, record_dataset
 from advbench.protocol import PROTOCOL
-from advbench.referee import Verdict, judge, render
-from advbench.registry import Origin, Registry
+from advbench.provenance import record_run
+from advbench.registry import Registry
 from advbench.report import Reporter, Summary
+from advbench.roster import Roster
+from advbench.shards import cut
 from advbench.store import Store
-from advbench.stored import packed_part
 from advbench.suite import Suite
 from advbench.target import content_key
 
@@ -42,6 +41,11 @@ class Settings:
     engine: Engine = field(default_factory=InProcess)
     command: str = ""
     interrupted: Callable[[], bool] = lambda: False
+
+    def check_interrupted(self) -> None:
+        """Asked wherever everything that is stored is whole."""
+        if self.interrupted():
+            raise _InterruptedError
 
 
 class _InterruptedError(Exception):
@@ -61,16 +65,26 @@ def run(
     datasets = {dataset: dataset.load(settings.folders) for dataset in dict.fromkeys(b.dataset for b in suite.boards)}
     for board in suite.boards:
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
-    _begin(summary.run, suite, store, registry, settings, determinism)
+    record_run(
+        store,
+        registry,
+        suite,
+        run=summary.run,
+        device=settings.device,
+        command=settings.command,
+        determinism=determinism,
+    )
     how = "failed"
     try:
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
         summary.boards = record_boards(store, suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
-        session = _Session(suite, store, registry, settings, reporter, summary, datasets)
-        session.prepare(plan.targets)
-        session.craft(plan.cells)
+        roster = Roster(
+            suite, store, registry, settings.device, datasets, reporter, summary, settings.check_interrupted
+        )
+        ready = roster.ready(plan.targets)
+        _Session(suite, store, registry, settings, reporter, summary, ready, datasets).craft(plan.cells)
         how = "finished"
     except (_InterruptedError, KeyboardInterrupt):
         summary.interrupted = True
@@ -92,90 +106,20 @@ class _Session:
         settings: Settings,
         reporter: Reporter,
         summary: Summary,
+        ready: Mapping[TargetPlan, Ready],
         datasets: Mapping[Dataset, Data],
     ) -> None:
         self.suite, self.store, self.registry = suite, store, registry
         self.settings, self.reporter, self.summary = settings, reporter, summary
-        self.datasets = datasets
-        self.ready: dict[Any, Ready] = {}
+        self.ready, self.datasets = ready, datasets
         self.batch = BatchSize(settings.batch) if settings.batch else BatchSize.auto(settings.device)
-
-    # Targets
-
-    def prepare(self, targets: tuple[Any, ...]) -> None:
-        for place, plan in enumerate(targets):
-            self._check_interrupted()
-            self.reporter.preparing(plan.label, place, len(targets))
-            data = self.datasets[plan.dataset]
-            counts = [b.examples or len(data.judge) for b in self.suite.boards if b.dataset == plan.dataset]
-            try:
-                ready, row = ready_target(
-                    plan,
-                    data,
-                    data.judge[: max(counts)],
-                    registry=self.registry,
-                    false_positive_rate=self.suite.false_positive_rate,
-                    device=self.settings.device,
-                    progress=self._training(plan.label),
-                )
-            except AdvbenchError as error:
-                if not isinstance(error, PluginError):
-                    raise
-                self._set_aside(plan, describe(error))
-            except Exception as error:
-                self._set_aside(plan, describe(error))
-            else:
-                self.store.add_target(row)
-                self.store.add_clean(ready.key, clean_rows(ready))
-                self._note(ready)
-                self.ready[plan] = ready
-                self.summary.targets[ready.key] = plan.label
-        self.reporter.preparing("", len(targets), len(targets))
-
-    def _set_aside(self, plan: Any, reason: str) -> None:
-        """A target that can't be made ready is shown as failed; the others go on."""
-        self.summary.failed.append((plan.label, reason))
-        self.store.add_skips(
-            self.summary.run,
-            [
-                {
-                    "dataset": plan.dataset.label,
-                    "model": plan.model.label,
-                    "defenses": "+".join(d.label for d in plan.defenses),
-                    "attack": "",
-                    "threat": "",
-                    "goal": "",
-                    "reason": f"failed: {reason}",
-                }
-            ],
-        )
-        self.reporter.ended(plan.label, "failed", reason)
-
-    def _note(self, ready: Ready) -> None:
-        """What a reader must know before believing a number."""
-        if ready.clean.randomised:
-            self._add_note(ready, "randomised", "asked twice about the same images, it gave two answers")
-        if not bool(ready.clean.finite.all()):
-            broken = int((~ready.clean.finite).sum())
-            self._add_note(ready, "not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images")
-
-    def _add_note(self, ready: Ready, kind: str, reason: str) -> None:
-        self.store.add_note(ready.key, kind, reason, self.summary.run)
-
-    def _training(self, label: str) -> Callable[[float, str], None]:
-        def progress(fraction: float, text: str) -> None:
-            self._check_interrupted()
-            self.reporter.training(label, fraction, text)
-
-        return progress
-
-    # Cells
+        self.judging = Judging(store, summary.run, settings.device, ready)
 
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         runnable = [cell for cell in cells if cell.source in self.ready]
         self.reporter.planned(len(runnable), sum(len(self._examples(cell)) for cell in runnable))
         for cell in runnable:
-            self._check_interrupted()
+            self.settings.check_interrupted()
             self._cell(cell)
 
     def _examples(self, cell: CellPlan) -> Examples:
@@ -191,7 +135,7 @@ class _Session:
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
         size = int(stored[0]["count"]) if 0 in stored else self.suite.shard
-        shards = list(self._shards(cell, source, examples, size))
+        shards = cut(cell, source, examples, size=size, seed=self.suite.seed)
         missing = tuple(shard for shard in shards if shard.number not in stored)
         for shard in shards:
             if shard.number in stored:
@@ -199,10 +143,11 @@ class _Session:
         began = time.monotonic()
         try:
             for crafted in self.settings.engine.craft(self._job(cell, source, missing)) if missing else ():
-                self._keep(key, cell, crafted)
+                self._shrink(crafted.batch)
+                self.judging.keep(key, cell, crafted)
                 self.reporter.shard(crafted.shard.span, cached=False)
-                self._check_interrupted()
-            self._judge_newcomers(key, cell, shards)
+                self.settings.check_interrupted()
+            self.judging.newcomers(key, cell, shards, self.settings.check_interrupted)
         except (_InterruptedError, KeyboardInterrupt):
             raise
         except AdvbenchError as error:
@@ -225,29 +170,6 @@ class _Session:
         self.summary.failed.append((cell.label, reason))
         self.reporter.ended(cell.label, "failed", reason)
 
-    def _shards(self, cell: CellPlan, source: Ready, examples: Examples, size: int) -> list[Shard]:
-        clean = source.clean
-        classes = cell.source.dataset.classes
-        shards = []
-        for number, first in enumerate(range(0, len(examples), size)):
-            part = examples[first : first + size]
-            place = slice(first, first + len(part))
-            draws = Draws(self.suite.seed, f"goal/{cell.goal}", part.ids)
-            labels, applies = choose_labels(cell.goal, part.labels, clean.least_likely[place], classes, draws)
-            rows = applies.nonzero().squeeze(1)
-            shards.append(
-                Shard(
-                    number=number,
-                    first=first,
-                    span=len(part),
-                    examples=part[rows],
-                    goal_labels=labels[rows],
-                    predicted=clean.predicted[place][rows],
-                    lead=clean.lead[place][rows],
-                )
-            )
-        return shards
-
     def _job(self, cell: CellPlan, source: Ready, shards: tuple[Shard, ...]) -> Job:
         return Job(
             attack=cell.attack,
@@ -262,61 +184,6 @@ class _Session:
             device=str(self.settings.device),
             shards=shards,
         )
-
-    def _keep(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
-        """Judge what was crafted on every target of the data set, and store it in one transaction."""
-        if crafted.batch < self.batch.size:
-            self.reporter.say(f"out of memory: going on with batches of {crafted.batch}")
-            self.batch.size = crafted.batch
-        shard = crafted.shard
-        x = shard.examples.pixels(self.settings.device)
-        p = crafted.p.to(self.settings.device)
-        packed = {f"p.{name}": part.cpu() for name, part in cell.threat.pack(x, p).items()}
-        sha, size = self.store.artifacts.put({**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels})
-        outcomes = self._outcomes(cell, shard, x, p, self._targets(cell))
-        self.store.add_shard(
-            key,
-            {
-                "shard": shard.number,
-                "first": shard.first,
-                "count": shard.span,
-                "run": self.summary.run,
-                "batch": crafted.batch,
-                "seconds": crafted.seconds,
-                "forwards": crafted.forwards,
-                "backwards": crafted.backwards,
-                "artifact": sha,
-            },
-            outcomes,
-            {"sha256": sha, "bytes": size, "kind": "perturbations"},
-        )
-
-    def _targets(self, cell: CellPlan) -> list[Ready]:
-        """Every target of the data set, the source first."""
-        source = self.ready[cell.source]
-        others = [r for plan, r in self.ready.items() if plan.dataset == cell.source.dataset and r.key != source.key]
-        return [source, *others]
-
-    def _outcomes(
-        self, cell: CellPlan, shard: Shard, x: Tensor, p: Tensor, targets: list[Ready]
-    ) -> dict[str, list[dict[str, Any]]]:
-        rendered = render(cell.threat, x, p)
-        goal = Goal(shard.goal_labels.to(x.device), cell.goal != "untargeted")
-        return {r.key: outcome_rows(shard, judge(r.target, rendered, goal)) for r in targets}
-
-    def _judge_newcomers(self, key: str, cell: CellPlan, shards: list[Shard]) -> None:
-        """Targets that came after a shard was crafted are judged on what is stored of it."""
-        judged = self.store.judged(key)
-        for shard in shards:
-            newcomers = [r for r in self._targets(cell) if (r.key, shard.number) not in judged]
-            if not newcomers:
-                continue
-            self._check_interrupted()
-            stored = self.store.artifacts.get(self.store.shards(key)[shard.number]["artifact"])
-            x = shard.examples.pixels(self.settings.device)
-            p = cell.threat.unpack(x, packed_part(stored, self.settings.device))
-            for target_key, rows in self._outcomes(cell, shard, x, p, newcomers).items():
-                self.store.add_judgement(key, shard.number, target_key, rows)
 
     def _cell_row(
         self, key: str, cell: CellPlan, source: Ready, examples: Examples, origin: dict[str, Any]
@@ -344,9 +211,11 @@ class _Session:
             "budget": self.suite.budget,
         }
 
-    def _check_interrupted(self) -> None:
-        if self.settings.interrupted():
-            raise _InterruptedError
+    def _shrink(self, batch: int) -> None:
+        """Later cells go on with the size that fitted into memory."""
+        if batch < self.batch.size:
+            self.reporter.say(f"out of memory: going on with batches of {batch}")
+            self.batch.size = batch
 
 
 def cell_key(suite: Suite, cell: CellPlan, source: Ready, examples: Examples, origin: Mapping[str, Any]) -> str:
@@ -365,52 +234,3 @@ def cell_key(suite: Suite, cell: CellPlan, source: Ready, examples: Examples, or
             "protocol": PROTOCOL,
         }
     )
-
-
-def outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[dict[str, Any]]:
-    return [
-        {"example": example, "goal_label": goal_label, **asdict(verdict), "reached": int(verdict.reached)}
-        for example, goal_label, verdict in zip(
-            shard.examples.ids.tolist(), shard.goal_labels.tolist(), verdicts, strict=True
-        )
-    ]
-
-
-def _begin(
-    run: str, suite: Suite, store: Store, registry: Registry, settings: Settings, determinism: dict[str, Any]
-) -> None:
-    store.begin_run(
-        {
-            "id": run,
-            "suite": suite.name,
-            "settings": {**suite.settings, "determinism": determinism},
-            "seed": suite.seed,
-            "protocol": PROTOCOL,
-            "versions": describe_versions(),
-            "hardware": describe_hardware(settings.device),
-            "command": settings.command,
-        }
-    )
-    store.add_plugins(run, plugin_rows(registry))
-
-
-def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
-    """Who took part, in which version and with which source, and who was set aside."""
-    rows = []
-    for kind in ("attack", "model", "defense", "data set"):
-        for label, plugin in registry.of_kind(kind).items():
-            origin = registry.origin(plugin)
-            rows.append(_plugin_row(kind, label, origin, None))
-    rows += [_plugin_row("broken", b.origin.entry_point, b.origin, b.error) for b in registry.broken]
-    return rows
-
-
-def _plugin_row(kind: str, label: str, origin: Origin, error: str | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "label": label,
-        "distribution": origin.distribution,
-        "version": origin.version,
-        "digest": origin.digest,
-        "error": error,
-    }

@@ -14,9 +14,9 @@ from advbench.errors import AdvbenchError
 from advbench.goal import Goal
 from advbench.plugin import Dataset
 from advbench.registry import Registry
-from advbench.spec import configure
 from advbench.store import Store
 from advbench.threats import THREATS, Threat
+from advbench.values import configure
 
 
 @dataclass(frozen=True)

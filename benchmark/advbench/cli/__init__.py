@@ -13,8 +13,9 @@ import typer
 from advbench.cli import check, compare, data, export, plan, plugins, run, show, train, verify
 from advbench.cli.options import App
 from advbench.cli.text import plain
+from advbench.discovery import discover
 from advbench.errors import AdvbenchError
-from advbench.registry import Registry, discover
+from advbench.registry import Registry
 from advbench.spec import SpecError
 
 COMMANDS = (run, plan, plugins, show, compare, verify, export, check, train, data)

@@ -14,7 +14,8 @@ from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.plugin import Plugin
 from advbench.registry import Registry
-from advbench.spec import configure, did_you_mean, parse
+from advbench.spec import did_you_mean, parse
+from advbench.values import configure
 
 KINDS = ("attack", "model", "defense", "data set")
 WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench import spec
+from advbench import values
 from advbench.draws import Draws
 from advbench.parameters import at_least
 from advbench.plugin import Defense
@@ -38,7 +38,7 @@ class AdversarialTraining(Defense):
     def training_batch(
         self, net: nn.Module, images: Tensor, labels: Tensor, draws: Draws, progress: float
     ) -> tuple[Tensor, Tensor]:
-        whole = spec.threat(self.threat)
+        whole = values.threat(self.threat)
         threat = whole.at(whole.eps * min(1.0, progress / self.warm_up)) if self.warm_up else whole
         kept = round(self.clean * len(images))
         x, y = images[kept:], labels[kept:]

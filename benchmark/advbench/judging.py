@@ -1,0 +1,90 @@
+"""What was crafted is judged on every target of its data set, and every fact is stored at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from advbench.cell import Crafted, Shard
+from advbench.goal import Goal
+from advbench.plan import CellPlan, TargetPlan
+from advbench.prepare import Ready
+from advbench.referee import Verdict, judge, render
+from advbench.store import Store
+from advbench.stored import packed_part
+
+
+@dataclass(frozen=True)
+class Judging:
+    """The targets that judge, and where their verdicts go."""
+
+    store: Store
+    run: str
+    device: torch.device
+    ready: Mapping[TargetPlan, Ready]
+
+    def keep(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
+        """Judge what was crafted, and store it with its verdicts in one transaction."""
+        shard = crafted.shard
+        x = shard.examples.pixels(self.device)
+        p = crafted.p.to(self.device)
+        packed = {f"p.{name}": part.cpu() for name, part in cell.threat.pack(x, p).items()}
+        sha, size = self.store.artifacts.put({**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels})
+        outcomes = _outcomes(cell, shard, x, p, self._targets(cell))
+        self.store.add_shard(
+            key,
+            {
+                "shard": shard.number,
+                "first": shard.first,
+                "count": shard.span,
+                "run": self.run,
+                "batch": crafted.batch,
+                "seconds": crafted.seconds,
+                "forwards": crafted.forwards,
+                "backwards": crafted.backwards,
+                "artifact": sha,
+            },
+            outcomes,
+            {"sha256": sha, "bytes": size, "kind": "perturbations"},
+        )
+
+    def newcomers(self, key: str, cell: CellPlan, shards: list[Shard], check_interrupted: Callable[[], None]) -> None:
+        """Targets that came after a shard was crafted are judged on what is stored of it."""
+        judged = self.store.judged(key)
+        for shard in shards:
+            newcomers = [r for r in self._targets(cell) if (r.key, shard.number) not in judged]
+            if not newcomers:
+                continue
+            check_interrupted()
+            stored = self.store.artifacts.get(self.store.shards(key)[shard.number]["artifact"])
+            x = shard.examples.pixels(self.device)
+            p = cell.threat.unpack(x, packed_part(stored, self.device))
+            for target_key, rows in _outcomes(cell, shard, x, p, newcomers).items():
+                self.store.add_judgement(key, shard.number, target_key, rows)
+
+    def _targets(self, cell: CellPlan) -> list[Ready]:
+        """Every target of the data set, the source first."""
+        source = self.ready[cell.source]
+        others = [r for plan, r in self.ready.items() if plan.dataset == cell.source.dataset and r.key != source.key]
+        return [source, *others]
+
+
+def _outcomes(
+    cell: CellPlan, shard: Shard, x: Tensor, p: Tensor, targets: list[Ready]
+) -> dict[str, list[dict[str, Any]]]:
+    rendered = render(cell.threat, x, p)
+    goal = Goal(shard.goal_labels.to(x.device), cell.goal != "untargeted")
+    return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal)) for r in targets}
+
+
+def _outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[dict[str, Any]]:
+    return [
+        {"example": example, "goal_label": goal_label, **asdict(verdict), "reached": int(verdict.reached)}
+        for example, goal_label, verdict in zip(
+            shard.examples.ids.tolist(), shard.goal_labels.tolist(), verdicts, strict=True
+        )
+    ]

@@ -1,0 +1,103 @@
+"""The targets of a run, made ready one after the other; one that can't be is set aside, and the others go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+
+from advbench.data import Data
+from advbench.engine import describe
+from advbench.errors import AdvbenchError, PluginError
+from advbench.plan import TargetPlan
+from advbench.plugin import Dataset
+from advbench.prepare import Ready, TrainingProgress, clean_rows, ready_target
+from advbench.registry import Registry
+from advbench.report import Reporter, Summary
+from advbench.store import Store
+from advbench.suite import Suite
+
+
+@dataclass(frozen=True)
+class Roster:
+    """What making targets ready needs, and whom it tells."""
+
+    suite: Suite
+    store: Store
+    registry: Registry
+    device: torch.device
+    datasets: Mapping[Dataset, Data]
+    reporter: Reporter
+    summary: Summary
+    check_interrupted: Callable[[], None]
+
+    def ready(self, plans: tuple[TargetPlan, ...]) -> dict[TargetPlan, Ready]:
+        """Those that could be made ready, each stored with its answers to the clean images."""
+        found: dict[TargetPlan, Ready] = {}
+        for place, plan in enumerate(plans):
+            self.check_interrupted()
+            self.reporter.preparing(plan.label, place, len(plans))
+            data = self.datasets[plan.dataset]
+            counts = [b.examples or len(data.judge) for b in self.suite.boards if b.dataset == plan.dataset]
+            try:
+                ready, row = ready_target(
+                    plan,
+                    data,
+                    data.judge[: max(counts)],
+                    registry=self.registry,
+                    false_positive_rate=self.suite.false_positive_rate,
+                    device=self.device,
+                    progress=self._training(plan.label),
+                )
+            except AdvbenchError as error:
+                if not isinstance(error, PluginError):
+                    raise
+                self._set_aside(plan, describe(error))
+            except Exception as error:
+                self._set_aside(plan, describe(error))
+            else:
+                self.store.add_target(row)
+                self.store.add_clean(ready.key, clean_rows(ready))
+                self._note(ready)
+                found[plan] = ready
+                self.summary.targets[ready.key] = plan.label
+        self.reporter.preparing("", len(plans), len(plans))
+        return found
+
+    def _set_aside(self, plan: TargetPlan, reason: str) -> None:
+        """A target that can't be made ready is shown as failed."""
+        self.summary.failed.append((plan.label, reason))
+        self.store.add_skips(
+            self.summary.run,
+            [
+                {
+                    "dataset": plan.dataset.label,
+                    "model": plan.model.label,
+                    "defenses": "+".join(d.label for d in plan.defenses),
+                    "attack": "",
+                    "threat": "",
+                    "goal": "",
+                    "reason": f"failed: {reason}",
+                }
+            ],
+        )
+        self.reporter.ended(plan.label, "failed", reason)
+
+    def _note(self, ready: Ready) -> None:
+        """What a reader must know before believing a number."""
+        if ready.clean.randomised:
+            self._add_note(ready, "randomised", "asked twice about the same images, it gave two answers")
+        if not bool(ready.clean.finite.all()):
+            broken = int((~ready.clean.finite).sum())
+            self._add_note(ready, "not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images")
+
+    def _add_note(self, ready: Ready, kind: str, reason: str) -> None:
+        self.store.add_note(ready.key, kind, reason, self.summary.run)
+
+    def _training(self, label: str) -> TrainingProgress:
+        def progress(fraction: float, text: str) -> None:
+            self.check_interrupted()
+            self.reporter.training(label, fraction, text)
+
+        return progress
