@@ -126,11 +126,21 @@ class Doubting(Defense):
         return -images.flatten(1).mean(1)
 
 
+@dataclass(frozen=True)
+class Trained(Small):
+    """The same, but it has to be trained first."""
+
+    name = "trained"
+
+    def recipe(self, dataset: Dataset) -> Recipe | None:
+        return Recipe(epochs=200, batch=3)
+
+
 def registry() -> Registry:
     found = Registry()
     for attack in (Noise(), FGSM(), PGD(), Raising(), Slow()):
         found.attacks[attack.label] = attack
-    for model in (Small(),):
+    for model in (Small(), Trained()):
         found.models[model.label] = model
     for defense in (Undefended(), Doubting()):
         found.defenses[defense.label] = defense
@@ -279,6 +289,23 @@ def test_a_run_that_was_interrupted_says_so_and_goes_on(memory: Store) -> None:
     with Store.memory() as whole:
         evaluate(whole, suite())
         assert content(memory) == content(whole)
+
+
+def test_an_interrupt_during_training_is_no_failed_target(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path))
+    whole = Blobs.load
+
+    def load(self: Blobs, folders: DataFolders) -> Data:
+        data = whole(self, folders)
+        return replace(data, train=data.judge)
+
+    monkeypatch.setattr(Blobs, "load", load)
+    calls = iter([False] * 5)
+    summary = evaluate(memory, suite(models=["trained"]), interrupted=lambda: next(calls, True))
+    assert (summary.interrupted, summary.failed) == (True, [])
+    assert content(memory)["skips"] == []
 
 
 def test_a_cell_begun_with_another_shard_size_is_finished(memory: Store) -> None:

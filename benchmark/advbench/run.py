@@ -45,11 +45,7 @@ class Settings:
     def check_interrupted(self) -> None:
         """Asked wherever everything that is stored is whole."""
         if self.interrupted():
-            raise _InterruptedError
-
-
-class _InterruptedError(Exception):
-    """Somebody pressed Ctrl-C; what is stored is whole."""
+            raise KeyboardInterrupt
 
 
 def run(
@@ -86,7 +82,7 @@ def run(
         ready = roster.ready(plan.targets)
         _Session(suite, store, registry, settings, reporter, summary, ready, datasets).craft(plan.cells)
         how = "finished"
-    except (_InterruptedError, KeyboardInterrupt):
+    except KeyboardInterrupt:
         summary.interrupted = True
         how = "interrupted"
     finally:
@@ -148,7 +144,7 @@ class _Session:
                 self.reporter.shard(crafted.shard.span, cached=False)
                 self.settings.check_interrupted()
             self.judging.newcomers(key, cell, shards, self.settings.check_interrupted)
-        except (_InterruptedError, KeyboardInterrupt):
+        except KeyboardInterrupt:
             raise
         except AdvbenchError as error:
             if not isinstance(error, PluginError | TimeUpError):
