@@ -425,3 +425,41 @@ def test_an_attack_that_does_nothing_cannot_make_a_target_look_robust(advbench: 
 def test_an_empty_database_is_not_called_verified(advbench: Advbench, tmp_path: Path) -> None:
     Store.open(tmp_path / "empty.sqlite").close()
     assert "has no cells to verify yet" in advbench("verify", "--db", tmp_path / "empty.sqlite").complaint
+
+
+def test_a_gate_is_not_passed_by_a_board_that_b_never_finished(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    copied = results.copy(tmp_path)
+    with sqlite3.connect(copied) as raw:
+        raw.execute(
+            "INSERT INTO cell_events (cell, at, status, reason) SELECT c.id, '2030', 'failed', 'no luck' FROM cells c "
+            "JOIN targets t ON t.key = c.source WHERE t.label = 'toy(seed=1)' AND c.threat = 'l2'"
+        )
+    raw.close()
+    gate = advbench("compare", "toy", "toy(seed=1)", "--db", copied, "--fail-under", "0")
+    assert gate.code == 1
+    assert "toy(seed=1) has no robust accuracy" in gate.out
+    assert advbench("compare", "toy", "toy(seed=1)", "--db", copied).code == 0
+
+
+def test_verify_misses_the_examples_that_somebody_took_away(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    copied = results.copy(tmp_path)
+    with Store.open(copied) as opened:
+        found = cell(opened, "pgd(steps=3)")
+        artifacts, shards = opened.artifacts, opened.shards(found["key"])
+        whole = artifacts.get(shards[0]["artifact"])
+        kept = {name: part[:1].contiguous() for name, part in whole.items()}
+        sha, _ = artifacts.put(kept)
+    with sqlite3.connect(copied) as raw:
+        for (name,) in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+            raw.execute(f'DROP TRIGGER "{name}"')
+        raw.execute("UPDATE shards SET artifact = ? WHERE cell = ? AND shard = 0", (sha, found["id"]))
+        gone = whole["example"].tolist()[1:]
+        raw.executemany("DELETE FROM outcomes WHERE cell = ? AND example = ?", [(found["id"], row) for row in gone])
+    raw.close()
+    printed = advbench("verify", found["key"][:12], "--db", copied)
+    assert printed.code == 1
+    assert "examples have no perturbation" in printed.out

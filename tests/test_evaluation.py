@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from advbench import AdvbenchError, Data, DataFolders, Dataset, Evaluation, evaluate
 from advbench.discovery import discover
+from advbench.evaluation import GivenModel
 from advbench.plot import bars
 from advbench.registry import Registry
 from advbench.store import Store
@@ -333,3 +334,17 @@ def test_a_data_set_instance_and_a_model_by_name_do_as_well(registry: Registry, 
         "toy", blots.judge.images, blots.judge.labels, threats="linf(eps=0.2)", attacks="fgsm", registry=registry
     )
     assert list(on_tensors.robust_accuracy.values()) == list(by_name.robust_accuracy.values())
+
+
+def test_two_networks_that_differ_in_a_plain_number_are_two_models() -> None:
+    class Scaled(nn.Module):
+        def __init__(self, factor: float) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+            self.factor, self.mean = factor, torch.tensor(factor)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.linear(x.flatten(1)) * self.factor
+
+    digests = [GivenModel.of(Scaled(factor), "x").digest for factor in (1.0, 1.0, -1.0)]
+    assert digests[0] == digests[1] != digests[2]

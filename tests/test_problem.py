@@ -329,3 +329,15 @@ def test_every_remembered_success_survives_the_referees_fresh_pass() -> None:
     assert found.sum() > 20
     verdicts = judge(stage.target, render(stage.threat, stage.images, asked.finish(p)), stage.goal)
     assert all(verdict.fooled for verdict, kept in zip(verdicts, found.tolist(), strict=True) if kept)
+
+
+def test_an_image_that_is_wrong_but_detected_is_still_worth_an_attack_that_knows_the_detector() -> None:
+    one = problem(2, target=Threshold(threshold=0.5), access=EVERYTHING, already=torch.tensor([True, False]))
+    assert one.active.tolist() == [0, 1]
+
+
+def test_among_undetected_successes_the_smallest_is_kept() -> None:
+    one = problem(1, target=Threshold(threshold=0.5), access=EVERYTHING, minimizes=True, eps=float("inf"))
+    for step in (0.60, 0.25, 0.45, 0.30):
+        one.logits(moved(step))
+    assert first_pixels(one.finish(moved(0.6))) == pytest.approx([0.25])

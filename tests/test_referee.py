@@ -223,7 +223,7 @@ def test_judging_between_shards_is_not_held_against_the_attack() -> None:
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_a_target_whose_answers_are_not_finite_is_fooled_by_nobody(value: float) -> None:
+def test_a_target_whose_answers_are_not_finite_is_wrong_and_not_robust(value: float) -> None:
     class Breaks(nn.Module):
         """Answers nonsense to everything but the clean images."""
 
@@ -237,11 +237,11 @@ def test_a_target_whose_answers_are_not_finite_is_fooled_by_nobody(value: float)
             return logits
 
     judged = verdicts(Step(), BALLS[0], target_of(Breaks(images(COUNT, SHAPE)), SHAPE, 10))
-    assert {verdict.violation for verdict in judged} == {"the target's answer is not finite"}
-    assert not any(verdict.fooled or verdict.reached for verdict in judged)
+    assert {(verdict.predicted, verdict.violation) for verdict in judged} == {(-1, None)}
+    assert all(verdict.fooled for verdict in judged)
 
 
-def test_a_suspicion_that_is_not_finite_is_not_an_undetected_success() -> None:
+def test_a_suspicion_that_is_no_number_saves_nobody() -> None:
     source = target()
     assert source.detector is not None
 
@@ -252,7 +252,8 @@ def test_a_suspicion_that_is_not_finite_is_not_an_undetected_success() -> None:
 
     source.detector = (Silent(), source.detector[1])
     judged = verdicts(Step(), BALLS[0], source)
-    assert {verdict.violation for verdict in judged} == {"the target's answer is not finite"}
+    assert {verdict.violation for verdict in judged} == {None}
+    assert any(verdict.fooled for verdict in judged)
 
 
 @pytest.mark.parametrize("how", ["shape", "type"])

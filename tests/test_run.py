@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from advbench import Access, Attack, Data, Dataset, Defense, Examples, Model, Problem, Recipe
 from advbench.data import DataFolders
 from advbench.draws import Draws
+from advbench.errors import PluginError
 from advbench.origin import Origin
 from advbench.registry import Registry
 from advbench.report import Summary
@@ -346,6 +347,38 @@ def test_a_detector_is_calibrated_on_held_out_images_and_its_false_alarms_stand_
     for row in rows:
         assert row["undetected"] <= row["n"]
         assert row["false_positives"] is not None
+
+
+@pytest.mark.parametrize("budget", [1, 3])
+def test_an_attack_whose_budget_ends_is_not_thrown_out_of_the_ball(memory: Store, budget: int) -> None:
+    evaluate(memory, suite(budget=budget, attacks=["fgsm", "pgd(steps=8)"]))
+    assert {row["violations"] for row in memory.rates("fooling")} == {0}
+
+
+def test_a_shard_to_whose_examples_the_goal_does_not_apply_is_no_failure(memory: Store) -> None:
+    summary = evaluate(memory, suite(goals=["each"], attacks=["fgsm"], models=["small"], shard=1))
+    assert summary.failed == []
+
+
+def test_a_network_that_answers_nothing_is_wrong_not_robust(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Silent(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.flatten(1)[:, :3] * torch.nan
+
+    monkeypatch.setattr(Small, "build", lambda self, dataset: Silent())
+    evaluate(memory, suite(models=["small"], attacks=["noise"]))
+    assert {row["accuracy"] for row in memory.rates("clean_accuracy")} == {0.0}
+    assert {row["accuracy"] for row in memory.rates("robust_accuracy")} == {0.0}
+    assert [row["kind"] for row in memory.rows("SELECT kind FROM notes")] == ["not finite"]
+
+
+def test_two_runs_with_shards_of_different_sizes_lose_no_example(memory: Store) -> None:
+    wanted = suite(models=["small"], attacks=["fgsm"], threats=["linf(eps=0.2)"])
+    evaluate(memory, wanted)
+    (shard,) = (row for row in memory.rows("SELECT c.key, s.* FROM shards s JOIN cells c ON c.id = s.cell LIMIT 1"))
+    other = {"shard": 9, "first": 36, "count": 4, "artifact": None}
+    with pytest.raises(PluginError, match="shards of 7 examples"):
+        memory.add_shard(shard["key"], other, {}, None)
 
 
 def test_eps_zero_changes_nothing(memory: Store) -> None:

@@ -274,3 +274,15 @@ def test_the_step_ignores_brightness_but_not_where_mass_is() -> None:
 def test_a_senseless_window_or_cost_is_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(AdvbenchError, match=r"wasserstein: (kernel|power) must be"):
         Wasserstein(1.0, **wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_a_little_below_zero_pays_for_nothing() -> None:
+    threat = Wasserstein(0.1, kernel=5)
+    x = torch.full((1, 1, 6, 6), 0.2)
+    p = threat.identity(x)
+    honest = p.clone()
+    honest[0, 12, 0, 2, 2] -= 0.1
+    honest[0, 13, 0, 2, 2] += 0.1
+    cheating = honest.clone()
+    cheating[0, :12] -= 9e-6
+    assert threat.size(x, cheating) > threat.size(x, honest)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from advbench.access import Access
 from advbench.document import Item, Place
 from advbench.errors import AdvbenchError
 from advbench.goal import class_of
@@ -136,9 +138,16 @@ class BoardReader:
                 inner = {k: v for k, v in content.value.items() if k in BOARD_KEYS}
                 params = {k: v for k, v in content.value.items() if k not in BOARD_KEYS}
                 item = dataclasses.replace(item, value={key: dataclasses.replace(content, value=params)})
-        if isinstance(item.value, Threat):
-            return Ball(item.value, inner, item.place)
-        threat: Threat | None = self.resolution.configured(item, threat_type, "threat", extra=BOARD_KEYS)
+        threat: Threat | None = (
+            item.value
+            if isinstance(item.value, Threat)
+            else self.resolution.configured(item, threat_type, "threat", extra=BOARD_KEYS)
+        )
+        if threat is not None and math.isinf(threat.eps):
+            self.resolution.fault(
+                item.place, f"{threat.name}: a board has a finite radius; minimal-norm attacks leave it by themselves"
+            )
+            threat = None
         if threat is not None and not threat.eps >= 0:  # a ball may have forgotten to look
             self.resolution.fault(item.place, f"{threat.name}: eps must be at least 0")
             threat = None
@@ -168,8 +177,8 @@ class BoardReader:
 
     def required(self, item: Item | None, attacks: Iterable[Attack]) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
-        if item is None:
-            return tuple(labels)
+        if item is None:  # what asks for more than an answer can't meet every target, and would leave most unranked
+            return tuple(attack.label for attack in attacks if attack.needs in Access.GRADIENTS)
         known = {attack.label: attack.name for attack in attacks}
         read = self.resolution.entrant(Attack, "attack")
 

@@ -320,8 +320,11 @@ def _held_out(images: Images, labels: Images, judged: Examples) -> Examples:
 
 
 def _digest(net: nn.Module) -> str:
-    """The network's printed form and the source of every class in it that is not torch's own."""
+    """The network's printed form, what its modules hold besides weights, and the source of classes not torch's own."""
     parts = [repr(net)]
+    for name, module in net.named_modules():
+        held = {key: value for key, value in vars(module).items() if key not in _TORCH_HOLDS}
+        parts += [f"{name}.{key}={_held(value)}" for key, value in sorted(held.items())]
     for kind in sorted({type(m) for m in net.modules()}, key=lambda k: (k.__module__, k.__qualname__)):
         if not kind.__module__.startswith("torch."):
             try:
@@ -329,3 +332,27 @@ def _digest(net: nn.Module) -> str:
             except (OSError, TypeError):  # defined at a prompt
                 parts.append(kind.__qualname__)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+_TORCH_HOLDS = set(vars(nn.Module()))
+"""What every module has; weights and buffers are hashed by themselves."""
+
+
+def _held(value: Any) -> str:
+    """Numbers, texts and tensors by value, functions by their source, the rest by kind: an address says nothing."""
+    if isinstance(value, Tensor):
+        numbers = value.detach().cpu().contiguous()
+        content = hashlib.sha256(numbers.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
+        return f"{numbers.dtype}{tuple(numbers.shape)}{content}"
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_held(item) for item in value)}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key!r}: {_held(item)}' for key, item in value.items())}}}"
+    if isinstance(value, np.ndarray):
+        return _held(torch.as_tensor(value))
+    if inspect.isroutine(value):
+        try:
+            return inspect.getsource(value)
+        except (OSError, TypeError):
+            return str(getattr(value, "__qualname__", ""))
+    return repr(value) if isinstance(value, int | float | complex | str | bytes | None) else type(value).__qualname__

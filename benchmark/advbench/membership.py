@@ -22,6 +22,8 @@ class Membership:
     beyond_box: Tensor
     beyond_coordinates: Tensor
     tolerance: float
+    coordinate_tolerance: float
+    """Does not grow with the radius: what is no plan is none in a large ball either."""
 
     @property
     def inside(self) -> Tensor:
@@ -29,7 +31,7 @@ class Membership:
         return (
             (self.beyond_ball <= self.tolerance)
             & (self.beyond_box <= BOX_TOLERANCE)
-            & (self.beyond_coordinates <= self.tolerance)
+            & (self.beyond_coordinates <= self.coordinate_tolerance)
         )
 
 
@@ -44,4 +46,5 @@ def measure(threat: Threat, x: Tensor, p: Tensor, images: Tensor) -> Membership:
         beyond_box=beyond_box,
         beyond_coordinates=threat.coordinates(x, p),
         tolerance=threat.tolerance * max(1.0, threat.eps if threat.eps != float("inf") else 1.0),
+        coordinate_tolerance=threat.tolerance,
     )

@@ -195,6 +195,8 @@ def required_entrants(board: Board) -> list[str]:
     for attack in board.attacks:
         if attack.label not in board.required or board.threat.name not in attack.threats:
             continue
+        if attack.minimizes and not board.threat.unbounded:
+            continue
         for goal in board.goals:
             for each in expand(goal, board.dataset.classes):
                 if each == "untargeted" or attack.targeted:

@@ -75,16 +75,19 @@ class Problem:
         self._batch = batch or BatchSize.auto(images.device)
         count, device = len(images), images.device
         self._best = threat.identity(images)
-        self._score = images.new_full((count,), -torch.inf)
+        # in float64, since what an undetected success counts for would drown the sizes in float32
+        self._score = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
         self._logits = images.new_zeros(count, target.classes)
         self._suspicion = images.new_zeros(count)
         self.forwards = torch.zeros(count, dtype=torch.int64, device=device)
         self.backwards = torch.zeros(count, dtype=torch.int64, device=device)
         self._active = torch.ones(count, dtype=torch.bool, device=device)
+        self._won = torch.zeros_like(self._active)
         if already is not None:  # the goal is reached by the clean image: nothing smaller can be found
-            worst = torch.finfo(images.dtype).min
+            worst = torch.finfo(torch.float64).min
             self._score = torch.where(already, 0.0 if minimizes else worst, self._score)
-            if minimizes or stop == "first":
+            if (minimizes or stop == "first") and Access.SUSPICION not in access:
+                self._won |= already
                 self._active &= ~already
         self._find_active()
 
@@ -112,8 +115,12 @@ class Problem:
         return self.threat.start(self._x, self.draws) if random else self.threat.identity(self._x)
 
     def project(self, p: Tensor, of: Tensor | None = None) -> Tensor:
-        """The nearest perturbations inside ball and box; rows of finished examples are returned as they are."""
-        rows, examples = self._rows(of)
+        """The nearest perturbations inside ball and box; rows of examples that have won are returned as they are."""
+        if self._budget is None:
+            rows, examples = self._rows(of)
+        else:  # who has spent the budget without a success is still judged on what is projected here
+            rows = (~(self._won if of is None else self._won[of])).nonzero().squeeze(1)
+            examples = rows if of is None else of[rows]
         if len(rows) == len(p):
             return self.threat.project(self._x[examples] if of is not None else self._x, p)
         projected = p.clone()
@@ -260,11 +267,12 @@ class Problem:
         self._best[who] = q[kept]
         self._score[who] = score[kept]
         if self._stop == "first" and not self._minimizes and Access.SUSPICION not in self._access:
+            self._won[who] = True
             self._active[who] = False
 
     def _worth(self, goal: Goal, logits: Tensor, images: Tensor, size: Tensor) -> Tensor:
         """What makes one success better than another: smaller, or with a higher loss; undetected before all."""
-        worth = -size if self._minimizes else goal.cross_entropy(logits)
+        worth = (-size if self._minimizes else goal.cross_entropy(logits)).to(self._score.dtype)
         threshold = self._target.threshold
         if Access.SUSPICION in self._access and threshold is not None:
             undetected = run_in_batches(self._target.suspicion, images, self._batch) <= threshold

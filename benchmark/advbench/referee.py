@@ -57,6 +57,8 @@ def render(threat: Threat, x: Tensor, p: Tensor) -> Rendered:
 
 def judge(target: Target, rendered: Rendered, goal: Goal, batch: BatchSize | None = None) -> list[Verdict]:
     """One verdict per example."""
+    if len(rendered.images) == 0:  # a shard of examples that the goal does not apply to
+        return []
     answers = target.answer(rendered.images, batch or BatchSize(BATCH))
     reached = goal.reached(answers.predicted)
     member = rendered.member
@@ -65,7 +67,6 @@ def judge(target: Target, rendered: Rendered, goal: Goal, batch: BatchSize | Non
         answers.predicted.tolist(),
         answers.confidence.tolist(),
         answers.suspicion.tolist() if answers.suspicion is not None else [None] * len(reached),
-        answers.finite.tolist(),
         member.size.tolist(),
         member.beyond_ball.tolist(),
         member.beyond_box.tolist(),
@@ -73,15 +74,13 @@ def judge(target: Target, rendered: Rendered, goal: Goal, batch: BatchSize | Non
         strict=True,
     )
     verdicts = []
-    for hit, predicted, confidence, suspicion, finite, size, ball, box, coordinates in rows:
+    for hit, predicted, confidence, suspicion, size, ball, box, coordinates in rows:
         violation, excess, tolerance = None, None, member.tolerance
-        if not finite:
-            violation = "the target's answer is not finite"
-        elif not coordinates <= member.tolerance:
+        if not coordinates <= member.coordinate_tolerance:
             violation, excess = "not a perturbation of this ball", coordinates
         elif not ball <= member.tolerance:
             violation, excess = "outside the ball", ball
         elif not box <= BOX_TOLERANCE:
             violation, excess, tolerance = "outside [0, 1]", box, BOX_TOLERANCE
-        verdicts.append(Verdict(hit and finite, predicted, confidence, suspicion, size, violation, excess, tolerance))
+        verdicts.append(Verdict(hit, predicted, confidence, suspicion, size, violation, excess, tolerance))
     return verdicts

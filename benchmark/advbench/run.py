@@ -27,6 +27,7 @@ from advbench.report import Reporter, Summary
 from advbench.roster import Roster
 from advbench.shards import cut
 from advbench.store import Store
+from advbench.store.database import shard_size
 from advbench.suite import Suite
 from advbench.target import content_key
 
@@ -130,7 +131,7 @@ class _Session:
         self.store.add_cell(self._cell_row(key, cell, source, examples, origin))
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
-        size = int(stored[0]["count"]) if 0 in stored else self.suite.shard
+        size = shard_size(next(iter(stored.values()))) if stored else self.suite.shard
         shards = cut(cell, source, examples, size=size, seed=self.suite.seed)
         missing = tuple(shard for shard in shards if shard.number not in stored)
         for shard in shards:

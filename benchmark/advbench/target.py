@@ -21,6 +21,9 @@ from advbench.passes import BatchSize, run_in_batches
 from advbench.plugin import Dataset, Defense, Model
 from advbench.protocol import PROTOCOL
 
+NO_ANSWER = -1
+"""The class that NaN or infinity among the logits stands for: wrong whatever the label, never the class aimed at."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -82,8 +85,8 @@ class Target:
         top = logits.topk(min(2, logits.shape[1]), dim=1)
         suspicion = run_in_batches(self.suspicion, images, batch).float() if self.detector else None
         return Answer(
-            predicted=logits.argmax(1),
-            confidence=logits.softmax(1).amax(1),
+            predicted=torch.where(finite, logits.argmax(1), NO_ANSWER),
+            confidence=torch.where(finite, logits.softmax(1).amax(1), 0.0),
             lead=top.values[:, 0] - top.values[:, -1],
             least_likely=logits.argmin(1),
             finite=finite if suspicion is None else finite & suspicion.isfinite(),

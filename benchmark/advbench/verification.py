@@ -11,8 +11,10 @@ import torch
 
 from advbench.clean import clean_pass
 from advbench.data import Data, DataFolders
+from advbench.draws import Draws
 from advbench.engine import describe
 from advbench.errors import AdvbenchError
+from advbench.goal import choose_labels
 from advbench.plugin import Dataset
 from advbench.prepare import Ready, clean_rows, find_target
 from advbench.referee import Verdict, judge, render
@@ -75,7 +77,7 @@ def verify(
                 targets[key] = target = _target(rows[key], dataset, data, registry, device)
                 if isinstance(target, Target):
                     yield _verify_clean(store, rows[key], target, data, device)
-        _verify_cell(store, cell, data, targets, judged, device, result)
+        _verify_cell(store, cell, dataset, data, targets, judged, device, result)
         yield result
 
 
@@ -109,7 +111,7 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
     places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
     examples = data.judge[places]
     ready = Ready(target, clean_pass(target, examples, device), examples)
-    for fresh in clean_rows(ready) if len(examples) else ():
+    for fresh in clean_rows(ready) if len(examples) and not row["randomised"] else ():
         result.outcomes += 1
         found = stored[fresh["example"]]
         for name in ("label", "predicted", "confidence", "suspicion"):
@@ -123,6 +125,7 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
 def _verify_cell(
     store: Store,
     cell: dict[str, Any],
+    dataset: Dataset,
     data: Data,
     targets: Mapping[str, Target | str],
     judged: set[tuple[str, int]],
@@ -130,13 +133,16 @@ def _verify_cell(
     result: Verified,
 ) -> None:
     threat = threat_of(cell)
+    randomised = {row["key"] for row in store.targets() if row["randomised"]}
+    seen: set[int] = set()
     keys = sorted({target for target, _ in judged})
     stored = {key: {row["example"]: row for row in store.outcomes(cell["key"], key)} for key in keys}
     result.unchecked = "; ".join(str(targets[key]) for key in keys if isinstance(targets[key], str))
     try:
         for shard in stored_shards(store, cell, data.judge, device):
             rendered = render(threat, shard.x, shard.p)
-            if wrong := _wrong_aim(cell, shard):
+            seen.update(shard.examples.ids.tolist())
+            if wrong := _wrong_aim(cell, shard, dataset.classes):
                 result.differences.append(wrong)
             for key in keys:
                 target = targets[key]
@@ -147,11 +153,15 @@ def _verify_cell(
                 for example, goal_label, verdict in zip(ids, goals, verdicts, strict=True):
                     result.outcomes += 1
                     found = stored[key].pop(example, None)
-                    if difference := "is not stored" if found is None else _difference(verdict, goal_label, found):
+                    exact = key not in randomised
+                    difference = "is not stored" if found is None else _difference(verdict, goal_label, found, exact)
+                    if difference:
                         result.differences.append(f"example {example} on {target.label}: {difference}")
     except AdvbenchError as error:  # a missing or damaged artifact concerns this cell alone
         result.differences.append(str(error))
         return
+    if store.cell_status(cell["key"]) == "done" and (lost := _due(store, cell, data) - seen):
+        result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
     for key in keys:
         target = targets[key]
         if isinstance(target, Target):
@@ -159,25 +169,44 @@ def _verify_cell(
             result.differences += left
 
 
-def _wrong_aim(cell: Mapping[str, Any], shard: StoredShard) -> str:
-    """An untargeted attack aims away from the true label, and from nothing else."""
-    if cell["goal"] != "untargeted" or torch.equal(shard.goal.labels.cpu(), shard.examples.labels.long()):
-        return ""
-    return f"shard {shard.number}: the labels stored with the perturbations are not those of the data set"
+def _due(store: Store, cell: Mapping[str, Any], data: Data) -> set[int]:
+    """The examples that the cell must have attacked; `least-likely` leaves out some that only its source can tell."""
+    ids = set(store.examples(cell["examples"]))
+    if cell["goal"].startswith("class="):
+        own = data.judge.labels == int(cell["goal"].removeprefix("class="))
+        ids -= set(data.judge.ids[own].tolist())
+    return ids if cell["goal"] != "least-likely" else set()
 
 
-def _difference(verdict: Verdict, goal_label: int, stored: Mapping[str, Any]) -> str:
-    """In words, where a fresh verdict and the stored one part; empty when they agree."""
+def _wrong_aim(cell: Mapping[str, Any], shard: StoredShard, classes: int) -> str:
+    """The labels aimed at, recomputed: away from the true one, at one class, or at one drawn by the cell's seed."""
+    aimed, true, goal = shard.goal.labels.cpu(), shard.examples.labels.long(), cell["goal"]
+    if goal == "least-likely":
+        wrong = bool((aimed == true).any())
+    else:
+        draws = Draws(cell["seed"], f"goal/{goal}", shard.examples.ids)
+        right, applies = choose_labels(goal, true, true, classes, draws)
+        wrong = not torch.equal(aimed, right) or not bool(applies.all())
+    return f"shard {shard.number}: the labels aimed at are not those that the goal asks for" if wrong else ""
+
+
+def _difference(verdict: Verdict, goal_label: int, stored: Mapping[str, Any], exact: bool) -> str:
+    """In words, where a fresh verdict and the stored one part; empty when they agree.
+
+    Of a randomised target only what does not depend on its answers can be held against it.
+    """
     if goal_label != stored["goal_label"]:
         return f"the goal is {goal_label}, stored {stored['goal_label']}"
     if verdict.violation != stored["violation"]:
         return f"violation {verdict.violation!r}, stored {stored['violation']!r}"
+    if abs(verdict.size - stored["size"]) > SIZE * max(1.0, verdict.size):
+        return f"size {verdict.size:.6g}, stored {stored['size']:.6g}"
+    if not exact:
+        return ""
     if verdict.predicted != stored["predicted"]:
         return f"predicted {verdict.predicted}, stored {stored['predicted']}"
     if int(verdict.reached) != stored["reached"]:
         return f"reached {verdict.reached}, stored {bool(stored['reached'])}"
-    if abs(verdict.size - stored["size"]) > SIZE * max(1.0, verdict.size):
-        return f"size {verdict.size:.6g}, stored {stored['size']:.6g}"
     if not _near(verdict.confidence, stored["confidence"]):
         return f"confidence {verdict.confidence:.4f}, stored {stored['confidence']:.4f}"
     if not _near(verdict.suspicion, stored["suspicion"]):

@@ -255,11 +255,18 @@ def _latest_skips(store: Store) -> list[dict[str, Any]]:
     """What the last run to say so said about each pair."""
     return store.rows("""
         SELECT dataset, model, defenses, attack, threat, goal, reason FROM (
-          SELECT s.*, row_number() OVER (
+          SELECT s.*, r.started, row_number() OVER (
             PARTITION BY s.dataset, model, defenses, attack, threat, goal ORDER BY r.started DESC, r.id
           ) AS age
           FROM skips s JOIN runs r ON r.id = s.run
-        ) WHERE age = 1 ORDER BY model, defenses, attack, goal, threat
+        ) s WHERE age = 1 AND NOT EXISTS (  -- what has been run since is not skipped any more
+          SELECT 1 FROM targets t
+          JOIN cells c ON c.source = t.key
+          JOIN cell_events e ON e.cell = c.id
+          JOIN runs r ON r.id = e.run
+          WHERE t.dataset = s.dataset AND t.model = s.model AND t.defenses = s.defenses AND r.started > s.started
+            AND (s.attack = '' OR (c.attack = s.attack AND c.goal = s.goal AND s.threat LIKE c.threat || '/%'))
+        ) ORDER BY model, defenses, attack, goal, threat
     """)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -22,10 +23,26 @@ _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
 _WIDE = 120
 """Columns from which on A and B have intervals of their own, beside that of their difference."""
 
-Place = tuple[str, tuple[str, ...], str]
-"""A board's name and required attacks, and a target's label: worst cases over different attacks don't compare."""
-Judged = dict[Place, dict[int, bool]]
-"""Which examples are right in the worst case."""
+
+class Place(NamedTuple):
+    """Where two worst cases compare: the same images, ball and required attacks under the same rules."""
+
+    board: str
+    required: tuple[str, ...]
+    data: str
+    protocol: int
+
+
+@dataclass
+class Judged:
+    """By place and target's label: which examples are right in the worst case, or why there is no such number."""
+
+    right: dict[tuple[Place, str], dict[int, bool]] = field(default_factory=dict)
+    unranked: dict[tuple[Place, str], str] = field(default_factory=dict)
+
+
+Found = tuple[list[Comparison], list[str]]
+"""What compares, and in words what does not."""
 
 
 def register(app: typer.Typer) -> None:
@@ -53,16 +70,20 @@ def compare(
     databases = [name for name in (a, b) if _is_database(name)]
     if len(databases) == 1:
         raise AdvbenchError(f"{databases[0]} is a database and the other is not: name two databases or two targets")
-    found = _databases(Path(a), Path(b)) if databases else _targets(a, b, db)
+    found, lacking = _databases(Path(a), Path(b)) if databases else _targets(a, b, db)
     if not found:
-        raise AdvbenchError(f"{a} and {b} have no board with the same required attacks in common")
+        why = f": {lacking[0]}" if lacking else ""
+        raise AdvbenchError(f"{a} and {b} have no board with the same images and required attacks in common{why}")
     comparisons = [c for c in found if not board or c.board in board]
     if missing := set(board or ()) - {c.board for c in found}:
         there = ", ".join(sorted({c.board for c in found}))
         raise AdvbenchError(f"{a} and {b} have no board {min(missing)!r} in common; there are: {there}")
     console = terminal()
     _print(console, comparisons, a, b)
-    failures = []
+    lacking = [line for line in lacking if not board or line.partition(": ")[0] in board]
+    failures = list(lacking) if fail_under is not None or fail_if_worse else []
+    for line in () if failures else lacking:
+        say(console, line)
     for c in comparisons:
         where = f"{c.board}, {c.b}" if c.a == c.b else c.board
         if fail_under is not None and c.right_b / c.n < fail_under:
@@ -79,41 +100,57 @@ def _is_database(text: str) -> bool:
     return Path(text).suffix in _SUFFIXES or Path(text).is_file()
 
 
-def _databases(a: Path, b: Path) -> list[Comparison]:
+def _databases(a: Path, b: Path) -> Found:
     with Store.open(a, readonly=True) as first, Store.open(b, readonly=True) as second:
         judged_a, judged_b = _judged(first), _judged(second)
-    found = [
-        compare_targets(place[0], place[2], place[2], judged_a[place], judged_b[place])
-        for place in sorted(judged_a.keys() & judged_b.keys())
-    ]
-    return [c for c in found if c]
+    labels = {label for _, label in judged_a.right} | {label for _, label in judged_b.right}
+    pairs = [_pair(judged_a, judged_b, label, label) for label in sorted(labels)]
+    return [c for found, _ in pairs for c in found], [line for _, lines in pairs for line in lines]
 
 
-def _targets(a: str, b: str, db: Path) -> list[Comparison]:
+def _targets(a: str, b: str, db: Path) -> Found:
     with Store.open(db, readonly=True) as store:
         judged = _judged(store)
         known = {row["label"] for row in store.targets()}
     for label in (a, b):
         if label not in known:
             raise AdvbenchError(f"no target {label!r} in {db}; there are: {', '.join(sorted(known)) or 'none'}")
-    boards = sorted((name, required) for name, required, label in judged if label == a)
-    found = [
-        compare_targets(name, a, b, judged[name, required, a], judged[name, required, b])
-        for name, required in boards
-        if (name, required, b) in judged
-    ]
-    return [c for c in found if c]
+    return _pair(judged, judged, a, b)
+
+
+def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
+    """Where both have a worst case, and in words where B lacks the one that A has."""
+    found: list[Comparison] = []
+    lacking: list[str] = []
+    for place in sorted(place for place, label in first.right if label == a):
+        if (place, b) in second.right:
+            compared = compare_targets(place.board, a, b, first.right[place, a], second.right[place, b])
+            found += [compared] if compared else []
+        else:
+            reason = second.unranked.get((place, b), "not judged there on the same images and attacks")
+            lacking.append(f"{place.board}: {b} has no robust accuracy: {reason}")
+    return found, lacking
 
 
 def _judged(store: Store) -> Judged:
-    """Of targets with one label, and of boards with one name, the one that came last."""
-    newest: dict[str, Any] = {row["key"]: row for row in store.rows("SELECT * FROM targets ORDER BY id")}
-    judged: Judged = {}
-    for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
-        right = store.robust_examples(row["key"])
-        for key, target in newest.items():
-            if key in right:
-                judged[row["name"], tuple(row["required"]), target["label"]] = right[key]
+    """Of targets with one label, the one that was attacked last; of boards at one place, the one made last."""
+    targets = store.rows("""
+        SELECT t.key, t.label FROM targets t
+        LEFT JOIN cells c ON c.source = t.key LEFT JOIN cell_events e ON e.cell = c.id
+        GROUP BY t.id ORDER BY max(coalesce(e.id, 0)), t.id
+    """)
+    newest = {row["label"]: row["key"] for row in targets}
+    judged = Judged()
+    with store.tallied():
+        unranked = {(row["board"], row["target"]): row["unranked"] for row in store.rates("robust_accuracy")}
+        for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
+            place = Place(row["name"], tuple(row["required"]), row["data_fingerprint"], row["protocol"])
+            right = store.robust_examples(row["key"])
+            for label, key in newest.items():
+                if key in right:
+                    judged.right[place, label] = right[key]
+                elif reason := unranked.get((row["key"], key)):
+                    judged.unranked[place, label] = reason
     return judged
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlite_utils import Database
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, PluginError
 from advbench.store import views
 from advbench.store.artifacts import Artifacts, ArtifactsInMemory
 from advbench.store.connection import connect, connect_memory, connect_readonly, in_words, snapshot, transaction
@@ -178,12 +178,22 @@ class Store:
             found = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, shard["shard"])
             if found and found[0][0] != kept:
                 return False
+            self._refuse_other_layout(number, shard)
             if artifact:
                 self._insert("artifacts", [artifact])
             self._insert("shards", [{**shard, "cell": number, "artifact": kept}])
             for target, rows in outcomes.items():
                 self.add_judgement(cell, shard["shard"], target, rows)
         return True
+
+    def _refuse_other_layout(self, cell: int, shard: Row) -> None:
+        """Shards of one cell are of one size, or examples would be lost between them."""
+        for row in self._all("SELECT shard, first, count FROM shards WHERE cell = ?", cell):
+            if shard_size(row) != shard_size(shard):
+                raise PluginError(
+                    f"another run is storing this cell in shards of {shard_size(row)} examples; "
+                    "run the same command again, and it goes on with those"
+                )
 
     def add_judgement(self, cell: str, shard: int, target: str, outcomes: Iterable[Row]) -> bool:
         """The outcomes of a stored shard on one more target; False when they were there already."""
@@ -283,6 +293,11 @@ class Store:
     def _look_up_columns(self, table: str) -> tuple[str, ...]:
         self._columns[table] = tuple(row["name"] for row in self._all(f"PRAGMA table_info({table})"))
         return self._columns[table]
+
+
+def shard_size(shard: Any) -> int:
+    """How many examples the shards of a cell span, told by one of them."""
+    return int(shard["first"]) // int(shard["shard"]) if shard["shard"] else int(shard["count"])
 
 
 def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:

@@ -59,7 +59,7 @@ JOIN cell_state s ON s.cell = k.id
 JOIN targets t ON t.key = k.source
 """
 
-IN_BALL = "o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps)"
+IN_BALL = "o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps * (1 + 1e-6))"
 FOOLED = f"o.reached AND {IN_BALL}"
 # A suspicion that is no number raises no alarm.
 ALARM = "coalesce({row}.suspicion > t.threshold, 0)"

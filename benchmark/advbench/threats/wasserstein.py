@@ -103,7 +103,8 @@ class Wasserstein(Threat):
 
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         mass = x.flatten(1).sum(1, dtype=torch.float64)
-        spent = (p.flatten(2).sum(2, dtype=torch.float64) * self._cost(p).double()).sum(1)
+        # negative entries cost as much as positive ones: within their tolerance they could pay for others
+        spent = (p.abs().flatten(2).sum(2, dtype=torch.float64) * self._cost(p).double()).sum(1)
         # nothing can be sent where there is nothing; what claims to, `coordinates` catches
         return torch.where(mass > 0, spent / torch.where(mass > 0, mass, 1), 0)
 
