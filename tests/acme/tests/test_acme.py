@@ -1,5 +1,6 @@
 import advbench_acme
 import pytest
+
 from advbench.testing import checks
 
 
