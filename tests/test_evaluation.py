@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from advbench import AdvbenchError, Data, DataFolders, Dataset, Evaluation, evaluate
 from advbench.discovery import discover
-from advbench.evaluation import GivenModel
+from advbench.given import GivenModel
 from advbench.plot import bars
 from advbench.registry import Registry
 from advbench.store import Store
