@@ -348,3 +348,13 @@ def test_two_networks_that_differ_in_a_plain_number_are_two_models() -> None:
 
     digests = [GivenModel.of(Scaled(factor), "x").digest for factor in (1.0, 1.0, -1.0)]
     assert digests[0] == digests[1] != digests[2]
+
+
+def test_results_on_other_images_are_not_compared_as_if_they_were_the_same(
+    registry: Registry, net: nn.Module, advbench: Any, tmp_path: Path
+) -> None:
+    for name, images in (("a", X), ("b", X * 0.5)):
+        wanted = {"threats": ["linf(eps=0.1)"], "attacks": ["fgsm"], "registry": registry}
+        evaluate(net, images, Y, db=tmp_path / f"{name}.sqlite", **wanted)
+    refused = advbench("compare", tmp_path / "a.sqlite", tmp_path / "b.sqlite")
+    assert "no board with the same images" in refused.complaint
