@@ -411,6 +411,7 @@ def test_quick_goes_to_mnist_where_its_own_digits_are_missing_and_says_so(
     )
     save_file({key: value.numpy() for key, value in net.state_dict().items()}, tmp_path / "net.safetensors")
     wanted = ("--model", "wong2019(weights=net.safetensors)", "--defense", "none", "--attack", "fgsm", "--examples", 4)
+    assert "mnist-5k is not on this machine" in advbench("plan", "--threat", "linf(eps=0.1)", *wanted).out
     printed = advbench("run", "--offline", "--data", tmp_path, "--threat", "linf(eps=0.1)", *wanted)
     assert printed.code == 0
     assert "mnist-5k is not on this machine: judging on mnist instead" in printed.out

@@ -7,7 +7,6 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Annotated
 
 import typer
@@ -17,15 +16,13 @@ from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.tables import print_boards
 from advbench.cli.text import duration, say, terminal
-from advbench.data import DataFolders
 from advbench.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device
-from advbench.registry import Registry
 from advbench.run import Settings
 from advbench.run import run as run_suite
 from advbench.store import Store
-from advbench.suite import Suite, embedded_suites, load_suite
+from advbench.suite import embedded_suites, load_suite
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +68,7 @@ def run(
     engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
     if suite in embedded_suites() and not dataset:
-        wanted = _on_data_that_is_here(wanted, registry, folders, console)
+        wanted = opt.on_data_that_is_here(wanted, registry, folders, console)
     with Store.open(db) as store, _interruptible(console) as interrupted:
         settings = Settings(
             device=where,
@@ -97,18 +94,6 @@ def run(
         raise typer.Exit(130)
     if summary.failed:
         raise typer.Exit(1)
-
-
-def _on_data_that_is_here(suite: Suite, registry: Registry, folders: DataFolders, console: Console) -> Suite:
-    """An embedded suite on its data sets' substitutes where they are not on this machine; that is another board."""
-    boards = []
-    for board in suite.boards:
-        missing = board.dataset.find(folders) is None and board.dataset.substitute
-        boards.append(replace(board, dataset=registry.dataset(board.dataset.substitute)) if missing else board)
-    for name in dict.fromkeys(old.dataset.name for old, new in zip(suite.boards, boards, strict=True) if old != new):
-        instead = registry.dataset(name).substitute
-        say(console, f"{name} is not on this machine: judging on {instead} instead, which makes other boards.")
-    return replace(suite, boards=tuple(boards))
 
 
 def batch_of(text: str) -> int | None:
