@@ -22,6 +22,7 @@ _DECLARATIONS = {
     "reference",
     "threats",
     "needs",
+    "trial",
     "offers",
     "requires",
     "keeps",
@@ -76,9 +77,14 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
                 yield name, "Access.GRADIENTS", lambda value: isinstance(value, Access)
     if isinstance(plugin, Attack):
         yield "threats", 'frozenset({"linf", "l2"})', lambda value: isinstance(value, frozenset) and _texts(value)
+        yield "trial", "{}", lambda value: isinstance(value, dict) and set(value) <= _fields(plugin)
     if isinstance(plugin, Dataset):
         yield "shape", "(1, 28, 28)", _is_shape
         yield "class_names", '("cat", "dog")', lambda v: isinstance(v, tuple) and _texts(v) and len(v) >= 2
+
+
+def _fields(plugin: Plugin) -> set[str]:
+    return {field.name for field in dataclasses.fields(plugin)}
 
 
 def _texts(values: Iterable[object]) -> bool:

@@ -20,9 +20,11 @@ class Goal:
 
     labels: Tensor
     targeted: bool = False
+    aim: Tensor | None = None
+    """A class per row that the attack itself goes for on its way, for a loss to read; no part of what is judged."""
 
     def __getitem__(self, index: Tensor) -> Goal:
-        return Goal(self.labels[index], self.targeted)
+        return Goal(self.labels[index], self.targeted, None if self.aim is None else self.aim[index])
 
     def reached(self, predicted: Tensor) -> Tensor:
         return predicted == self.labels if self.targeted else predicted != self.labels

@@ -35,19 +35,35 @@ class Parametric:
         return f"{self.name}({inner})" if inner else self.name
 
     def __post_init__(self) -> None:
-        """Refuse values below what `at_least` allows."""
+        """Refuse values that `at_least`, `between` and `one_of` don't allow."""
         for field in dataclasses.fields(self):
-            least = field.metadata.get("least")
             value = getattr(self, field.name)
+            least, most = field.metadata.get("least"), field.metadata.get("most")
+            choices = field.metadata.get("choices")
+            wrong = ""
             if least is not None and not value >= least:
-                raise AdvbenchError(
-                    f"{self.name}: {spelling(field)} must be at least {written(least)}, not {written(value)}"
-                )
+                wrong = f"at least {written(least)}"
+            elif most is not None and not value <= most:
+                wrong = f"at most {written(most)}"
+            elif choices is not None and value not in choices:
+                wrong = f"one of {', '.join(written(choice) for choice in choices)}"
+            if wrong:
+                raise AdvbenchError(f"{self.name}: {spelling(field)} must be {wrong}, not {written(value)}")
 
 
 def at_least(least: float, default: Any) -> Any:
     """A dataclass field whose values are checked: `steps: int = at_least(1, default=40)`."""
     return dataclasses.field(default=default, metadata={"least": least})
+
+
+def between(least: float, most: float, default: Any) -> Any:
+    """A dataclass field for a number from `least` to `most`: `beta: float = between(0, 1, default=0.5)`."""
+    return dataclasses.field(default=default, metadata={"least": least, "most": most})
+
+
+def one_of(*choices: Any, default: Any = None) -> Any:
+    """A dataclass field with few values, the first being the default: `loss: str = one_of("ce", "dlr")`."""
+    return dataclasses.field(default=choices[0] if default is None else default, metadata={"choices": choices})
 
 
 P = TypeVar("P", bound=Parametric)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -50,6 +51,8 @@ class Attack(Plugin):
     """Whether it can also aim at a chosen class."""
     minimizes: ClassVar[bool] = False
     """Whether it looks for the smallest perturbation; it then runs once, in the unbounded ball."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
 
     def passes(self, classes: int) -> int | None:
         """About how many forward passes an example costs when nothing stops early, or None when unknown."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 import torch
@@ -33,6 +34,14 @@ class Answers(Protocol):
     def threshold(self) -> float | None: ...
     def logits(self, images: Tensor) -> Tensor: ...
     def suspicion(self, images: Tensor) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What one pass with a gradient tells of each row; for examples that are done, zeros and the last known logits."""
+
+    gradient: Tensor
+    logits: Tensor
 
 
 class Problem:
@@ -108,6 +117,16 @@ class Problem:
         """Indices of the examples that are not done."""
         return self._index
 
+    @property
+    def found(self) -> Tensor:
+        """Which examples have a success that is remembered."""
+        return self._score > -torch.inf
+
+    @property
+    def best(self) -> Tensor:
+        """The best success of each example so far; where there is none, the perturbation that changes nothing."""
+        return self._best.clone()
+
     # What an attack does with perturbations
 
     def start(self, *, random: bool = False) -> Tensor:
@@ -153,15 +172,36 @@ class Problem:
         goal = self._goal if of is None else self._goal[of]
         return goal.reached(self.labels(p, of))
 
-    def gradient(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
+    def gradient(
+        self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None, aim: Tensor | None = None
+    ) -> Tensor:
         """The gradient of the loss with respect to p; the same pass remembers its successes."""
+        return self.probe(p, loss, of, aim).gradient
+
+    def probe(
+        self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None, aim: Tensor | None = None
+    ) -> Probe:
+        """Gradient and logits of one pass. `aim` names a class per row of p, which the loss finds in `goal.aim`."""
         self._require(Access.GRADIENTS)
 
         def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
             logits = self._target.logits(images)
-            return loss(goal, logits), logits
+            return loss(goal, logits).sum()[None], logits
 
-        return self._backward(p, of, ascend)
+        gradients, logits = self._backward(p, of, aim, ascend)
+        return Probe(gradients.squeeze(1), logits)
+
+    def jacobian(self, p: Tensor, classes: Tensor, of: Tensor | None = None) -> Probe:
+        """The gradients (N, K, …) of the logits of K classes (N, K) a row: one forward pass and K backward ones."""
+        self._require(Access.GRADIENTS)
+
+        def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
+            logits = self._target.logits(images)
+            assert goal.aim is not None
+            return logits.gather(1, goal.aim).sum(0), logits
+
+        gradients, logits = self._backward(p, of, classes, ascend)
+        return Probe(gradients, logits)
 
     def suspicion(self, p: Tensor, of: Tensor | None = None) -> Tensor:
         """How suspect the defense finds each image."""
@@ -172,10 +212,10 @@ class Problem:
         for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
             with retry, torch.no_grad():
                 asked, who = rows[chunk], examples[chunk]
-                score = self._target.suspicion(self.threat.apply(self._x[who], p[asked]))[:real]
+                score = self._target.suspicion(self._apply(self._x[who], p[asked]))[:real]
                 answers[asked[:real]] = score.to(answers.dtype)
                 self._suspicion[who[:real]] = score.to(answers.dtype)
-        self._spend(examples, backward=False)
+        self._spend(examples)
         self._find_active()
         return answers
 
@@ -184,9 +224,9 @@ class Problem:
         self._require(Access.SUSPICION)
 
         def suspect(goal: Goal, images: Tensor) -> tuple[Tensor, None]:
-            return self._target.suspicion(images), None
+            return self._target.suspicion(images).sum()[None], None
 
-        return self._backward(p, of, suspect)
+        return self._backward(p, of, None, suspect)[0].squeeze(1)
 
     # What the harness does
 
@@ -208,40 +248,53 @@ class Problem:
             with retry, torch.no_grad():
                 asked, who = rows[chunk], examples[chunk]
                 q = p[asked]
-                images = self.threat.apply(self._x[who], q)
+                images = self._apply(self._x[who], q)
                 logits = self._target.logits(images)[:real]
                 answers[asked[:real]] = logits.to(answers.dtype)
                 self._remember(who[:real], q[:real], images[:real], logits, of is not None)
-        self._spend(examples, backward=False)
+        self._spend(examples)
         self._find_active()
         return answers
 
     def _backward(
-        self, p: Tensor, of: Tensor | None, ascend: Callable[[Goal, Tensor], tuple[Tensor, Tensor | None]]
-    ) -> Tensor:
+        self,
+        p: Tensor,
+        of: Tensor | None,
+        aim: Tensor | None,
+        ascend: Callable[[Goal, Tensor], tuple[Tensor, Tensor | None]],
+    ) -> tuple[Tensor, Tensor]:
+        """The gradients (N, K, …) of the K sums that `ascend` answers, and the logits."""
         self._check_time()
         rows, examples = self._rows(of)
-        gradients = torch.zeros_like(p)
+        sums = aim.shape[1] if aim is not None and aim.ndim == 2 else 1
+        gradients = p.new_zeros(len(p), sums, *p.shape[1:])
+        answers = self._logits.clone() if of is None else self._logits[of]
         for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
             with retry:
                 asked, who = rows[chunk], examples[chunk]
                 q = p[asked].detach().requires_grad_()
+                goal = self._goal[who] if aim is None else replace(self._goal[who], aim=aim[asked])
                 with torch.enable_grad():
-                    images = self.threat.apply(self._x[who], q)
-                    value, logits = ascend(self._goal[who], images)
-                    if not value.requires_grad:
+                    images = self._apply(self._x[who], q)
+                    values, logits = ascend(goal, images)
+                    if not values.requires_grad:
                         raise PluginError(
                             "no gradient flows from the loss back to the image; the target or the loss cuts it off"
                         )
-                    (gradient,) = torch.autograd.grad(value.sum(), q)
-                gradients[asked[:real]] = gradient[:real]
+                    for place, value in enumerate(values):
+                        (gradient,) = torch.autograd.grad(value, q, retain_graph=place + 1 < len(values))
+                        gradients[asked[:real], place] = gradient[:real]
                 if logits is not None:
-                    self._remember(
-                        who[:real], q.detach()[:real], images.detach()[:real], logits.detach()[:real], of is not None
-                    )
-        self._spend(examples, backward=True)
+                    logits = logits.detach()[:real]
+                    answers[asked[:real]] = logits.to(answers.dtype)
+                    self._remember(who[:real], q.detach()[:real], images.detach()[:real], logits, of is not None)
+        self._spend(examples, backwards=sums)
         self._find_active()
-        return gradients
+        return gradients, answers
+
+    def _apply(self, x: Tensor, p: Tensor) -> Tensor:
+        """The images to ask about."""
+        return self.threat.apply(x, p)
 
     def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
         """Keep the successes among these rows that are better than what their examples have."""
@@ -297,11 +350,11 @@ class Problem:
     def _find_active(self) -> None:
         self._index = self._active.nonzero().squeeze(1)
 
-    def _spend(self, examples: Tensor, *, backward: bool) -> None:
+    def _spend(self, examples: Tensor, *, backwards: int = 0) -> None:
         ones = torch.ones_like(examples)
         self.forwards.index_add_(0, examples, ones)
-        if backward:
-            self.backwards.index_add_(0, examples, ones)
+        if backwards:
+            self.backwards.index_add_(0, examples, ones * backwards)
         if self._budget is not None:
             self._active &= self.forwards < self._budget
 

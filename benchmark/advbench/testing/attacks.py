@@ -18,7 +18,7 @@ from advbench.plugin import Attack
 from advbench.problem import Problem
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
-from advbench.testing.stage import Flat, HalfSpace, ball
+from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, ball
 from advbench.threats import THREATS, Threat
 
 Trial = Callable[[Attack, Threat, bool], str | None]
@@ -28,6 +28,8 @@ NEAR = 1.25
 
 
 def attack_checks(attack: Attack) -> Iterator[Check]:
+    """Tried with the parameters of its `trial`: the algorithm is the same, and nobody waits for 5,000 queries."""
+    attack = replace(attack, **attack.trial)
     strangers = sorted(attack.threats - set(THREATS))
     if strangers:
         yield Check(attack.label, "claims-known-balls", partial(_unknown, strangers))
@@ -201,6 +203,8 @@ ODD: dict[str, Callable[[Threat], Scene]] = {
     "two-classes": lambda threat: scene(threat, count=3, classes=2),
     "images-already-wrong": _already_wrong,
     "gradients-of-zero": lambda threat: scene(threat, count=3, net=Flat(10)),
+    "answers-of-nan": lambda threat: scene(threat, count=3, net=Speechless(StageNet((1, 8, 8)))),
+    "a-radius-larger-than-the-image": lambda threat: scene(threat.at(1e3), count=3),
     "black-and-white": lambda threat: scene(threat, x=torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])),
 }
 """Inputs that are unusual and allowed: all must end in a perturbation inside the ball."""
