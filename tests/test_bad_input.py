@@ -41,7 +41,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ("old", "new", "place", "words"),
     [
         ("attacks:", "atacks:", "3:1", "unknown key 'atacks'; did you mean 'attacks'?"),
-        ("[pgd]", "[pdg]", "3:11", "unknown attack 'pdg' (known: noise, fgsm, pgd"),
+        ("[pgd]", "[pdg]", "3:11", "unknown attack 'pdg' (known: noise, apgd, "),
         ("[toy]", "[tyo]", "2:10", "did you mean 'toy'?"),
         ("toy-blots", "toy-blot", "1:7", "did you mean 'toy-blots'?"),
         ("linf(", "lnif(", "4:11", "did you mean 'linf'?"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import shlex
 import sys
@@ -22,7 +23,7 @@ from advbench.suite import KEYS
 
 ROOT = Path(__file__).parents[1]
 ACME = ROOT / "tests/acme"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs/reference.md"
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\bADVBENCH_[A-Z]+\b")
@@ -162,6 +163,17 @@ def test_every_key_of_a_suite_is_documented() -> None:
     suite, board = re.split(r"^### .*$", section("Suites"), flags=re.MULTILINE)
     assert rows(suite) == set(KEYS)
     assert rows(board) == set(BOARD_KEYS)
+
+
+def test_the_table_of_attacks_says_what_they_declare() -> None:
+    from advbench.discovery import discover
+    from advbench.serves import markdown
+
+    page = (ROOT / "docs/attacks/README.md").read_text(encoding="utf-8")
+    registry = discover()
+    built_in = {n: a for n, a in registry.attacks.items() if type(a).__module__.startswith("advbench_attacks.")}
+    due = markdown(dataclasses.replace(registry, attacks=built_in))
+    assert due in page, f"docs/attacks/README.md should hold this table:\n{due}"
 
 
 def test_every_environment_variable_is_documented() -> None:

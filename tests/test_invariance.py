@@ -10,6 +10,7 @@ from advbench import Attack, Draws, Problem
 from advbench.passes import BatchSize
 from advbench.problem import Stop
 from advbench.referee import Verdict, judge, render
+from advbench.steadiness import batch_size
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein
@@ -57,8 +58,8 @@ def stage(request: pytest.FixtureRequest) -> Scene:
     return scene(request.param, shape=(1, 12, 12), net=Net(), x=images(COUNT, (1, 12, 12)))
 
 
-def crafted(attack: Attack, stage: Scene, stop: Stop, batch: int = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """What is judged, and the passes that each example took."""
+def crafted(attack: Attack, stage: Scene, stop: Stop, batch: int | None = 16, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """What is judged, and the passes that each example took; without a batch size, at those found steady."""
     problem = Problem(
         images=stage.images,
         goal=stage.goal,
@@ -67,7 +68,7 @@ def crafted(attack: Attack, stage: Scene, stop: Stop, batch: int = 16, seed: int
         access=attack.needs,
         draws=Draws(seed, attack.name, stage.ids),
         stop=stop,
-        batch=BatchSize(batch),
+        batch=BatchSize(batch) if batch else batch_size(stage.target, stage.images.device),
     )
     p = problem.finish(attack.perturb(problem))
     return p, problem.forwards
@@ -89,6 +90,32 @@ def test_two_shards_or_one_give_the_same_bits(attack: Attack, stage: Scene, stop
         assert torch.equal(torch.cat([forwards for _, forwards in parts]), passes)
         apart = [verdict for half, (p, _) in zip(halves, parts, strict=True) for verdict in judged(half, p)]
         assert apart == outcomes
+
+
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+def test_padded_sizes_that_were_found_steady_give_the_same_bits(attack: Attack, stage: Scene) -> None:
+    whole, _ = crafted(attack, stage, "first", batch=None)
+    for cut in (1, 16, 23):
+        parts = [crafted(attack, half, "first", batch=None)[0] for half in (stage[:cut], stage[cut:])]
+        assert torch.equal(torch.cat(parts), whole)
+    assert torch.equal(crafted(attack, stage, "first", batch=64)[0], whole)
+    assert set(stage.target.steady) <= {16, 32, 48}
+
+
+def test_a_network_whose_numbers_change_with_the_batch_keeps_one_size() -> None:
+    class Fickle(Net):
+        def forward(self, x: Tensor) -> Tensor:
+            return super().forward(x) + 1e-6 * len(x)
+
+    stage = scene(Linf(0.06), shape=(1, 12, 12), net=Fickle(), x=images(4, (1, 12, 12)))
+    assert batch_size(stage.target, torch.device("cpu")).padded(3) == 64
+    assert stage.target.steady == {16: False}
+
+
+@pytest.mark.parametrize(("rows", "size"), [(1, 16), (16, 16), (17, 32), (40, 48), (130, 128), (200, 192), (999, 256)])
+def test_padding_is_not_paid_for_where_two_passes_are_cheaper(rows: int, size: int) -> None:
+    assert BatchSize(64, lambda wanted: True).padded(rows) == size
+    assert BatchSize(64).padded(rows) == 64
 
 
 @pytest.mark.parametrize("stop", ["first", "end"])

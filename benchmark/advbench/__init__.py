@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from advbench.plugin import Model as Model
     from advbench.problem import Problem as Problem
     from advbench.recipe import Recipe as Recipe
+    from advbench.shared import SharedProblem as SharedProblem
 
 _HOMES = {
     "Access": "access",
@@ -38,6 +39,7 @@ _HOMES = {
     "Model": "plugin",
     "Problem": "problem",
     "Recipe": "recipe",
+    "SharedProblem": "shared",
     "evaluate": "evaluation",
     "hookimpl": "hooks",
 }

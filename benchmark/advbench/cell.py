@@ -16,8 +16,11 @@ from advbench.goal import Goal
 from advbench.passes import BatchSize
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem, Stop
+from advbench.shared import Fit, SharedProblem
+from advbench.steadiness import batch_size
 from advbench.target import Target
 from advbench.threats import Threat
+from advbench.threats.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -46,9 +49,12 @@ class Job:
     stop: Stop
     budget: int | None
     timeout: float | None
-    batch: int
+    batch: int | None
+    """Rows of every pass, or None for what suits device and target."""
     device: str
     shards: tuple[Shard, ...]
+    fit: Fit | None = None
+    """What one perturbation for all shards is fitted on; None for an attack that takes every example by itself."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +72,10 @@ class Crafted:
 def craft(job: Job) -> Iterator[Crafted]:
     """Run the attack on one shard after the other; any error ends the cell."""
     left = job.timeout  # judging, between two shards, is not held against the attack
-    batch = BatchSize(job.batch)
+    batch = BatchSize(job.batch) if job.batch else batch_size(job.source, torch.device(job.device))
+    if job.fit is not None:
+        yield from _craft_shared(job, job.fit, batch, None if left is None else time.monotonic() + left)
+        return
     for shard in job.shards:
         deadline = None if left is None else time.monotonic() + left
         crafted = _craft_shard(job, shard, batch, deadline)
@@ -112,6 +121,44 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
     )
 
 
+def _craft_shared(job: Job, fit: Fit, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
+    """One perturbation, fitted once; what it cost stands with the first shard."""
+    if fit.found is not None:
+        yield from (Crafted(shard, fit.found, 0, 0, 0.0, batch.size) for shard in job.shards)
+        return
+    began = time.perf_counter()
+    device = torch.device(job.device)
+    x = fit.examples.pixels(device)
+    goal = Goal(fit.goal_labels.to(device), job.targeted)
+    problem = SharedProblem(
+        images=x,
+        goal=goal,
+        threat=Shared.of(job.threat),
+        target=job.source,
+        access=job.attack.needs,
+        draws=Draws(job.seed, job.attack.name, fit.examples.ids.to(device)),
+        budget=job.budget,
+        deadline=deadline,
+        batch=batch,
+    )
+    p = problem.start()
+    if len(x):
+        p = check_form(job.attack, problem, perturbed(job.attack, problem)).detach()
+        check_inputs(job.attack, problem, x, goal.labels)
+    p = p.cpu()
+    seconds = time.perf_counter() - began
+    for shard in job.shards:
+        first = shard.number == 0
+        yield Crafted(
+            shard=shard,
+            p=p,
+            forwards=int(problem.forwards.sum()) if first else 0,
+            backwards=int(problem.backwards.sum()) if first else 0,
+            seconds=seconds if first else 0.0,
+            batch=batch.size,
+        )
+
+
 def perturbed(attack: Attack, problem: Problem) -> object:
     """What the attack returns; one that tries to end the program has failed like any other."""
     try:
@@ -121,7 +168,7 @@ def perturbed(attack: Attack, problem: Problem) -> object:
 
 
 def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:
-    """What `perturb` returned, refused unless it is one finite perturbation per example."""
+    """What `perturb` returned, refused unless it is one finite perturbation per example, or one for a whole set."""
     expected = problem.start()
     if not isinstance(p, Tensor):
         raise PluginError(f"{attack.label}: `perturb` returned {type(p).__name__}, not a tensor")
@@ -136,7 +183,8 @@ def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:
         )
     broken = int((~p.isfinite()).flatten(1).any(1).sum())
     if broken:
-        raise PluginError(f"{attack.label}: `perturb` returned NaN or infinity for {broken} of {len(p)} examples")
+        whose = "all" if attack.scope == "set" else f"{broken} of {len(p)}"
+        raise PluginError(f"{attack.label}: `perturb` returned NaN or infinity for {whose} examples")
     return p
 
 

@@ -37,14 +37,25 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
     return None
 
 
-def why_not(attack: Attack, threat: Threat, goal: str, model: Model, defenses: tuple[Defense, ...]) -> str | None:
-    """A reason to skip this combination, or None to run it."""
+def why_never(attack: Attack, threat: Threat, goal: str) -> str | None:
+    """A reason why the attack can't serve this ball and goal, whatever the target, or None."""
     if threat.name not in attack.threats:
         return f"{attack.name} does not search {threat.name} balls"
     if goal != "untargeted" and not attack.targeted:
         return f"{attack.name} can't aim at a class"
     if attack.minimizes and not threat.unbounded:
         return f"{attack.name} looks for the smallest perturbation, and {threat.name} has no unbounded ball"
+    if attack.scope == "set" and not threat.shareable:
+        return f"{attack.name} looks for one perturbation for all images, and in {threat.name} each has its own"
+    if attack.scope == "set" and goal in ("random", "least-likely"):
+        return f"{attack.name} looks for one perturbation for all images, and {goal} is another class for each"
+    return None
+
+
+def why_not(attack: Attack, threat: Threat, goal: str, model: Model, defenses: tuple[Defense, ...]) -> str | None:
+    """A reason to skip this combination, or None to run it."""
+    if reason := why_never(attack, threat, goal):
+        return reason
     if lacking := attack.needs.lacking(offered(model, defenses)):
         return f"{attack.name} needs {lacking}, which the target does not offer"
     return None

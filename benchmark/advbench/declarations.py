@@ -22,6 +22,7 @@ _DECLARATIONS = {
     "reference",
     "threats",
     "needs",
+    "scope",
     "trial",
     "offers",
     "requires",
@@ -77,6 +78,7 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
                 yield name, "Access.GRADIENTS", lambda value: isinstance(value, Access)
     if isinstance(plugin, Attack):
         yield "threats", 'frozenset({"linf", "l2"})', lambda value: isinstance(value, frozenset) and _texts(value)
+        yield "scope", '"example"', lambda value: value in ("example", "set")
         yield "trial", "{}", lambda value: isinstance(value, dict) and set(value) <= _fields(plugin)
     if isinstance(plugin, Dataset):
         yield "shape", "(1, 28, 28)", _is_shape

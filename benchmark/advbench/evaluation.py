@@ -128,6 +128,7 @@ def evaluate(
     calibrate: tuple[Images, Images] | None = None,
     seed: int = 0,
     stop: str = "first",
+    fit: str = "calibrate",
     device: str = "auto",
     batch_size: int | None = None,
     db: str | Path | None = None,
@@ -138,8 +139,9 @@ def evaluate(
     """Attack a model on images in [0, 1] with labels, or on a data set by name, and referee every example.
 
     Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Detectors among
-    the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged. With `db` the
-    facts also go to a database that `advbench show` reads.
+    the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
+    one perturbation for all fit it there, or on the part that `fit` names. With `db` the facts also go to a database
+    that `advbench show` reads.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
@@ -166,6 +168,7 @@ def evaluate(
             "threats": _listed(threats),
             "seed": seed,
             "stop": stop,
+            "fit": fit,
             **({} if examples is None else {"examples": examples}),
         },
         registry,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from advbench.goal import Goal
 from advbench.plan import CellPlan, TargetPlan
 from advbench.prepare import Ready
 from advbench.referee import Verdict, judge, render
+from advbench.shared import Fit
 from advbench.store import Store
 from advbench.stored import packed_part
 
@@ -32,7 +33,7 @@ class Judging:
         shard = crafted.shard
         x = shard.examples.pixels(self.device)
         p = crafted.p.to(self.device)
-        packed = {f"p.{name}": part.cpu() for name, part in cell.threat.pack(x, p).items()}
+        packed = {f"p.{name}": part.cpu() for name, part in cell.ball.pack(x, p).items()}
         sha, size = self.store.artifacts.put({**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels})
         outcomes = _outcomes(cell, shard, x, p, self._targets(cell))
         self.store.add_shard(
@@ -52,6 +53,14 @@ class Judging:
             {"sha256": sha, "bytes": size, "kind": "perturbations"},
         )
 
+    def with_found(self, fit: Fit | None, key: str, cell: CellPlan, shards: list[Shard]) -> Fit | None:
+        """With the perturbation that an earlier run fitted, where it is stored with the cell's first shard."""
+        first = self.store.shards(key).get(0)
+        if fit is None or first is None:
+            return fit
+        stored = packed_part(self.store.artifacts.get(first["artifact"]), self.device)
+        return replace(fit, found=cell.ball.unpack(shards[0].examples.pixels(self.device), stored).cpu())
+
     def newcomers(self, key: str, cell: CellPlan, shards: list[Shard], check_interrupted: Callable[[], None]) -> None:
         """Targets that came after a shard was crafted are judged on what is stored of it."""
         judged = self.store.judged(key)
@@ -62,7 +71,7 @@ class Judging:
             check_interrupted()
             stored = self.store.artifacts.get(self.store.shards(key)[shard.number]["artifact"])
             x = shard.examples.pixels(self.device)
-            p = cell.threat.unpack(x, packed_part(stored, self.device))
+            p = cell.ball.unpack(x, packed_part(stored, self.device))
             for target_key, rows in _outcomes(cell, shard, x, p, newcomers).items():
                 self.store.add_judgement(key, shard.number, target_key, rows)
 
@@ -76,7 +85,7 @@ class Judging:
 def _outcomes(
     cell: CellPlan, shard: Shard, x: Tensor, p: Tensor, targets: list[Ready]
 ) -> dict[str, list[dict[str, Any]]]:
-    rendered = render(cell.threat, x, p)
+    rendered = render(cell.ball, x, p)
     goal = Goal(shard.goal_labels.to(x.device), cell.goal != "untargeted")
     return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal)) for r in targets}
 

@@ -12,6 +12,7 @@ from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.suite import Suite
 from advbench.target import chain_label, target_label
 from advbench.threats import Threat
+from advbench.threats.shared import Shared
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,15 @@ class CellPlan:
         aim = "" if self.goal == "untargeted" else f" to {self.goal}"
         return f"{self.attack.label}{aim} in {self.threat.name} {self.threat.radius} on {self.source.label}"
 
+    @property
+    def ball(self) -> Threat:
+        """The threat in which its perturbations are rendered and measured."""
+        return Shared.of(self.threat) if self.attack.scope == "set" else self.threat
+
     def passes(self, count: int) -> int | None:
-        """Forward passes over so many examples when nothing stops early."""
+        """Forward passes over so many examples when nothing stops early; None when that depends on other examples."""
+        if self.attack.scope == "set":
+            return None
         each = self.attack.passes(self.source.dataset.classes)
         return None if each is None else each * min(count, self.examples or count)
 

@@ -6,7 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -51,16 +51,25 @@ class Attack(Plugin):
     """Whether it can also aim at a chosen class."""
     minimizes: ClassVar[bool] = False
     """Whether it looks for the smallest perturbation; it then runs once, in the unbounded ball."""
+    scope: ClassVar[Literal["example", "set"]] = "example"
+    """`set`: it looks for one perturbation that serves all images, and `perturb` is given a `SharedProblem`."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
 
     def passes(self, classes: int) -> int | None:
-        """About how many forward passes an example costs when nothing stops early, or None when unknown."""
+        """About how many forward passes an example costs when nothing stops early, or None when unknown.
+
+        With `scope = "set"`, an example of those that it is fitted on.
+        """
         return None
+
+    def content(self) -> str:
+        """What its outcome depends on beside parameters and target: a digest of the files that it reads, say."""
+        return ""
 
     @abstractmethod
     def perturb(self, problem: Problem) -> Tensor:
-        """Return one perturbation per example, in the coordinates of the problem's threat."""
+        """Return one perturbation per example, in the coordinates of the problem's threat; one in all for a set."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 
 from advbench.board import Board
 from advbench.clean import CleanPass, clean_pass
+from advbench.compatibility import why_never
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
 from advbench.goal import expand
@@ -193,12 +194,11 @@ def required_entrants(board: Board) -> list[str]:
     """The required attacks with each goal of the board, as the store names them, less what can't run here."""
     entrants = []
     for attack in board.attacks:
-        if attack.label not in board.required or board.threat.name not in attack.threats:
-            continue
-        if attack.minimizes and not board.threat.unbounded:
+        if attack.label not in board.required:
             continue
         for goal in board.goals:
+            if why_never(attack, board.threat, goal):
+                continue
             for each in expand(goal, board.dataset.classes):
-                if each == "untargeted" or attack.targeted:
-                    entrants.append(attack.label if each == "untargeted" else f"{attack.label} → {each}")
+                entrants.append(attack.label if each == "untargeted" else f"{attack.label} → {each}")
     return entrants

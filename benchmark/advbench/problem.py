@@ -21,6 +21,12 @@ from advbench.threats import Threat
 MARGIN = 1e-4
 """A success counts when its logits lead by more than this, so that it survives the referee's fresh pass."""
 
+UNDETECTED = 4e6
+"""What it is worth for a success not to be detected: more than any size or loss."""
+
+ENOUGH = 0.9
+"""From this share of wanted rows on, working on all of them is cheaper than gathering those."""
+
 Stop = Literal["first", "end"]
 Loss = Callable[[Goal, Tensor], Tensor]
 
@@ -98,6 +104,7 @@ class Problem:
             if (minimizes or stop == "first") and Access.SUSPICION not in access:
                 self._won |= already
                 self._active &= ~already
+        self._changed = True
         self._find_active()
 
     # What an attack reads
@@ -127,6 +134,11 @@ class Problem:
         """The best success of each example so far; where there is none, the perturbation that changes nothing."""
         return self._best.clone()
 
+    @property
+    def _watched(self) -> bool:
+        """Whether the attack minds a detector, and there is one."""
+        return Access.SUSPICION in self._access and self._target.threshold is not None
+
     # What an attack does with perturbations
 
     def start(self, *, random: bool = False) -> Tensor:
@@ -134,14 +146,14 @@ class Problem:
         return self.threat.start(self._x, self.draws) if random else self.threat.identity(self._x)
 
     def project(self, p: Tensor, of: Tensor | None = None) -> Tensor:
-        """The nearest perturbations inside ball and box; rows of examples that have won are returned as they are."""
+        """The nearest perturbations inside ball and box; rows of examples that have won may be returned as they are."""
         if self._budget is None:
             rows, examples = self._rows(of)
         else:  # who has spent the budget without a success is still judged on what is projected here
             rows = (~(self._won if of is None else self._won[of])).nonzero().squeeze(1)
             examples = rows if of is None else of[rows]
-        if len(rows) == len(p):
-            return self.threat.project(self._x[examples] if of is not None else self._x, p)
+        if len(rows) >= ENOUGH * len(p):
+            return self.threat.project(self._x if of is None else self._x[of], p)
         projected = p.clone()
         projected[rows] = self.threat.project(self._x[examples], p[rows])
         return projected
@@ -150,8 +162,8 @@ class Problem:
         """The unit step in the ball's geometry along which the loss grows fastest."""
         rows, examples = self._rows(of)
         gradient = self.gradient(p, loss, of)
-        if len(rows) == len(p):
-            return self.threat.steepest(self._x[examples] if of is not None else self._x, gradient)
+        if len(rows) >= ENOUGH * len(p):  # where the gradient is zero, the step is
+            return self.threat.steepest(self._x if of is None else self._x[of], gradient)
         step = torch.zeros_like(p)
         step[rows] = self.threat.steepest(self._x[examples], gradient[rows])
         return step
@@ -209,10 +221,11 @@ class Problem:
         self._check_time()
         rows, examples = self._rows(of)
         answers = self._suspicion.clone() if of is None else self._suspicion[of]
-        for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+        for first, chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
             with retry, torch.no_grad():
                 asked, who = rows[chunk], examples[chunk]
-                score = self._target.suspicion(self._apply(self._x[who], p[asked]))[:real]
+                images = self._apply(self._images(who, of, first), p[asked])
+                score = self._target.suspicion(images)[:real]
                 answers[asked[:real]] = score.to(answers.dtype)
                 self._suspicion[who[:real]] = score.to(answers.dtype)
         self._spend(examples)
@@ -244,11 +257,11 @@ class Problem:
         self._check_time()
         rows, examples = self._rows(of)
         answers = self._logits.clone() if of is None else self._logits[of]
-        for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+        for first, chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
             with retry, torch.no_grad():
                 asked, who = rows[chunk], examples[chunk]
-                q = p[asked]
-                images = self._apply(self._x[who], q)
+                q = p[first : first + real] if len(rows) == len(p) and real == len(chunk) else p[asked]
+                images = self._apply(self._images(who, of, first), q)
                 logits = self._target.logits(images)[:real]
                 answers[asked[:real]] = logits.to(answers.dtype)
                 self._remember(who[:real], q[:real], images[:real], logits, of is not None)
@@ -267,29 +280,39 @@ class Problem:
         self._check_time()
         rows, examples = self._rows(of)
         sums = aim.shape[1] if aim is not None and aim.ndim == 2 else 1
-        gradients = p.new_zeros(len(p), sums, *p.shape[1:])
+        gradients = p.new_zeros(len(p), sums, *p.shape[1:]) if len(rows) < len(p) else None
+        parts: list[Tensor] = []
         answers = self._logits.clone() if of is None else self._logits[of]
-        for chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+        for first, chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
             with retry:
                 asked, who = rows[chunk], examples[chunk]
-                q = p[asked].detach().requires_grad_()
+                whole = gradients is None and real == len(chunk)
+                q = (p[first : first + real] if whole else p[asked]).detach().requires_grad_()
                 goal = self._goal[who] if aim is None else replace(self._goal[who], aim=aim[asked])
                 with torch.enable_grad():
-                    images = self._apply(self._x[who], q)
+                    images = self._apply(self._images(who, of, first), q)
                     values, logits = ascend(goal, images)
                     if not values.requires_grad:
                         raise PluginError(
                             "no gradient flows from the loss back to the image; the target or the loss cuts it off"
                         )
-                    for place, value in enumerate(values):
-                        (gradient,) = torch.autograd.grad(value, q, retain_graph=place + 1 < len(values))
-                        gradients[asked[:real], place] = gradient[:real]
+                    found = [
+                        torch.autograd.grad(value, q, retain_graph=place + 1 < len(values))[0][:real]
+                        for place, value in enumerate(values)
+                    ]
+                part = found[0].unsqueeze(1) if sums == 1 else torch.stack(found, 1)
+                if gradients is None:
+                    parts.append(part)
+                else:
+                    gradients[asked[:real]] = part
                 if logits is not None:
                     logits = logits.detach()[:real]
                     answers[asked[:real]] = logits.to(answers.dtype)
                     self._remember(who[:real], q.detach()[:real], images.detach()[:real], logits, of is not None)
         self._spend(examples, backwards=sums)
         self._find_active()
+        if gradients is None:
+            gradients = torch.cat(parts) if parts else p.new_zeros(len(p), sums, *p.shape[1:])
         return gradients, answers
 
     def _apply(self, x: Tensor, p: Tensor) -> Tensor:
@@ -304,8 +327,13 @@ class Problem:
         if len(hits) == 0:
             return
         who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
+        if self._minimizes and not self._watched:  # what is no smaller needs no closer look
+            smaller = (-self.threat.size(self._x[who], q) > self._score[who]).nonzero().squeeze(1)
+            if len(smaller) == 0:
+                return
+            who, q, images, logits = who[smaller], q[smaller], images[smaller], logits[smaller]
         member = measure(self.threat, self._x[who], q, images)
-        score = self._worth(self._goal[who], logits, images, member.size).to(self._score.dtype)
+        score = self._worth(who, logits, images, member.size).to(self._score.dtype)
         better = member.inside & (score > self._score[who])
         if repeated:  # several candidates of one example: the best, the first of equals
             order = torch.arange(len(who), device=who.device)
@@ -319,17 +347,22 @@ class Problem:
         who = who[kept]
         self._best[who] = q[kept]
         self._score[who] = score[kept]
-        if self._stop == "first" and not self._minimizes and Access.SUSPICION not in self._access:
+        if self._stop == "first" and not self._minimizes:
+            if self._watched:  # an example that is still detected goes on
+                who = who[self._score[who] >= UNDETECTED / 2]
             self._won[who] = True
             self._active[who] = False
+            self._changed = True
 
-    def _worth(self, goal: Goal, logits: Tensor, images: Tensor, size: Tensor) -> Tensor:
+    def _worth(self, who: Tensor, logits: Tensor, images: Tensor, size: Tensor) -> Tensor:
         """What makes one success better than another: smaller, or with a higher loss; undetected before all."""
-        worth = (-size if self._minimizes else goal.cross_entropy(logits)).to(self._score.dtype)
-        threshold = self._target.threshold
-        if Access.SUSPICION in self._access and threshold is not None:
+        worth = (-size if self._minimizes else self._goal[who].cross_entropy(logits)).to(self._score.dtype)
+        if self._watched:
+            threshold = self._target.threshold
+            assert threshold is not None
             undetected = run_in_batches(self._target.suspicion, images, self._batch) <= threshold
-            worth = worth.clamp(-1e6, 1e6) + undetected.to(worth.dtype) * 4e6
+            self._spend(who)
+            worth = worth.clamp(-UNDETECTED / 4, UNDETECTED / 4) + undetected.to(worth.dtype) * UNDETECTED
         return worth
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -348,7 +381,26 @@ class Problem:
         return rows[paid], examples[paid]
 
     def _find_active(self) -> None:
-        self._index = self._active.nonzero().squeeze(1)
+        if self._changed:  # asking who is active costs a wait on a GPU
+            self._index = self._active.nonzero().squeeze(1)
+            self._gathered: dict[tuple[int, int], Tensor] = {}
+            self._named: tuple[Tensor, int] | None = None
+            self._changed = False
+
+    def _images(self, who: Tensor, of: Tensor | None, first: int) -> Tensor:
+        """The images of one batch of rows; the same ones come again, pass after pass, until somebody leaves."""
+        named = None if of is None else (of, of._version)
+        if self._named is None or named is None:
+            same = self._named is named
+        else:
+            same = self._named[0] is of and self._named[1] == named[1]
+        if not same:
+            self._named, self._gathered = named, {}
+        key = first, len(who)
+        if key not in self._gathered:
+            everyone = of is None and len(who) == len(self._x) == len(self._index)
+            self._gathered[key] = self._x if everyone else self._x[who]
+        return self._gathered[key]
 
     def _spend(self, examples: Tensor, *, backwards: int = 0) -> None:
         ones = torch.ones_like(examples)
@@ -357,6 +409,7 @@ class Problem:
             self.backwards.index_add_(0, examples, ones * backwards)
         if self._budget is not None:
             self._active &= self.forwards < self._budget
+            self._changed = True
 
     def _require(self, wanted: Access) -> None:
         if wanted not in self._access:

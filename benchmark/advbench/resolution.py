@@ -31,6 +31,7 @@ class Scalars:
     examples: int | None = None
     seed: int = 0
     stop: Literal["first", "end"] = "first"
+    fit: Literal["calibrate", "judge", "train"] = "calibrate"
     shard: int = 128
     budget: int | None = None
     timeout: float | None = None

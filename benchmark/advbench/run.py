@@ -26,6 +26,7 @@ from advbench.registry import Registry
 from advbench.report import Reporter, Summary
 from advbench.roster import Roster
 from advbench.shards import cut
+from advbench.shared import Fit
 from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.suite import Suite
@@ -62,6 +63,8 @@ def run(
     datasets = {dataset: dataset.load(settings.folders) for dataset in dict.fromkeys(b.dataset for b in suite.boards)}
     for board in suite.boards:
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
+    for cell in plan.cells:
+        fitting_set(suite, cell, datasets[cell.source.dataset])
     record_run(
         store,
         registry,
@@ -109,7 +112,7 @@ class _Session:
         self.suite, self.store, self.registry = suite, store, registry
         self.settings, self.reporter, self.summary = settings, reporter, summary
         self.ready, self.datasets = ready, datasets
-        self.batch = BatchSize(settings.batch) if settings.batch else BatchSize.auto(settings.device)
+        self.batch = settings.batch
         self.judging = Judging(store, summary.run, settings.device, ready)
 
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
@@ -126,7 +129,8 @@ class _Session:
         source = self.ready[cell.source]
         examples = self._examples(cell)
         origin = asdict(self.registry.origin(cell.attack))
-        key = cell_key(self.suite, cell, source, examples, origin)
+        fit = fitting_set(self.suite, cell, self.datasets[cell.source.dataset])
+        key = cell_key(self.suite, cell, source, examples, origin, fit)
         self.reporter.cell(cell.label)
         self.store.add_cell(self._cell_row(key, cell, source, examples, origin))
         stored = self.store.shards(key)
@@ -139,7 +143,9 @@ class _Session:
                 self.reporter.shard(shard.span, cached=True)
         began = time.monotonic()
         try:
-            for crafted in self.settings.engine.craft(self._job(cell, source, missing)) if missing else ():
+            if missing:
+                fit = self.judging.with_found(fit, key, cell, shards)
+            for crafted in self.settings.engine.craft(self._job(cell, source, missing, fit)) if missing else ():
                 self._shrink(crafted.batch)
                 self.judging.keep(key, cell, crafted)
                 self.reporter.shard(crafted.shard.span, cached=False)
@@ -167,7 +173,7 @@ class _Session:
         self.summary.failed.append((cell.label, reason))
         self.reporter.ended(cell.label, "failed", reason)
 
-    def _job(self, cell: CellPlan, source: Ready, shards: tuple[Shard, ...]) -> Job:
+    def _job(self, cell: CellPlan, source: Ready, shards: tuple[Shard, ...], fit: Fit | None) -> Job:
         return Job(
             attack=cell.attack,
             threat=cell.threat,
@@ -177,9 +183,10 @@ class _Session:
             stop=self.suite.stop,
             budget=self.suite.budget,
             timeout=self.suite.timeout,
-            batch=self.batch.size,
+            batch=self.batch,
             device=str(self.settings.device),
             shards=shards,
+            fit=fit,
         )
 
     def _cell_row(
@@ -206,16 +213,28 @@ class _Session:
             "seed": self.suite.seed,
             "protocol": PROTOCOL,
             "budget": self.suite.budget,
+            "fit": self.suite.fit if cell.attack.scope == "set" else None,
         }
 
     def _shrink(self, batch: int) -> None:
         """Later cells go on with the size that fitted into memory."""
-        if batch < self.batch.size:
+        if batch < (self.batch or BatchSize.auto(self.settings.device).size):
             self.reporter.say(f"out of memory: going on with batches of {batch}")
-            self.batch.size = batch
+            self.batch = batch
 
 
-def cell_key(suite: Suite, cell: CellPlan, source: Ready, examples: Examples, origin: Mapping[str, Any]) -> str:
+def fitting_set(suite: Suite, cell: CellPlan, data: Data) -> Fit | None:
+    """What a set-wide attack fits its perturbation on; None for an attack that takes every example by itself."""
+    if cell.attack.scope != "set":
+        return None
+    dataset = cell.source.dataset
+    judged = judged_examples(data, cell.examples, dataset)
+    return Fit.on(data, suite.fit, judged, cell.goal, dataset, suite.seed, cell.attack.label)
+
+
+def cell_key(
+    suite: Suite, cell: CellPlan, source: Ready, examples: Examples, origin: Mapping[str, Any], fit: Fit | None
+) -> str:
     """A hash of everything that can change the cell's outcome; the target's key stands for data and weights."""
     return content_key(
         {
@@ -223,11 +242,13 @@ def cell_key(suite: Suite, cell: CellPlan, source: Ready, examples: Examples, or
             "examples": examples.fingerprint,
             "threat": [cell.threat.name, cell.threat.params()],
             "attack": [cell.attack.name, cell.attack.params()],
+            **({"content": content} if (content := cell.attack.content()) else {}),
             "origin": dict(origin),
             "goal": cell.goal,
             "stop": suite.stop,
             "seed": suite.seed,
             "budget": suite.budget,
             "protocol": PROTOCOL,
+            **({} if fit is None else {"fit": fit.fingerprint}),
         }
     )

@@ -16,6 +16,7 @@ from advbench.plugin import Dataset
 from advbench.registry import Registry
 from advbench.store import Store
 from advbench.threats import THREATS, Threat
+from advbench.threats.shared import Shared
 from advbench.values import configure
 
 
@@ -31,12 +32,13 @@ class StoredShard:
 
 
 def threat_of(cell: Mapping[str, Any]) -> Threat:
-    """The ball that a cell was crafted in."""
+    """The ball that a cell was crafted in; a shared one where its perturbation was fitted on a set."""
     if cell["threat"] not in THREATS:
         raise AdvbenchError(f"cell {cell['key'][:12]}: this version knows no threat {cell['threat']!r}")
     kind = THREATS[cell["threat"]]
     params = {name: float("inf") if value == "inf" else value for name, value in cell["params"].items()}
-    return configure(kind, params, f"cell {cell['key'][:12]}")
+    ball = configure(kind, params, f"cell {cell['key'][:12]}")
+    return Shared.of(ball) if cell.get("fit") else ball
 
 
 def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data]:
@@ -69,7 +71,7 @@ def stored_shards(
             examples = judge[rows]
             x = examples.pixels(device)
             p = threat.unpack(x, packed_part(tensors, device))
-            if len(p) != len(x) or p.shape[1:] != threat.identity(x).shape[1:]:
+            if p.shape != threat.identity(x).shape:
                 raise ValueError(f"a perturbation of shape {tuple(p.shape)} for images {tuple(x.shape)}")
             goal_labels = tensors["goal_label"].to(device)
             if goal_labels.shape != (len(x),):

@@ -32,6 +32,7 @@ class Suite:
     name: str
     seed: int
     stop: Literal["first", "end"]
+    fit: Literal["calibrate", "judge", "train"]
     shard: int
     budget: int | None
     timeout: float | None
@@ -43,7 +44,7 @@ class Suite:
     @property
     def settings(self) -> dict[str, Any]:
         """The suite as a mapping that JSON can hold and `suite_from_mapping` reads back."""
-        plain = {key: getattr(self, key) for key in ("name", "seed", "stop", "shard", "budget", "timeout")}
+        plain = {key: getattr(self, key) for key in ("name", "seed", "stop", "fit", "shard", "budget", "timeout")}
         threats = [
             {
                 board.threat.label: {

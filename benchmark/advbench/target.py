@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +52,8 @@ class Target:
     threshold: float | None
     access: Access
     weights_sha256: str
+    steady: dict[int, bool] = field(default_factory=dict, repr=False)
+    """Batch sizes that were tried, and whether numbers are the same at them; see `steadiness`."""
 
     @property
     def classes(self) -> int:

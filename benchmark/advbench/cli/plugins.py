@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from advbench import serves
 from advbench.cli import options as opt
 from advbench.cli.tables import table
 from advbench.cli.text import plain, say, terminal
@@ -20,10 +21,20 @@ def plugins(
     context: typer.Context,
     strict: opt.Strict = False,
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where broken plugins broke.")] = False,
+    attacks: Annotated[bool, typer.Option("--attacks", help="Show which attack serves which ball and goal.")] = False,
 ) -> None:
     """List plugins with the distribution and version that shipped them."""
     console = terminal()
     registry = context.obj.registry
+    if attacks:
+        context.obj.checked(strict)
+        matrix = table()
+        for heading in serves.headings():
+            matrix.add_column(heading)
+        for row in serves.rows(registry):
+            matrix.add_row(*(Text(plain(word)) for word in row))
+        console.print(matrix)
+        return
     found = table()
     for heading in ("kind", "name", "shipped by", "what it is"):
         found.add_column(heading, overflow="fold")

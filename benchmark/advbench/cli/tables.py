@@ -152,6 +152,7 @@ def cell_table(cell: dict[str, Any]) -> Table:
     words = {
         "attack": f"{cell['attack']}, {cell['goal']}, stop: {cell['stop']}, seed {cell['seed']}",
         "threat": board_of(cell),
+        **({"fitted on": cell["fit"]} if cell["fit"] else {}),
         "status": cell["status"] or "not finished",
         "examples": str(cell["count"]),
         "passes": f"{forwards:,} forward, {backwards:,} backward",

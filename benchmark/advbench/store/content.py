@@ -24,7 +24,7 @@ QUESTIONS = {
     """,
     "cells": """
         SELECT key, dataset, data_fingerprint, examples, count, threat, family, params, eps, minimizes, attack,
-          attack_params, origin, goal, stop, source, seed, protocol, budget
+          attack_params, origin, goal, stop, source, seed, protocol, budget, fit
         FROM cells
     """,
     "states": """

@@ -40,7 +40,12 @@ def notes_and_tolerances(connection: sqlite3.Connection) -> None:
     _append_only(connection, ["notes"])
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first_tables, notes_and_tolerances)
+def fitting_sets(connection: sqlite3.Connection) -> None:
+    """The part of the data that a set-wide attack fitted its one perturbation on (none for older rows)."""
+    connection.execute("ALTER TABLE cells ADD COLUMN fit TEXT")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first_tables, notes_and_tolerances, fitting_sets)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
 from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, ball
 from advbench.threats import THREATS, Threat
+from advbench.threats.shared import Shared
 
 Trial = Callable[[Attack, Threat, bool], str | None]
 
@@ -35,18 +36,23 @@ def attack_checks(attack: Attack) -> Iterator[Check]:
         yield Check(attack.label, "claims-known-balls", partial(_unknown, strangers))
     for name in sorted(attack.threats & set(THREATS)):
         threat = ball(name)
+        if attack.scope == "set" and not threat.shareable:
+            yield Check(attack.label, f"{name}-is-not-shareable", partial(_unshareable, name))
+            continue
         if attack.minimizes:
             if not threat.unbounded:
                 yield Check(attack.label, f"{name}-has-no-unbounded-ball", partial(_bounded, name))
                 continue
             threat = threat.at(float("inf"))
+        threat = _searched(attack, threat)
         for targeted in (False, True) if attack.targeted else (False,):
             title = f"{name}-targeted" if targeted else name
             for what, trial in _trials(attack, threat):
                 yield Check(attack.label, f"{title}-{what}", partial(trial, attack, threat, targeted))
         for what, odd in ODD.items():
             yield Check(attack.label, f"{name}-survives-{what}", partial(survives, attack, partial(odd, threat)))
-    if attack.threats & set(THREATS) and not attack.minimizes:
+    # who is told nothing can do nothing but submit what it was given
+    if attack.threats & set(THREATS) and not attack.minimizes and attack.needs:
         yield Check(attack.label, "is-no-worse-than-chance", partial(is_no_worse_than_chance, attack))
 
 
@@ -56,15 +62,23 @@ def _trials(attack: Attack, threat: Threat) -> Iterator[tuple[str, Trial]]:
     yield "leaves-inputs-alone", leaves_inputs_alone
     yield "repeats", repeats
     yield "asks-only-for-what-it-declares", asks_only_for_what_it_declares
-    yield "does-not-depend-on-the-batch", does_not_depend_on_the_batch
+    if attack.scope == "set":
+        yield "is-one-for-all", is_one_for_all
+    else:
+        yield "does-not-depend-on-the-batch", does_not_depend_on_the_batch
     if not attack.minimizes:
         yield "changes-nothing-at-radius-0", changes_nothing_at_radius_0
     if threat.name in ("linf", "l2") and Access.GRADIENTS in attack.needs:
         yield "finds-a-known-edge", finds_a_known_edge
 
 
+def _searched(attack: Attack, threat: Threat) -> Threat:
+    """The ball as the attack's perturbations are measured in it."""
+    return Shared.of(threat) if attack.scope == "set" else threat
+
+
 def gives_what_is_due(attack: Attack, threat: Threat, targeted: bool) -> None:
-    """One finite perturbation per example, of the right shape, type and device."""
+    """One finite perturbation per example, or one for a set, of the right shape, type and device."""
     for stage in (scene(threat, targeted), steadfast(threat, targeted)):
         problem = stage.problem(attack)
         check_form(attack, problem, perturbed(attack, problem))
@@ -136,6 +150,17 @@ def does_not_depend_on_the_batch(attack: Attack, threat: Threat, targeted: bool)
         demand([verdict.fooled for verdict in other] == fooled, f"other verdicts at batch size {batch}; {remedy}")
 
 
+def is_one_for_all(attack: Attack, threat: Threat, targeted: bool) -> None:
+    """What was fitted on some images can be judged on others, with one size on all of them."""
+    stage = scene(threat, targeted)
+    p = stage[:3].perturbed(attack)
+    demand(len(p) == 1, f"returns {len(p)} perturbations for a set; return one")
+    judged = stage[3:].verdicts(p)
+    demand(len(judged) == 3, f"is judged on {len(judged)} of 3 other images; the referee is wrong")
+    sizes = {verdict.size for verdict in judged}
+    demand(len(sizes) == 1, f"has {len(sizes)} sizes on 3 images; the referee is wrong")
+
+
 def changes_nothing_at_radius_0(attack: Attack, threat: Threat, targeted: bool) -> None:
     stage = scene(threat.at(0.0), targeted)
     moved = float((threat.apply(stage.images, stage.perturbed(attack)) - stage.images).abs().max())
@@ -175,14 +200,22 @@ class Chance(Attack):
         return problem.start(random=True)
 
 
+@dataclass(frozen=True)
+class ChanceForAll(Chance):
+    """One random perturbation for a set."""
+
+    scope: ClassVar[Literal["example", "set"]] = "set"
+
+
 def is_no_worse_than_chance(attack: Attack) -> None:
-    """Over all its balls together, against one random perturbation an image."""
+    """Over all its balls together, against one random perturbation, an image's own or a set's."""
     won, lucky = 0, 0
+    chance = ChanceForAll() if attack.scope == "set" else Chance()
     for name in sorted(attack.threats & set(THREATS)):
-        stage = scene(ball(name), count=24)
+        stage = scene(_searched(attack, ball(name)), count=24)
         won += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(attack)))
-        lucky += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(Chance())))
-    demand(won >= lucky, f"fools {won} images where one random perturbation each fools {lucky}; look at its signs")
+        lucky += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(chance)))
+    demand(won >= lucky, f"fools {won} images where random perturbations fool {lucky}; look at its signs")
 
 
 def survives(attack: Attack, odd: Callable[[], Scene]) -> None:
@@ -212,6 +245,10 @@ ODD: dict[str, Callable[[Threat], Scene]] = {
 
 def _unknown(names: list[str]) -> None:
     demand(False, f"`threats` names {', '.join(names)}; the balls are {', '.join(THREATS)}")
+
+
+def _unshareable(name: str) -> None:
+    demand(False, f'`scope = "set"`, but in {name} no perturbation serves all images; leave it out of `threats`')
 
 
 def _bounded(name: str) -> None:

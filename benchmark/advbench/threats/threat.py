@@ -23,6 +23,8 @@ class Threat(Parametric, ABC):
 
     unbounded: ClassVar[bool] = False
     """Whether an infinite radius makes sense, so that minimal-norm attacks can search it."""
+    shareable: ClassVar[bool] = False
+    """Whether one row of perturbations, applied to any number of images, means the same for all: see `shrink`."""
     tolerance: ClassVar[float]
     """How far beyond eps the referee lets float rounding go, in units of size (relative to max(eps, 1))."""
 
@@ -57,6 +59,10 @@ class Threat(Parametric, ABC):
     @abstractmethod
     def project(self, x: Tensor, p: Tensor) -> Tensor:
         """The nearest perturbation whose size is at most eps and whose image lies in [0, 1]."""
+
+    def shrink(self, p: Tensor) -> Tensor:
+        """The nearest perturbations whose size is at most eps, whatever the image; only where `shareable`."""
+        raise NotImplementedError(f"{self.name}: every image has perturbations of its own")
 
     @abstractmethod
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:

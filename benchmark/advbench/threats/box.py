@@ -1,0 +1,56 @@
+"""Any image at all: where unrecognisable images that a network is sure of are looked for (Nguyen et al., 2015)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from torch import Tensor
+
+from advbench.threats.radius import checked, written_radius
+from advbench.threats.threat import Threat
+
+if TYPE_CHECKING:
+    from advbench.draws import Draws
+
+
+@dataclass(frozen=True)
+class Box(Threat):
+    """Perturbations are images (N, C, H, W), put in the place of the example.
+
+    The size is the largest change of a pixel, so the radius 1 lets every image in; what is stored is the image itself.
+    """
+
+    name = "box"
+    tolerance: ClassVar[float] = 1e-6
+
+    eps: float = 1.0
+
+    def __post_init__(self) -> None:
+        checked(self.name, eps=self.eps)
+
+    @property
+    def radius(self) -> str:
+        return written_radius(self.eps)
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x.clone()
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        low, high = self._limits(x)
+        return low + (high - low) * draws.uniform(*x.shape[1:], dtype=x.dtype)
+
+    def apply(self, x: Tensor, p: Tensor) -> Tensor:
+        return p
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.clamp(*self._limits(x))
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.sign().nan_to_num_(0)
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return (p - x).flatten(1).abs().amax(1)
+
+    def _limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (x - self.eps).clamp_min(0), (x + self.eps).clamp_max(1)
