@@ -1,0 +1,130 @@
+"""`advbench speed`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import torch
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from advbench.cli import options as opt
+from advbench.cli.text import plain, terminal
+from advbench.compatibility import why_not
+from advbench.errors import AdvbenchError
+from advbench.hardware import choose_device, make_repeatable
+from advbench.plan import TargetPlan
+from advbench.prepare import judged_examples, ready_target
+from advbench.suite import load_suite
+from advbench_peers.peers import peers_of
+from advbench_peers.race import Race, Row
+
+Rounds = Annotated[int, typer.Option(help="How many times everybody runs, after one round that is not counted.")]
+Alone = Annotated[bool, typer.Option("--alone", help="Against the floor only, not against other libraries.")]
+Stop = Annotated[str, typer.Option(help="`first`: examples leave when fooled; `end`: nobody leaves, as in peers.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.command("speed")(speed)
+
+
+def speed(
+    context: typer.Context,
+    attack: opt.Attacks = None,
+    model: opt.Models = None,
+    defense: opt.Defenses = None,
+    threat: opt.Threats = None,
+    dataset: opt.Datasets = None,
+    examples: opt.Examples = 200,
+    rounds: Rounds = 3,
+    seed: opt.Seed = 0,
+    stop: Stop = "first",
+    alone: Alone = False,
+    data: opt.DataFolder = None,
+    device: opt.Device = "auto",
+) -> None:
+    """Time attacks against the passes that they need, and against other libraries where these are installed.
+
+    On a CPU one thread is used and this process's own seconds are read. Everybody runs in turns in one process on the
+    same frozen network and images; only the ratios mean something. `pip install advbench[peers]` brings the peers.
+    """
+    if stop not in ("first", "end"):
+        raise AdvbenchError(f"--stop is first or end, not {stop!r}")
+    if rounds < 1:
+        raise AdvbenchError("--rounds must be at least 1")
+    registry = context.obj.registry
+    place = choose_device(device)
+    torch.set_num_threads(1)
+    make_repeatable()
+    suite = load_suite(
+        "quick",
+        registry,
+        opt.overrides(
+            attacks=attack or ["pgd"],
+            models=model or ["convnet"],
+            defenses=defense or ["none"],
+            threats=threat or ["linf(eps=0.1)"],
+            goals=["untargeted"],
+            datasets=dataset or ["mnist-5k"],
+            examples=examples,
+            seed=seed,
+        ),
+    )
+    console = terminal()
+    folders = opt.folders(data, offline=True)
+    table = Table(title=f"Times as long as ours, medians of {rounds} rounds; {plain(_where(place))}; stop: {stop}")
+    for column in ("attack", "by", "ball", "target"):
+        table.add_column(column)
+    for column in ("ratio", "seconds", "accuracy", "median size", "outside", "forward", "backward", "of floor"):
+        table.add_column(column, justify="right")
+    for board in suite.boards:
+        loaded = board.dataset.load(folders)
+        judged = judged_examples(loaded, board.examples, board.dataset)
+        for one in suite.models:
+            for defenses in suite.defenses:
+                target = TargetPlan(board.dataset, one, defenses)
+                ready, _ = ready_target(
+                    target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
+                )
+                for entrant in board.attacks:
+                    reason = why_not(entrant, board.threat, "untargeted", one, defenses)
+                    if entrant.scope == "set":
+                        reason = f"{entrant.name} fits one perturbation for all: its floor is another"
+                    if reason:
+                        console.print(f"left out: {escape(plain(reason))}")
+                        continue
+                    known = [] if alone else peers_of(entrant, board.threat.name)
+                    for peer in known:
+                        if not peer.here:
+                            console.print(f"left out: {peer.name}, not installed (pip install advbench\\[peers])")
+                    ball = board.threat.at(float("inf")) if entrant.minimizes else board.threat
+                    race = Race(entrant, ball, ready, place, "first" if stop == "first" else "end", seed or 0)
+                    for row in race.run([peer for peer in known if peer.here], rounds):
+                        where = f"{board.threat.name}/{board.threat.radius}"
+                        _add(table, entrant.label, row, "unbounded" if entrant.minimizes else where, target.label)
+                    table.add_section()
+    console.print(table)
+    sys.stdout.flush()
+
+
+def _add(table: Table, attack: str, row: Row, ball: str, target: str) -> None:
+    def number(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    table.add_row(
+        *(escape(plain(text)) for text in (attack, row.name, ball, target)),
+        f"{row.ratio:.2f}",
+        f"{row.seconds:.2f}",
+        f"{100 * row.accuracy:.1f} %",
+        number(row.norm, ".4f"),
+        str(row.outside),
+        number(row.forwards, ".1f"),
+        number(row.backwards, ".1f"),
+        number(row.floor, ".2f"),
+    )
+
+
+def _where(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU thread"

@@ -1,0 +1,198 @@
+"""One attack on one target, timed against the passes that it needs and against peers on the same images."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from advbench.data import Examples
+from advbench.draws import Draws
+from advbench.goal import Goal
+from advbench.plugin import Attack
+from advbench.prepare import Ready
+from advbench.problem import MARGIN, Problem, Stop
+from advbench.referee import judge, render
+from advbench.steadiness import batch_size
+from advbench.threats import Threat
+from advbench_peers.peers import Peer, Setting
+from advbench_peers.timing import in_turns, ratio
+
+OURS = "advbench"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one competitor did."""
+
+    name: str
+    seconds: float
+    ratio: float
+    """How many times as long as ours it took, the median over rounds."""
+    accuracy: float
+    """Share of the examples that it left right inside the ball; the referee's word for everybody."""
+    norm: float | None
+    """Median size over all examples for an attack that minimises it, infinite where nothing was found."""
+    outside: int
+    """Examples that it returned outside the ball or the box."""
+    forwards: float | None
+    """Forward passes an example that it really made."""
+    backwards: float | None
+    floor: float | None
+    """Its time over that of the passes it made at the bare cost of one."""
+
+
+@dataclass(frozen=True)
+class Race:
+    """The settings of a comparison."""
+
+    attack: Attack
+    threat: Threat
+    ready: Ready
+    device: torch.device
+    stop: Stop = "first"
+    seed: int = 0
+
+    @property
+    def examples(self) -> Examples:
+        return self.ready.examples
+
+    def run(self, peers: list[Peer], rounds: int) -> list[Row]:
+        x = self.examples.pixels(self.device)
+        labels = self.examples.labels.to(self.device)
+        counted = Counted(self.ready.target.net)
+        problems: list[Problem] = []
+        setting = Setting(
+            counted,
+            x,
+            labels,
+            self.threat.name,
+            self.threat.eps,
+            self.threat.params(),
+            self.ready.target.classes,
+            self.attack,
+            self.seed,
+        )
+
+        def ours() -> Tensor:
+            problem = self._problem(x, labels)
+            p = problem.start() if problem.done else self.attack.perturb(problem)
+            problems.append(problem)
+            return self.threat.apply(x, problem.finish(p).detach())
+
+        competitors: dict[str, Callable[[], Tensor]] = {OURS: ours}
+        competitors |= {peer.name: _counting(peer, setting, counted) for peer in peers}
+        timed = in_turns(competitors, rounds, self.device)
+        forward, backward = bare(self.ready.target.net, x, self.device)
+        rows = []
+        for name, found in timed.items():
+            if name == OURS:
+                forwards = float(problems[-1].forwards.float().mean())
+                backwards = float(problems[-1].backwards.float().mean())
+            else:
+                forwards, backwards = counted.spent[name]
+            floor = len(x) * (forwards * forward + backwards * backward)
+            accuracy, norm, outside = self._judged(x, found.result)
+            rows.append(
+                Row(
+                    name=name,
+                    seconds=found.median,
+                    ratio=ratio(found, timed[OURS]),
+                    accuracy=accuracy,
+                    norm=norm,
+                    outside=outside,
+                    forwards=forwards,
+                    backwards=backwards,
+                    floor=found.median / floor if floor else None,
+                )
+            )
+        return rows
+
+    def _problem(self, x: Tensor, labels: Tensor) -> Problem:
+        clean = self.ready.clean
+        already = (clean.predicted.to(self.device) != labels) & (clean.lead.to(self.device) > MARGIN)
+        return Problem(
+            images=x,
+            goal=Goal(labels),
+            threat=self.threat,
+            target=self.ready.target,
+            access=self.attack.needs,
+            draws=Draws(self.seed, self.attack.name, self.examples.ids.to(self.device)),
+            stop=self.stop,
+            minimizes=self.attack.minimizes,
+            already=already,
+            batch=batch_size(self.ready.target, self.device),
+        )
+
+    def _judged(self, x: Tensor, images: Tensor) -> tuple[float, float | None, int]:
+        """Peers return images: in pixels, the perturbation is the difference; elsewhere only the image is looked at."""
+        labels = self.examples.labels.to(self.device)
+        images = images.detach().to(self.device, x.dtype)
+        if self.threat.name in ("linf", "l2"):
+            rendered = render(self.threat, x, images - x)
+            verdicts = judge(self.ready.target, rendered, Goal(labels))
+        else:
+            answers = self.ready.target.net(images.clamp(0, 1)).argmax(1)
+            return float((answers == labels).float().mean()), None, 0
+        accuracy = sum(not verdict.fooled for verdict in verdicts) / len(verdicts)
+        sizes = [verdict.size if verdict.fooled else math.inf for verdict in verdicts]
+        norm = statistics.median(sizes) if self.attack.minimizes else None
+        return accuracy, norm, sum(verdict.violation is not None for verdict in verdicts)
+
+
+class Counted(nn.Module):
+    """A network that counts the images it is asked about, and the gradients that flow back through it."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+        self.forwards = self.backwards = 0
+        self.spent: dict[str, tuple[float, float]] = {}
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.forwards += len(x)
+        answer: Tensor = self.net(x)
+        if answer.requires_grad:
+            answer.register_hook(self._count)  # type: ignore[no-untyped-call]
+        return answer
+
+    def _count(self, gradient: Tensor) -> None:
+        self.backwards += len(gradient)
+
+
+def _counting(peer: Peer, setting: Setting, counted: Counted) -> Callable[[], Tensor]:
+    def run() -> Tensor:
+        counted.forwards = counted.backwards = 0
+        images = peer.run(setting)
+        each = len(setting.images)
+        counted.spent[peer.name] = counted.forwards / each, counted.backwards / each
+        return images
+
+    return run
+
+
+def bare(net: nn.Module, x: Tensor, device: torch.device, passes: int = 10) -> tuple[float, float]:
+    """Seconds that an image costs forward, and what the gradient adds, in the fastest of a few batch sizes."""
+    costs = []
+    for size in (64, 128, 256):
+        batch = x[torch.arange(size, device=device) % len(x)]
+
+        def forward(batch: Tensor = batch) -> None:
+            with torch.no_grad():
+                for _ in range(passes):
+                    net(batch)
+
+        def both(batch: Tensor = batch) -> None:
+            for _ in range(passes):
+                q = batch.clone().requires_grad_()
+                torch.autograd.grad(net(q).sum(), q)
+
+        timed = in_turns({"forward": forward, "both": both}, 3, device)
+        one, two = (min(timed[name].seconds) / (passes * size) for name in ("forward", "both"))
+        costs.append((two, one))
+    two, one = min(costs)
+    return one, two - one
