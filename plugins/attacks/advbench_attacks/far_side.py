@@ -1,0 +1,107 @@
+"""A start for attacks that see labels alone: the nearest of many wrongly classified images, pulled to the border.
+
+The papers draw uniform noise until one image is wrongly classified (Brendel et al., 2018, arXiv:1712.04248; Chen et
+al., 2020, arXiv:1904.02144; Michels et al., 2019, arXiv:1906.03612). Some classifiers give all noise one label, which
+is the right one for some images; so coarse noise, plain, turned and inverted images are asked as well, and harsher
+noise where none of them is wrong. Where nothing is, the start is the image itself, and the others of the batch go on.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advbench.draws import Draws
+from advbench.problem import Problem
+from advbench_attacks.border import to_border
+
+TOGETHER = 8
+"""Images of one kind, which are asked in one pass."""
+COARSE = 5
+"""Bisections of every start, to tell which is the nearest."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A perturbation for every row, and which of them reach the goal."""
+
+    p: Tensor
+    found: Tensor
+
+
+def far_side(problem: Problem, who: Tensor, draws: Draws) -> Start:
+    """The nearest start of every example in `who` that any kind of image leads to."""
+    x = problem.images[who]
+    p, found = torch.zeros_like(x), torch.zeros(len(x), dtype=torch.bool, device=x.device)
+    distance = x.new_full((len(x),), torch.inf)
+    for kind, needed in ((noise, False), (blocks, False), (relatives, False), (salt, True), (blots, True)):
+        rows = (~found).nonzero().squeeze(1) if needed else torch.arange(len(x), device=x.device)
+        if len(rows) == 0:
+            draws.uniform(0)  # a stream must not depend on who else is looking for a start
+            continue
+        numbers = draws.uniform(TOGETHER, *x.shape[1:], dtype=x.dtype)[rows]
+        q = kind(x[rows], numbers) - x[rows].unsqueeze(1)
+        near, length = _nearest(problem, q, who[rows])
+        closer = length < distance[rows]
+        distance[rows] = torch.where(closer, length, distance[rows])
+        p[rows] = torch.where(closer.view(-1, 1, 1, 1), near, p[rows])
+        found[rows] |= closer
+    return Start(p, found)
+
+
+def queries() -> int:
+    """More than this costs no example."""
+    return 5 * TOGETHER + 3 * TOGETHER * COARSE
+
+
+def _nearest(problem: Problem, q: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
+    """Of several perturbations an example (N, K, …), the one with the nearest border, there, and how far that is."""
+    flat, of = q.flatten(0, 1), who.repeat_interleave(q.shape[1])
+    wrong = problem.reached(flat, of).nonzero().squeeze(1)
+    pulled = to_border(problem, flat[wrong], of[wrong], COARSE)
+    length = flat.new_full((len(flat),), torch.inf)
+    length[wrong] = problem.threat.size(problem.images[of[wrong]], pulled).to(length.dtype)
+    flat = flat.index_copy(0, wrong, pulled).view_as(q)
+    shortest, place = length.view(q.shape[:2]).min(1)
+    return flat[torch.arange(len(q), device=q.device), place], shortest
+
+
+def noise(x: Tensor, numbers: Tensor) -> Tensor:
+    """Every pixel for itself: the papers' start."""
+    return numbers
+
+
+def blocks(x: Tensor, numbers: Tensor) -> Tensor:
+    """Squares of one grey, from small to half the image."""
+    side = min(x.shape[-2:])
+    return _coarse(numbers, [max(2, side * (1 + place) // (2 * TOGETHER)) for place in range(TOGETHER)])
+
+
+def relatives(x: Tensor, numbers: Tensor) -> Tensor:
+    """Black, white, grey and inverted, turned over, and shifted by half of the image."""
+    half = [side // 2 for side in x.shape[-2:]]
+    one_grey = [torch.full_like(x, grey) for grey in (0.0, 1.0, 0.5)]
+    shifted = [x.roll(half[0], -2), x.roll(half[1], -1)]
+    return torch.stack([*one_grey, 1 - x, x.flip(-1), x.flip(-2), *shifted], 1)
+
+
+def salt(x: Tensor, numbers: Tensor) -> Tensor:
+    """Black and white pixels, few to many of them."""
+    return (numbers < torch.arange(1, TOGETHER + 1, device=x.device).view(-1, 1, 1, 1) / (TOGETHER + 1)).to(x.dtype)
+
+
+def blots(x: Tensor, numbers: Tensor) -> Tensor:
+    """Black and white squares."""
+    return (blocks(x, numbers) < 0.5).to(x.dtype)
+
+
+def _coarse(numbers: Tensor, cells: list[int]) -> Tensor:
+    """Image k (N, K, C, H, W) in squares whose side is cells[k]."""
+    height, width = (torch.arange(side, device=numbers.device) for side in numbers.shape[-2:])
+    images = []
+    for place, cell in enumerate(cells):
+        picked = numbers[:, place].index_select(-2, height // cell * cell).index_select(-1, width // cell * cell)
+        images.append(picked)
+    return torch.stack(images, 1)
