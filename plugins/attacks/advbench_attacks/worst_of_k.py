@@ -1,0 +1,42 @@
+"""The worst of k random rotations and shifts (Engstrom et al., 2019, arXiv:1712.02779).
+
+The paper takes k = 10 and keeps, of the transforms that fool, the one of the highest loss; where none does, the one of
+the highest loss anyway, which matters when it is judged on other targets than its own.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.parameters import at_least
+from advbench.plugin import Attack
+from advbench.problem import Problem
+
+
+@dataclass(frozen=True)
+class WorstOfK(Attack):
+    name: ClassVar[str] = "worst-of-k"
+    reference: ClassVar[str] = "https://arxiv.org/abs/1712.02779"
+    threats: ClassVar[frozenset[str]] = frozenset({"rotate-shift"})
+    needs: ClassVar[Access] = Access.LOGITS
+
+    k: int = at_least(1, default=10)
+
+    def passes(self, classes: int) -> int:
+        return self.k
+
+    def perturb(self, problem: Problem) -> Tensor:
+        worst = problem.start(random=True)
+        highest = problem.goal.cross_entropy(problem.logits(worst))
+        for _ in range(self.k - 1):
+            if problem.done:
+                break
+            p = problem.start(random=True)
+            loss = problem.goal.cross_entropy(problem.logits(p))
+            worse = (loss > highest) | highest.isnan()
+            worst = torch.where(worse.unsqueeze(1), p, worst)
+            highest = torch.where(worse, loss, highest)
+        return worst
