@@ -1,0 +1,49 @@
+"""Corruptions as Qin et al. (2020, arXiv:1907.02957, table 2) judge them: every kind at the ball's severity, unasked.
+
+The paper has one error rate for each kind, which is a cell with that `kind`; all kinds in one cell are the worst case
+over them.
+"""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.parameters import at_least, one_of
+from advbench.plugin import Attack
+from advbench.problem import Problem
+from advbench.threats.corruption import SEEDS
+from advbench.threats.corruptions import NAMES
+
+
+@dataclass(frozen=True)
+class Corruptions(Attack):
+    name: ClassVar[str] = "corruptions"
+    reference: ClassVar[str] = "https://arxiv.org/abs/1907.02957"
+    threats: ClassVar[frozenset[str]] = frozenset({"corruption"})
+    needs: ClassVar[Access] = Access.LABELS
+
+    kind: str = one_of("all", *NAMES)
+    tries: int = at_least(1, default=1)  # renderings of each kind, each with chance of its own
+
+    def passes(self, classes: int) -> int:
+        return self.tries * len(self._kinds)
+
+    def perturb(self, problem: Problem) -> Tensor:
+        p = problem.start()
+        for kind in self._kinds * self.tries:
+            p = problem.project(self._rendering(problem, kind))
+            problem.labels(p)
+            if problem.done:
+                break
+        return p
+
+    @property
+    def _kinds(self) -> list[int]:
+        return list(range(len(NAMES))) if self.kind == "all" else [NAMES.index(self.kind)]
+
+    def _rendering(self, problem: Problem, kind: int) -> Tensor:
+        seed = problem.draws.integers(SEEDS).to(problem.images.dtype)
+        return torch.stack((torch.full_like(seed, kind), torch.full_like(seed, problem.eps), seed), 1)
