@@ -1,0 +1,61 @@
+"""Universal perturbations from the mean of FGSM steps (Michels et al., 2019, section 3.4, arXiv:1906.03612).
+
+The paper leaves open how large an FGSM step and a batch are, and names no bound on the perturbation. Here the step is a
+share of the radius, and the sum stays in the ball: with a radius that is never reached, the size of what comes out is
+the paper's norm. What left fewest images right is kept, which below the threshold is the last. Its ten perturbations
+from ten parts of the test set are `parts=10` with `part` from 0 to 9 and the suite's `fit: judge`. In the l2 ball an
+image's step is its gradient at unit length in place of its sign.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.errors import AdvbenchError
+from advbench.parameters import at_least, between
+from advbench.plugin import Attack
+from advbench.problem import Problem
+
+
+@dataclass(frozen=True)
+class Universal(Attack):
+    name: ClassVar[str] = "universal"
+    reference: ClassVar[str] = "https://arxiv.org/abs/1906.03612"
+    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
+    needs: ClassVar[Access] = Access.GRADIENTS
+    scope: ClassVar[Literal["example", "set"]] = "set"
+    trial: ClassVar[dict[str, Any]] = {"steps": 20}
+
+    steps: int = at_least(1, default=100)
+    step: float = at_least(0, default=0.1)  # of one image, in radii of the ball
+    batch: int = at_least(1, default=100)
+    accuracy: float = between(0, 1, default=0.5)  # it stops below this share of images that are still right
+    part: int = at_least(0, default=0)
+    parts: int = at_least(1, default=1)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.part >= self.parts:
+            raise AdvbenchError(f"{self.name}: parts are counted from 0: part must be below parts = {self.parts}")
+
+    def passes(self, classes: int) -> int:
+        return 2 * self.steps
+
+    def perturb(self, problem: Problem) -> Tensor:
+        v = best = problem.start()
+        own = torch.arange(len(problem.images), device=v.device).tensor_split(self.parts)[self.part]
+        fewest = len(own) + 1
+        for turn in range(self.steps + 1):
+            still = own[~problem.reached(v, of=own)]
+            if len(still) < fewest:
+                best, fewest = v, len(still)
+            below = fewest == 0 or fewest < self.accuracy * len(own)
+            if below or problem.done or turn == self.steps:
+                break
+            drawn = problem.draws.uniform(1).squeeze(1)[still].argsort(stable=True)[: self.batch]
+            steps = problem.ascent(v, of=still[drawn])
+            v = problem.project(v + self.step * problem.eps * steps.mean(0, keepdim=True))
+        return best
