@@ -45,7 +45,7 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("[toy]", "[tyo]", "2:10", "did you mean 'toy'?"),
         ("toy-blots", "toy-blot", "1:7", "did you mean 'toy-blots'?"),
         ("linf(", "lnif(", "4:11", "did you mean 'linf'?"),
-        ("[pgd]", "[pgd(stesp=3)]", "3:15", "did you mean 'steps'?"),
+        ("[pgd]", "[pgd(trvael=3)]", "3:15", "did you mean 'travel'?"),
         ("[linf(eps=0.1)]", "[{linf: {esp: 0.1}}]", "4:19", "did you mean 'eps'?"),
         ("[linf(eps=0.1)]", "[{linf: {eps: 0.1, exmples: 3}}]", "4:29", "did you mean 'examples'?"),
         ("[pgd]", "[pgd]\nseed: 1\nseed: 2", "5:1", "duplicate key 'seed' (first in line 4)"),

@@ -317,7 +317,7 @@ def test_plan_of_quick_needs_neither_data_nor_weights(advbench: Advbench) -> Non
     done = advbench("plan")
     assert done.code == 0
     assert "quick: 55 cells on mnist-5k" in done.out
-    assert "reconstruction needs reconstruction, which convnet does not offer" in done.out
+    assert "reconstruction needs reconstruction, which small-cnn does not offer" in done.out
 
 
 def test_plugins_tells_who_shipped_what(advbench: Advbench) -> None:

@@ -42,13 +42,13 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
             [
                 {
                     "dataset": f"digits{evil}",
-                    "model": f"convnet{evil}",
+                    "model": f"small-cnn{evil}",
                     "defenses": "none",
                     "attack": "cw",
                     "goal": "random",
                 }
                 | {"threat": "rotate-shift/30°,3px" + evil, "reason": f"cw does not search this ball{evil}"},
-                {"dataset": "elsewhere", "model": "convnet", "defenses": "none", "attack": "cw", "goal": "untargeted"}
+                {"dataset": "elsewhere", "model": "small-cnn", "defenses": "none", "attack": "cw", "goal": "untargeted"}
                 | {"threat": "linf/0.3", "reason": "another data set"},
             ],
         )
@@ -153,7 +153,7 @@ def test_a_detectors_misses_stand_beside_its_false_alarms(site: tuple[Path, Path
 def test_nothing_disappears(site: tuple[Path, Path]) -> None:
     rows = read(site[1]).rows
     assert ["lacking", "fgsm", "perturb returned NaN"] in rows
-    assert ["convnet", "cw → random", "cw does not search this ball"] in rows
+    assert ["small-cnn", "cw → random", "cw does not search this ball"] in rows
     assert "masked a black-box attack is stronger" in row_of(read(site[1]), "plain")[1]
     assert "another data set" not in site[1].read_text()
     assert "half of it" in site[1].read_text()

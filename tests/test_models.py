@@ -22,11 +22,11 @@ from advbench_datasets.svhn import Svhn
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
 from advbench_models.cnn_cr import CnnCr, ReconstructingNet
-from advbench_models.convnet import ConvNet
+from advbench_models.small_cnn import SmallCNN
 from advbench_models.torchvision import Torchvision
 from advbench_models.wong2019 import Wong2019
 
-BUILT_IN = [ConvNet(), CnnCr(), Wong2019(), Torchvision()]
+BUILT_IN = [SmallCNN(), CnnCr(), Wong2019(), Torchvision()]
 
 
 @pytest.mark.parametrize("dataset", [Mnist5k(), Svhn(), Cifar10()], ids=lambda dataset: dataset.name)
@@ -79,7 +79,7 @@ def test_suspicion_is_the_distance_to_the_winning_reconstruction_with_a_gradient
 @pytest.mark.parametrize("ball", ["linf(eps=0.2)", "l2(eps=2)", "rotate-shift(eps=1)", "wasserstein(eps=0.5)"])
 def test_adversarial_training_stays_in_its_ball_and_raises_the_loss(ball: str) -> None:
     torch.manual_seed(0)
-    net = ConvNet().build(Mnist()).eval()
+    net = SmallCNN().build(Mnist()).eval()
     images = torch.rand(6, 1, 28, 28) * torch.linspace(0.2, 1, 28)
     labels = net(images).argmax(1)
     draws = Draws(0, "test", torch.arange(6))
@@ -96,7 +96,7 @@ def test_adversarial_training_stays_in_its_ball_and_raises_the_loss(ball: str) -
 
 def test_adversarial_training_starts_from_clean_images() -> None:
     images = torch.rand(4, 1, 28, 28)
-    net = ConvNet().build(Mnist()).eval()
+    net = SmallCNN().build(Mnist()).eval()
     draws = Draws(0, "test", torch.arange(4))
     worst, _ = AdversarialTraining().training_batch(net, images, torch.arange(4), draws, 0.0)
     assert torch.allclose(worst, images)
@@ -104,7 +104,7 @@ def test_adversarial_training_starts_from_clean_images() -> None:
 
 def test_adversarial_training_leaves_the_share_that_it_was_told_to() -> None:
     images = torch.rand(4, 1, 28, 28)
-    net = ConvNet().build(Mnist()).eval()
+    net = SmallCNN().build(Mnist()).eval()
     draws = Draws(0, "test", torch.arange(4))
     worst, _ = AdversarialTraining(clean=0.5).training_batch(net, images, torch.arange(4), draws, 1.0)
     assert torch.equal(worst[:2], images[:2])
@@ -173,14 +173,14 @@ class TestWrongFiles:
     def test_weights_of_another_network(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
         path = tmp_path / "weights.safetensors"
         safetensors.torch.save_file(state, path)
-        text = self.refusal(path, ConvNet())
-        assert "convnet" in text
+        text = self.refusal(path, SmallCNN())
+        assert "small-cnn" in text
         assert "'4.weight' is missing" in text
 
     def test_weights_of_another_width(self, tmp_path: Path) -> None:
         path = tmp_path / "weights.safetensors"
-        safetensors.torch.save_file(ConvNet(width=4).build(Mnist()).state_dict(), path)
-        assert "(4, 1, 4, 4) instead of (16, 1, 4, 4)" in self.refusal(path, ConvNet())
+        safetensors.torch.save_file(SmallCNN(width=4).build(Mnist()).state_dict(), path)
+        assert "(4, 1, 4, 4) instead of (16, 1, 4, 4)" in self.refusal(path, SmallCNN())
 
     def test_a_missing_and_an_unexpected_key_are_named(self, tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
         path = tmp_path / "weights.safetensors"

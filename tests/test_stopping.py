@@ -12,7 +12,7 @@ SUITE = """\
 data: mnist-5k
 examples: 60
 stop: {stop}
-models: [convnet, cnn-cr]
+models: [small-cnn, cnn-cr]
 defenses: [none, reconstruction]
 attacks: [pgd(steps=12)]
 threats: [linf(eps=0.15)]
@@ -47,7 +47,7 @@ def test_stopping_at_the_first_success_fools_exactly_as_many(ended: dict[str, An
 
 def test_going_on_to_the_end_transfers_more(ended: dict[str, Any]) -> None:
     first, end = ended["first"]["transfer"], ended["end"]["transfer"]
-    other = [pair for pair in end if {"convnet", "cnn-cr"} <= set(pair.replace("+", " ").split())]
+    other = [pair for pair in end if {"small-cnn", "cnn-cr"} <= set(pair.replace("+", " ").split())]
     assert other
     assert sum(end[pair] for pair in other) > sum(first[pair] for pair in other)
 

@@ -24,7 +24,7 @@ from advbench_attacks.pgd import PGD
 SUITE = """\
 data: [mnist-5k, svhn]
 examples: 100
-models: convnet
+models: small-cnn
 attacks: [fgsm, pgd(steps=20)]
 goals: [untargeted, least-likely]
 threats:
@@ -85,7 +85,7 @@ def test_all_attacks_of_a_board_are_required_unless_some_are_named(suite: Any) -
 
 
 def test_what_is_not_said_has_the_documented_default(suite: Any) -> None:
-    least = suite("data: mnist-5k\nmodels: convnet\nattacks: fgsm\nthreats: linf(eps=0.1)\n")
+    least = suite("data: mnist-5k\nmodels: small-cnn\nattacks: fgsm\nthreats: linf(eps=0.1)\n")
     assert (least.name, least.seed, least.stop, least.shard) == ("mine", 0, "first", 128)
     assert (least.budget, least.timeout, least.false_positive_rate) == (None, None, 0.05)
     assert [[defense.label for defense in chain] for chain in least.defenses] == [["none"]]
@@ -170,7 +170,7 @@ def test_a_suite_may_be_made_of_instances(registry: Registry) -> None:
     suite = suite_from_mapping(
         {
             "data": registry.dataset("mnist-5k"),
-            "models": [registry.model("convnet")],
+            "models": [registry.model("small-cnn")],
             "attacks": [FGSM(), PGD(steps=3)],
             "threats": [Linf(0.1), {"l2": {"eps": 1, "examples": 5}}],
         },
@@ -181,7 +181,7 @@ def test_a_suite_may_be_made_of_instances(registry: Registry) -> None:
 
 
 def test_a_mistake_in_a_mapping_is_told_by_its_path(registry: Registry) -> None:
-    wrong = {"data": "mnist-5k", "models": ["convnet"], "attacks": ["fgsm"], "threats": [{"l2": {"epz": 1}}]}
+    wrong = {"data": "mnist-5k", "models": ["small-cnn"], "attacks": ["fgsm"], "threats": [{"l2": {"epz": 1}}]}
     with pytest.raises(AdvbenchError, match=r"^threats\[0\]\.l2\.epz: .*did you mean 'eps'\?"):
         suite_from_mapping(wrong, registry)
 
@@ -204,7 +204,7 @@ def test_the_settings_that_a_run_stores_can_be_saved_as_a_suite_file(suite: Any)
 def test_quick_is_what_the_issue_promises(registry: Registry) -> None:
     assert embedded_suites() == ["quick"]
     quick = load_suite("quick", registry)
-    assert [model.name for model in quick.models] == ["convnet", "cnn-cr"]
+    assert [model.name for model in quick.models] == ["small-cnn", "cnn-cr"]
     by_kind = {board.threat.name: board for board in quick.boards}
     assert set(by_kind) == {"linf", "l2", "rotate-shift", "wasserstein"}
     for name in ("linf", "l2", "rotate-shift"):

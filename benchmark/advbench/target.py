@@ -101,7 +101,7 @@ def chain_label(defenses: tuple[Defense, ...]) -> str:
 
 
 def target_label(model: Model, defenses: tuple[Defense, ...]) -> str:
-    """`convnet`, `convnet+adversarial-training`; `none` goes without saying, and so does a file's folder."""
+    """`small-cnn`, `small-cnn+adversarial-training`; `none` goes without saying, and so does a file's folder."""
     brief = replace(model, weights=Path(model.weights).name) if Path(model.weights).name != model.weights else model
     return "+".join([brief.label, *(d.label for d in defenses if d.name != "none")])
 

@@ -24,7 +24,7 @@ def register(app: typer.Typer) -> None:
 def train(
     context: typer.Context,
     model: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Models, as `convnet` or `convnet(width=32)`.")
+        list[str], typer.Argument(metavar="MODEL...", help="Models, as `small-cnn` or `small-cnn(width=32)`.")
     ],
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="The data set to train on.")] = "mnist-5k",
     defense: Annotated[

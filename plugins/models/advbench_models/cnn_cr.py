@@ -1,8 +1,8 @@
 """CNN+CR, a network that redraws what it sees from its winning class alone (Qin et al., 2020, arXiv:1907.02957).
 
 The paper draws its layer sizes (figure 6) and names no weight for the reconstruction loss. Chosen here: the
-convolutions of `convnet`; groups of 8, as Sabour's primary capsules; no ReLU on the groups, since a group whose sum is
-the logit would have no gradient where it is all zero; as the loss of what is redrawn from the true class, the sum of
+convolutions of `small-cnn`; groups of 8, as Sabour's primary capsules; no ReLU on the groups, since a group whose sum
+is the logit would have no gradient where it is all zero; as the loss of what is redrawn from the true class, the sum of
 squares times 0.02. Sabour et al. (2017) take 0.0005 for 60,000 digits; with 3,500 a larger weight detects better
 (undetected under PGD at 0.3: 2 % against 8 %) at the same accuracy. The reconstruction network (512, 1024, sigmoid) is
 the paper's.
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from advbench.access import Access
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.convnet import features, size, training_recipe
+from advbench_models.small_cnn import features, size, training_recipe
 
 
 @dataclass(frozen=True)

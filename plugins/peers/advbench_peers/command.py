@@ -63,7 +63,7 @@ def speed(
         registry,
         opt.overrides(
             attacks=attack or ["pgd"],
-            models=model or ["convnet"],
+            models=model or ["small-cnn"],
             defenses=defense or ["none"],
             threats=threat or ["linf(eps=0.1)"],
             goals=["untargeted"],

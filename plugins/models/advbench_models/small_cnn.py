@@ -1,4 +1,4 @@
-"""A small convolutional network, quick on a CPU: the board's plain classifier (after LeCun et al., 1998)."""
+"""A small convolutional network, quick on a CPU: the plain one of the `quick` suite (after LeCun et al., 1998)."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from advbench.recipe import Recipe
 
 
 @dataclass(frozen=True)
-class ConvNet(Model):
+class SmallCNN(Model):
     """Three strided convolutions and one linear layer: 37,000 parameters on MNIST."""
 
-    name = "convnet"
+    name = "small-cnn"
     reference = "LeCun et al., 1998: Gradient-based learning applied to document recognition"
 
     width: int = 16
