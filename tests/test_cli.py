@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -344,6 +345,12 @@ def test_train_keeps_weights_finds_them_again_and_checks_them(
     assert re.search(r"toy-trainee on toy-blots: \d+\.\d % right on the calibration part", made.out)
     again = advbench("train", "toy-trainee", "--dataset", "toy-blots")
     assert "toy-trainee on toy-blots: already there: cached:" in again.out
+    shelf = advbench("train", "toy-trainee", "--dataset", "toy-blots", "--publish", "shelf")
+    assert re.search(
+        r"published: shelf/toy-trainee\+toy-blots.safetensors, \d+\.\d % right on the \d+ judged", shelf.out
+    )
+    (entry,) = json.loads(Path("shelf/manifest.json").read_text())["weights"]
+    assert {"file", "sha256", "recipe", "accuracy", "tested", "hardware", "seconds"} <= entry.keys()
     checked = advbench("train", "toy-trainee", "--dataset", "toy-blots", "--check")
     assert checked.code == 0
     assert "toy-trainee on toy-blots: agrees: " in checked.out

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from advbench import checkpoint
 from advbench.data import Data, DataFolders, Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
@@ -164,3 +167,49 @@ def test_shifts_move_whole_images_by_whole_pixels() -> None:
     assert moved.shape == images.shape
     assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))
     assert len(moved.flatten(1).argmax(1).unique()) == 25
+
+
+class CutError(Exception):
+    """What ends a training in these tests."""
+
+
+def cut_in(epoch: int) -> Callable[[float, str], None]:
+    def progress(fraction: float, text: str) -> None:
+        if text.startswith(f"epoch {epoch} ") and fraction > 0.7:
+            raise CutError
+
+    return progress
+
+
+def test_a_training_that_was_cut_off_ends_at_the_same_bits(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    dataset, settings = Halves(), replace(QUICK, epochs=4, shift=1, flip=True, schedule="exponential", floor=0.0)
+    data = dataset.load(DataFolders())
+    whole = train(Tiny(settings), [], dataset, data).state
+    kept = tmp_path / "kept"
+    with pytest.raises(CutError):
+        train(Tiny(settings), [], dataset, data, progress=cut_in(2), checkpoint=kept)
+    said: list[str] = []
+    again = train(Tiny(settings), [], dataset, data, progress=lambda _, text: said.append(text), checkpoint=kept)
+    assert said[0] == "goes on after epoch 2"
+    assert all(torch.equal(whole[key], value) for key, value in again.state.items())
+
+
+@pytest.mark.parametrize("content", [b"", b"PK nonsense", b"\x80\x02cos\nsystem\n"])
+def test_a_checkpoint_that_is_damaged_is_no_obstacle(tmp_path: Path, content: bytes) -> None:
+    kept = tmp_path / "kept"
+    kept.write_bytes(content)
+    dataset = Halves()
+    data = dataset.load(DataFolders())
+    whole, again = (train(Tiny(), [], dataset, data, checkpoint=each).state for each in (None, kept))
+    assert all(torch.equal(whole[key], value) for key, value in again.items())
+
+
+def test_flips_mirror_every_other_image() -> None:
+    dataset = Halves()
+    data = dataset.load(DataFolders())
+    seen.clear()
+    plain = train(Tiny(replace(QUICK, epochs=30)), [], dataset, data)
+    with pytest.raises(AdvbenchError, match="right after training"):  # left and right can't be told apart any more
+        train(Tiny(replace(QUICK, epochs=30, flip=True)), [], dataset, data)
+    assert plain.accuracy == 1

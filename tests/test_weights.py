@@ -266,6 +266,15 @@ def test_training_again_agrees_with_what_is_kept() -> None:
     assert check.kept_accuracy == check.retrained_accuracy
 
 
+def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) -> None:
+    for size in range(0, 264, 8):  # the first byte of the file is the length of the header, modulo 256
+        path = save_weights(tmp_path / "w.safetensors", {"a": torch.ones(3)}, {"note": "x" * size})
+        load_weights(path)
+        if path.read_bytes()[:1] == b"\x80":
+            return
+    raise AssertionError("no header of such a length was tried")
+
+
 def test_nothing_kept_is_nothing_to_check() -> None:
     with pytest.raises(AdvbenchError, match="no weights are kept"):
         check_weights(Line(), [], DATASET, DATA)

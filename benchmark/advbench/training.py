@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 from torch.optim import lr_scheduler
 
+from advbench.checkpoint import Checkpoint
 from advbench.data import Data, Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
@@ -41,8 +43,12 @@ def train(
     recipe: Recipe | None = None,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
+    checkpoint: Path | None = None,
 ) -> TrainedResult:
-    """Train the model behind those of the defenses that change training, in their order."""
+    """Train the model behind those of the defenses that change training, in their order.
+
+    `checkpoint` is a file for what an interrupted training goes on from; it must belong to this training alone.
+    """
     defenses = training_defenses(defenses)
     recipe = recipe or effective_recipe(model, defenses, dataset)
     if recipe is None:
@@ -52,7 +58,8 @@ def train(
     started = time.perf_counter()
     with _reproducible(recipe.seed, device):
         net = model.build(dataset).to(device)
-        _descend(net, model, defenses, data.train, recipe, device, who, progress or _silent)
+        kept = Checkpoint(checkpoint, device) if checkpoint else None
+        _descend(net, model, defenses, data.train, recipe, device, who, progress or _silent, kept)
         net.load_state_dict({key: rounded(value) for key, value in net.state_dict().items()})
         right = accuracy(net, data.calibrate, device)
     if right < recipe.floor:
@@ -131,6 +138,7 @@ def _descend(
     device: torch.device,
     who: str,
     progress: Progress,
+    checkpoint: Checkpoint | None,
 ) -> None:
     """Gradient descent over the recipe's epochs, in an order that depends on seed and ids alone."""
     if not len(examples):
@@ -139,8 +147,9 @@ def _descend(
     total = recipe.epochs * batches
     optimizer = _optimizer(net, recipe)
     schedule = _schedule(optimizer, recipe, total)
-    done, text = 0, "first epoch"
-    for epoch in range(recipe.epochs):
+    first = checkpoint.resume(net, optimizer, schedule) if checkpoint else 0
+    done, text = first * batches, f"goes on after epoch {first}" if first else "first epoch"
+    for epoch in range(first, recipe.epochs):
         order = Draws(recipe.seed, f"train/order/{epoch}", examples.ids).uniform().flatten().argsort(stable=True)
         epoch_loss = torch.zeros((), device=device)
         for index in order.tensor_split(batches):  # near-equal batches: a last batch of one would upset batch norm
@@ -148,6 +157,9 @@ def _descend(
             images, labels, ids = batch.pixels(device), batch.labels.to(device), batch.ids.to(device)
             if recipe.shift:
                 images = shifted(images, recipe.shift, Draws(recipe.seed, f"train/shift/{epoch}", ids))
+            if recipe.flip:
+                mirrored = Draws(recipe.seed, f"train/flip/{epoch}", ids).integers(2) == 0
+                images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
             net.eval()  # a defense sees the network as an attacker will: batch statistics frozen, no dropout
             for defense in defenses:
                 draws = Draws(recipe.seed, f"train/{defense.label}/{epoch}", ids)
@@ -169,6 +181,8 @@ def _descend(
             )
         text = f"epoch {epoch + 1} of {recipe.epochs}, loss {mean:.3f}"
         progress(done / total, text)
+        if checkpoint:
+            checkpoint.keep(epoch + 1, net, optimizer, schedule)
 
 
 def shifted(images: Tensor, most: int, draws: Draws) -> Tensor:
@@ -201,6 +215,10 @@ def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> l
 
         def factor(step: int) -> float:
             return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
+    elif recipe.schedule == "exponential":
+        # to a hundredth in the end
+        def factor(step: int) -> float:
+            return float(0.01 ** (step / max(steps, 1)))
     else:
 
         def factor(step: int) -> float:

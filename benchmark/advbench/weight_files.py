@@ -36,11 +36,11 @@ def save_weights(path: Path, state: Mapping[str, Tensor], header: Mapping[str, A
     tensors = {key: _narrowest(value.detach().cpu().contiguous()) for key, value in state.items()}
     text = json.dumps({**header, "content": state_digest(state)}, sort_keys=True, ensure_ascii=False)
     # one entry: safetensors writes several in no fixed order, and equal weights should be equal files
-    _replace(path, safetensors.torch.save(tensors, metadata={_HEADER: text}))
+    replace_file(path, safetensors.torch.save(tensors, metadata={_HEADER: text}))
     return path
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Put a file in place in one step: a reader sees the old one or the new one, never half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,7 +80,8 @@ def load_weights(path: Path, remedy: str = "") -> tuple[dict[str, Tensor], dict[
         raise AdvbenchError(
             f"{path}: a web page, not weights{hint or '; download the file itself, not the page that shows it'}"
         )
-    if start.startswith((b"PK", b"\x80")):
+    # the length that a safetensors file begins with may look like the mark of a pickle; its "{" then tells them apart
+    if start.startswith((b"PK", b"\x80")) and start[8:9] != b"{":
         state = _load_checkpoint(path)
         header: dict[str, Any] = {}
     else:
@@ -175,6 +176,20 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
         ) from error
 
 
+def note_cost(path: Path, seconds: float, hardware: str) -> None:
+    """Say beside a file of weights what they took to make; inside, equal weights would be unequal files."""
+    replace_file(path.with_suffix(".json"), json.dumps({"seconds": round(seconds), "hardware": hardware}).encode())
+
+
+def cost_noted(path: Path) -> dict[str, Any]:
+    """What `note_cost` said; nothing where it didn't."""
+    try:
+        noted = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return noted if isinstance(noted, dict) else {}
+
+
 def publish_weights(path: Path, folder: Path, **facts: Any) -> Path:
     """Copy a file that training made into a folder with a manifest, under a name that people can read."""
     _, header = load_weights(path)
@@ -183,14 +198,15 @@ def publish_weights(path: Path, folder: Path, **facts: Any) -> Path:
     words = "+".join((header["model"], *header["defenses"], header["dataset"]))
     target = folder / (re.sub(r"[^\w.+-]+", "-", words).strip("-") + ".safetensors")
     entries = manifest(folder)
-    _replace(target, path.read_bytes())
+    replace_file(target, path.read_bytes())
     entries[header["key"]] = (
         {"file": target.name, "sha256": file_digest(target), "bytes": target.stat().st_size}
         | {name: value for name, value in header.items() if name not in ("format", "content")}
+        | cost_noted(path)
         | facts
     )
     ordered = sorted(entries.values(), key=lambda entry: str(entry["file"]))
-    _replace(folder / MANIFEST, (json.dumps({"weights": ordered}, indent=2, ensure_ascii=False) + "\n").encode())
+    replace_file(folder / MANIFEST, (json.dumps({"weights": ordered}, indent=2, ensure_ascii=False) + "\n").encode())
     return target
 
 

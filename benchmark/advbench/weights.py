@@ -23,6 +23,7 @@ from advbench.weight_files import (
     file_digest,
     load_weights,
     manifest,
+    note_cost,
     save_weights,
     state_digest,
     weights_folders,
@@ -76,7 +77,7 @@ def weights_key(model: Model, defenses: Sequence[Defense], dataset: Dataset, dat
         "model": model.name,
         "params": {key: value for key, value in model.params().items() if key != "weights"},
         "defenses": [[defense.name, defense.params()] for defense in training_defenses(defenses)],
-        "recipe": recipe.params(),
+        "recipe": recipe.content(),
         "classes": dataset.classes,
         "data": data.train.fingerprint,
     }
@@ -148,11 +149,13 @@ def obtain_weights(
         return found
     recipe = effective_recipe(model, defenses, dataset)
     assert recipe is not None  # else they came with the model
-    trained = train(model, defenses, dataset, data, recipe, device, progress)
     key = weights_key(model, defenses, dataset, data, recipe)
-    path = save_weights(
-        cached_path(key), trained.state, describe(model, defenses, dataset, recipe, key, trained.accuracy)
-    )
+    path = cached_path(key)
+    unfinished = path.with_suffix(".unfinished")
+    trained = train(model, defenses, dataset, data, recipe, device, progress, unfinished)
+    save_weights(path, trained.state, describe(model, defenses, dataset, recipe, key, trained.accuracy))
+    note_cost(path, trained.seconds, trained.hardware)
+    unfinished.unlink(missing_ok=True)
     net = fitted(model, dataset, trained.state, path)
     return FoundWeights(net, file_digest(path), f"trained just now: {path}", recipe, path, trained.accuracy)
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,9 +13,13 @@ from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.text import duration, percent, say, terminal
 from advbench.compatibility import why_no_target
+from advbench.data import Data
 from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device, make_repeatable
+from advbench.plugin import Dataset, Defense, Model
 from advbench.target import target_label
+from advbench.training import accuracy
+from advbench.weight_files import publish_weights
 from advbench.weights import check_weights, find_weights, obtain_weights
 
 
@@ -35,6 +41,10 @@ def train(
     check: Annotated[
         bool, typer.Option("--check", help="Train again and hold the result against the weights that are there.")
     ] = False,
+    publish: Annotated[
+        Path | None,
+        typer.Option("--publish", metavar="FOLDER", help="Also copy the weights into a folder with a manifest."),
+    ] = None,
     offline: opt.Offline = False,
 ) -> None:
     """Train models by their recipes and keep the weights; what is there already is not trained again."""
@@ -74,7 +84,19 @@ def train(
                 made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
                 took = duration(time.monotonic() - began)
                 lines = [f"{percent(made.accuracy)} % right on the calibration part, {took} ({made.origin})"]
+        if publish:
+            lines.append(published(each, defenses, on, loaded, publish))
         for line in lines:
             say(console, f"{label} on {on.label}: {line}")
     if failed:
         raise typer.Exit(1)
+
+
+def published(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data, folder: Path) -> str:
+    """Copies what is there, with its accuracy on the judged part, and says so."""
+    found = find_weights(model, defenses, dataset, data)
+    if found is None or found.path is None:
+        raise AdvbenchError(f"{model.label}: no file of weights to publish")
+    right = accuracy(found.net, data.judge)
+    path = publish_weights(found.path, folder, tested=round(right, 4))
+    return f"published: {path}, {percent(right)} % right on the {len(data.judge)} judged images"
