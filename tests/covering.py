@@ -1,0 +1,235 @@
+"""Runs a covering set of everything that is built in: `python tests/covering.py`.
+
+Every compatible pair of model and defense, of defense and attack, of attack and threat meets at least once, on four
+examples, at the parameters that attacks declare for being tried out, on networks trained for a moment. A cell that
+fails, or a pair that neither runs nor has a reason, is an error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import math
+import os
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+from unittest.mock import patch
+
+import torch
+
+from advbench.compatibility import why_no_target, why_not
+from advbench.data import Data, DataFolders, Examples
+from advbench.discovery import discover
+from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.recipe import Recipe
+from advbench.registry import Registry
+from advbench.run import Settings, run
+from advbench.store import Store
+from advbench.suite import suite_from_mapping
+from advbench.target import chain_label, target_label
+from advbench.values import configure, threat
+
+EXAMPLES = 4
+EPOCHS = 8
+"""Enough to be right about most blots: an example that is wrong anyway gives an attack nothing to do."""
+BALLS = (
+    "linf(eps=0.2)",
+    "l2(eps=1)",
+    "rotate-shift(degrees=20, pixels=2)",
+    "wasserstein(eps=0.3, kernel=5)",
+    "corruption(eps=0.5)",
+    "box",
+)
+CHAINS = ("adversarial-training+reconstruction", "binarize+reconstruction", "augment+kde-prior")
+"""Beside every defense by itself; those whose parts are there."""
+LEFT_OUT = frozenset({"transfer", "repeat"})
+"""They take up the perturbations of a database; `test_transfer_attack.py` makes one."""
+
+
+@dataclass(frozen=True)
+class Blots(Dataset):
+    """Ten places, one bright spot: learnt in a moment."""
+
+    name = "blots"
+    shape = (1, 28, 28)
+    class_names = tuple("0123456789")
+
+    def load(self, folders: DataFolders) -> Data:
+        return Data(self.part(0, 80), self.part(1000, 80), self.part(2000, EXAMPLES))
+
+    def find(self, folders: DataFolders) -> str | None:
+        return "made as it is asked for"
+
+    def part(self, first: int, count: int) -> Examples:
+        labels = torch.arange(count) % 10
+        generator = torch.Generator().manual_seed(first)
+        images = 0.3 * torch.rand(count, *self.shape, generator=generator)
+        size = self.shape[1] // 4
+        for image, label in zip(images, labels.tolist(), strict=True):
+            top, left = label // 4 * size, label % 4 * size
+            image[:, top : top + size, left : left + size] += 0.7
+        return Examples(images, labels, torch.arange(first, first + count))
+
+
+@dataclass(frozen=True)
+class ColourBlots(Blots):
+    """The same in the shape of CIFAR-10, for what takes nothing else."""
+
+    name = "colour-blots"
+    shape = (3, 32, 32)
+
+
+@dataclass
+class Meeting:
+    """A target and what meets it."""
+
+    dataset: Dataset
+    model: Model
+    defenses: tuple[Defense, ...]
+    cells: set[tuple[str, str, str]] = field(default_factory=set)
+    """Ball, attack, goal."""
+
+    @property
+    def target(self) -> tuple[Model, tuple[Defense, ...]]:
+        return self.model, self.defenses
+
+    @property
+    def label(self) -> str:
+        return target_label(*self.target)
+
+    @cached_property
+    def size(self) -> int:
+        """Parameters of the network: the smallest stand for the others."""
+        with torch.device("meta"):
+            return sum(parameter.numel() for parameter in self.model.build(self.dataset).parameters())
+
+    def suites(self) -> Iterator[dict[str, Any]]:
+        """One for each goal."""
+        for goal in sorted({goal for _, _, goal in self.cells}):
+            boards = []
+            for ball in BALLS:
+                if attacks := sorted(attack for b, attack, g in self.cells if (b, g) == (ball, goal)):
+                    boards.append({ball: {"attacks": attacks}})
+            yield {
+                "data": [self.dataset.label],
+                "models": [self.model.label],
+                "defenses": [chain_label(self.defenses)],
+                "examples": EXAMPLES,
+                "goals": [goal],
+                "threats": boards,
+            }
+
+
+def meetings(registry: Registry, datasets: Sequence[Dataset]) -> tuple[list[Meeting], Counter[str]]:
+    """The covering set, and how many pairs of model and defense don't meet, by reason."""
+    chains = [registry.defense(name) for name in registry.defenses]
+    chains += [registry.defense(c) for c in CHAINS if all(part in registry.defenses for part in c.split("+"))]
+    found: list[Meeting] = []
+    reasons: Counter[str] = Counter()
+    for model, chain in itertools.product(registry.models.values(), chains):
+        refusals = [why_no_target(model, chain, dataset) for dataset in datasets]
+        if None in refusals:
+            found.append(Meeting(datasets[refusals.index(None)], model, chain))
+        else:
+            reasons[str(refusals[0])] += 1
+    attacks = [tried(attack) for attack in registry.attacks.values() if attack.name not in LEFT_OUT]
+    for attack in attacks:
+        spread(attack, found)
+    for meeting in found:
+        if not meeting.cells:  # another model stands for its defense; it still has to be attacked once
+            attack = next(a for a in attacks if why_not(a, threat(BALLS[0]), "untargeted", *meeting.target) is None)
+            meeting.cells.add((BALLS[0], attack.label, "untargeted"))
+    return found, reasons
+
+
+def tried(attack: Attack) -> Attack:
+    return configure(attack, dict(attack.trial))
+
+
+def spread(attack: Attack, found: Sequence[Meeting]) -> None:
+    """A cell with every defense that it fits, and one in every ball with every goal that it serves."""
+    serves: dict[tuple[str, str], list[Meeting]] = {}
+    for ball, goal in itertools.product(BALLS, ("untargeted", "random")):
+        fitting = [m for m in found if why_not(attack, threat(ball), goal, *m.target) is None]
+        if fitting:
+            serves[ball, goal] = sorted(fitting, key=lambda meeting: meeting.size)
+    if not serves:
+        raise SystemExit(f"{attack.label} serves no ball of any target: widen BALLS")
+    left = list(serves)
+    for chain in dict.fromkeys(meeting.defenses for meeting in found):
+        able = [way for way in serves if any(m.defenses == chain for m in serves[way])]
+        if able:
+            way = next((way for way in left if way in able), able[0])
+            left = [other for other in left if other != way]
+            meeting = next(m for m in serves[way] if m.defenses == chain)
+            meeting.cells.add((way[0], attack.label, way[1]))
+    for way in left:
+        serves[way][0].cells.add((way[0], attack.label, way[1]))
+
+
+def hurried(registry: Registry) -> None:
+    """Networks are trained for a moment, and may be as bad as they like."""
+    for kind in {type(model) for model in registry.models.values()}:
+        original = kind.recipe
+
+        def recipe(self: Model, dataset: Dataset, original: Any = original) -> Recipe | None:
+            given: Recipe | None = original(self, dataset)
+            return given and replace(given, epochs=EPOCHS, batch=16, floor=0.0)
+
+        patch.object(kind, "recipe", recipe).start()
+
+
+def main() -> int:
+    options = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    options.add_argument("--list", action="store_true", help="say what would meet, and run nothing")
+    options.add_argument("--only", default="", help="only targets whose label holds this")
+    given = options.parse_args()
+    torch.set_num_threads(1)
+    datasets = [Blots(), ColourBlots()]
+    registry = discover()
+    registry = replace(registry, datasets={**registry.datasets, **{d.name: d for d in datasets}})
+    hurried(registry)
+    found, reasons = meetings(registry, datasets)
+    cells = sum(len(meeting.cells) for meeting in found)
+    print(f"{len(found)} targets, {cells} cells; {sum(reasons.values())} pairs of model and defense don't meet:")
+    for reason, count in sorted(reasons.items()):
+        print(f"  {count:3d} × {reason}")
+    failed: list[str] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["ADVBENCH_CACHE"] = folder
+        for meeting in found:
+            if given.only in meeting.label:
+                started = time.monotonic()
+                right, wrong = (math.nan, []) if given.list else met(meeting, registry)
+                failed += wrong
+                said = f"{meeting.label}: {len(meeting.cells)} cells, {right:.0%} right"
+                print(f"{time.monotonic() - started:6.1f} s  {said}", flush=True)
+    print(f"{time.monotonic() - began:.0f} s, {len(failed)} failures")
+    print("\n".join(failed))
+    return bool(failed)
+
+
+def met(meeting: Meeting, registry: Registry) -> tuple[float, list[str]]:
+    """The share of examples that the target gets right by itself, and what went wrong."""
+    wrong: list[str] = []
+    ran, right = 0, math.nan
+    for mapping in meeting.suites():
+        with Store.memory() as store:
+            summary = run(suite_from_mapping(mapping, registry), store, registry, Settings())
+            right = store.rows("SELECT avg(predicted = label) AS share FROM clean")[0]["share"]
+        wrong += [f"{label}: {reason}" for label, reason in summary.failed]
+        ran += summary.done
+    if ran != len(meeting.cells):
+        wrong.append(f"{meeting.label}: {ran} of {len(meeting.cells)} cells ran")
+    return right, wrong
+
+
+if __name__ == "__main__":
+    sys.exit(main())
