@@ -27,6 +27,7 @@ class Threshold:
 
     classes: int = 2
     threshold: float | None = None
+    scale: float = 1.0
     asked: list[int] = field(default_factory=list)
     room: int = 1000
 

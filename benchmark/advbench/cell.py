@@ -88,7 +88,7 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
     device = torch.device(job.device)
     x = shard.examples.pixels(device)
     goal = Goal(shard.goal_labels.to(device), job.targeted)
-    already = goal.reached(shard.predicted.to(device)) & (shard.lead.to(device) > MARGIN)
+    already = goal.reached(shard.predicted.to(device)) & (shard.lead.to(device) * job.source.scale > MARGIN)
     problem = Problem(
         images=x,
         goal=goal,

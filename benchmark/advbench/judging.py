@@ -7,13 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from advbench.cell import Crafted, Shard
+from advbench.exhibits import exhibits, shown_of
 from advbench.goal import Goal
 from advbench.plan import CellPlan, TargetPlan
 from advbench.prepare import Ready
-from advbench.referee import Verdict, judge, render
+from advbench.referee import Rendered, Verdict, judge, render
 from advbench.shared import Fit
 from advbench.store import Store
 from advbench.stored import packed_part
@@ -35,7 +35,11 @@ class Judging:
         p = crafted.p.to(self.device)
         packed = {f"p.{name}": part.cpu() for name, part in cell.ball.pack(x, p).items()}
         sha, size = self.store.artifacts.put({**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels})
-        outcomes = _outcomes(cell, shard, x, p, self._targets(cell))
+        rendered = render(cell.ball, x, p)
+        targets = self._targets(cell)
+        outcomes = _outcomes(cell, shard, rendered, targets)
+        ids = shard.examples.ids
+        pictures = exhibits(targets[0].target, cell.ball, x, p, rendered.images, ids, self._shown(targets[0], cell))
         self.store.add_shard(
             key,
             {
@@ -51,6 +55,7 @@ class Judging:
             },
             outcomes,
             {"sha256": sha, "bytes": size, "kind": "perturbations"},
+            pictures,
         )
 
     def with_found(self, fit: Fit | None, key: str, cell: CellPlan, shards: list[Shard]) -> Fit | None:
@@ -72,8 +77,12 @@ class Judging:
             stored = self.store.artifacts.get(self.store.shards(key)[shard.number]["artifact"])
             x = shard.examples.pixels(self.device)
             p = cell.ball.unpack(x, packed_part(stored, self.device))
-            for target_key, rows in _outcomes(cell, shard, x, p, newcomers).items():
+            for target_key, rows in _outcomes(cell, shard, render(cell.ball, x, p), newcomers).items():
                 self.store.add_judgement(key, shard.number, target_key, rows)
+
+    def _shown(self, source: Ready, cell: CellPlan) -> frozenset[int]:
+        judged = source.examples[: cell.examples or len(source.examples)]
+        return shown_of(judged.ids.tolist(), cell.source.dataset.shape)
 
     def _targets(self, cell: CellPlan) -> list[Ready]:
         """Every target of the data set, the source first."""
@@ -83,10 +92,9 @@ class Judging:
 
 
 def _outcomes(
-    cell: CellPlan, shard: Shard, x: Tensor, p: Tensor, targets: list[Ready]
+    cell: CellPlan, shard: Shard, rendered: Rendered, targets: list[Ready]
 ) -> dict[str, list[dict[str, Any]]]:
-    rendered = render(cell.ball, x, p)
-    goal = Goal(shard.goal_labels.to(x.device), cell.goal != "untargeted")
+    goal = Goal(shard.goal_labels.to(rendered.images.device), cell.goal != "untargeted")
     return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal)) for r in targets}
 
 

@@ -19,7 +19,10 @@ from advbench.passes import BatchSize, in_batches, run_in_batches
 from advbench.threats import Threat
 
 MARGIN = 1e-4
-"""A success counts when its logits lead by more than this, so that it survives the referee's fresh pass."""
+"""A success counts when its logits lead by more than this, so that it survives the referee's fresh pass.
+
+Logits here have the size of other networks' logits: where a target's are far from it, `Target.scale` sees to it.
+"""
 
 UNDETECTED = 4e6
 """What it is worth for a success not to be detected: more than any size or loss."""
@@ -38,6 +41,8 @@ class Answers(Protocol):
     def classes(self) -> int: ...
     @property
     def threshold(self) -> float | None: ...
+    @property
+    def scale(self) -> float: ...
     def logits(self, images: Tensor) -> Tensor: ...
     def suspicion(self, images: Tensor) -> Tensor: ...
 
@@ -197,7 +202,7 @@ class Problem:
         self._require(Access.GRADIENTS)
 
         def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
-            logits = self._target.logits(images)
+            logits = self._ask(images)
             return loss(goal, logits).sum()[None], logits
 
         gradients, logits = self._backward(p, of, aim, ascend)
@@ -208,7 +213,7 @@ class Problem:
         self._require(Access.GRADIENTS)
 
         def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
-            logits = self._target.logits(images)
+            logits = self._ask(images)
             assert goal.aim is not None
             return logits.gather(1, goal.aim).sum(0), logits
 
@@ -262,7 +267,7 @@ class Problem:
                 asked, who = rows[chunk], examples[chunk]
                 q = p[first : first + real] if len(rows) == len(p) and real == len(chunk) else p[asked]
                 images = self._apply(self._images(who, of, first), q)
-                logits = self._target.logits(images)[:real]
+                logits = self._ask(images)[:real]
                 answers[asked[:real]] = logits.to(answers.dtype)
                 self._remember(who[:real], q[:real], images[:real], logits, of is not None)
         self._spend(examples)
@@ -314,6 +319,11 @@ class Problem:
         if gradients is None:
             gradients = torch.cat(parts) if parts else p.new_zeros(len(p), sums, *p.shape[1:])
         return gradients, answers
+
+    def _ask(self, images: Tensor) -> Tensor:
+        """Logits of a size at which margins and losses mean something; see `Target.scale`."""
+        logits = self._target.logits(images)
+        return logits if self._target.scale == 1 else logits * self._target.scale
 
     def _apply(self, x: Tensor, p: Tensor) -> Tensor:
         """The images to ask about."""

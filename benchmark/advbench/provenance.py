@@ -46,7 +46,8 @@ def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
     for kind in ("attack", "model", "defense", "data set"):
         for label, plugin in registry.of_kind(kind).items():
             origin = registry.origin(plugin)
-            rows.append(_plugin_row(kind, label, origin, None))
+            said = {"summary": plugin.summary, "reference": plugin.reference or None}
+            rows.append({**_plugin_row(kind, label, origin, None), **said})
     rows += [_plugin_row("broken", b.origin.entry_point, b.origin, b.error) for b in registry.broken]
     return rows
 

@@ -214,6 +214,7 @@ class _Session:
             "protocol": PROTOCOL,
             "budget": self.suite.budget,
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
+            "needs": cell.attack.needs.words,
         }
 
     def _shrink(self, batch: int) -> None:

@@ -24,7 +24,7 @@ QUESTIONS = {
     """,
     "cells": """
         SELECT key, dataset, data_fingerprint, examples, count, threat, family, params, eps, minimizes, attack,
-          attack_params, origin, goal, stop, source, seed, protocol, budget, fit
+          attack_params, origin, goal, stop, source, seed, protocol, budget, fit, needs
         FROM cells
     """,
     "states": """
@@ -43,6 +43,10 @@ QUESTIONS = {
         SELECT c.key, t.key, o.example, o.goal_label, o.reached, o.predicted, o.confidence, o.suspicion, o.size,
           o.violation, o.excess, o.tolerance
         FROM outcomes o JOIN cells c ON c.id = o.cell JOIN targets t ON t.id = o.target
+    """,
+    "exhibits": """
+        SELECT c.key, e.example, hex(e.original), hex(e.perturbed), hex(e.redrawn), hex(e.moved), e.words
+        FROM exhibits e JOIN cells c ON c.id = e.cell
     """,
     "artifacts": "SELECT * FROM artifacts",
     "plugins": "SELECT DISTINCT kind, label, distribution, version, digest, error FROM plugins",

@@ -166,7 +166,12 @@ class Store:
         return found[0][0] if found else None
 
     def add_shard(
-        self, cell: str, shard: Row, outcomes: Mapping[str, Iterable[Row]], artifact: Row | None = None
+        self,
+        cell: str,
+        shard: Row,
+        outcomes: Mapping[str, Iterable[Row]],
+        artifact: Row | None = None,
+        exhibits: Iterable[Row] = (),
     ) -> bool:
         """A crafted shard with its outcomes by target key, in one transaction.
 
@@ -184,6 +189,7 @@ class Store:
             self._insert("shards", [{**shard, "cell": number, "artifact": kept}])
             for target, rows in outcomes.items():
                 self.add_judgement(cell, shard["shard"], target, rows)
+            self._insert("exhibits", ({**row, "cell": number} for row in exhibits))
         return True
 
     def _refuse_other_layout(self, cell: int, shard: Row) -> None:
@@ -225,6 +231,11 @@ class Store:
             ORDER BY o.example
         """
         return [{**_plain(row), "cell": cell, "target": target} for row in self._all(sql, cell, target)]
+
+    def exhibits(self, cell: str) -> list[dict[str, Any]]:
+        """The cell's first examples as pictures, by example id; see `advbench.exhibits`."""
+        sql = "SELECT * FROM exhibits WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY example"
+        return [{**_plain(row), "cell": cell} for row in self._all(sql, cell)]
 
     # --- reading back
 

@@ -45,7 +45,35 @@ def fitting_sets(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE cells ADD COLUMN fit TEXT")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (first_tables, notes_and_tolerances, fitting_sets)
+def what_pages_show(connection: sqlite3.Connection) -> None:
+    """The first examples of each cell as pictures, what its attack was told, and what plugins say of themselves.
+
+    Pictures are zlib of bytes, channels first; `moved` is zlib of float16, downwards and to the right.
+    """
+    connection.execute("ALTER TABLE cells ADD COLUMN needs TEXT")
+    connection.execute("ALTER TABLE plugins ADD COLUMN summary TEXT")
+    connection.execute("ALTER TABLE plugins ADD COLUMN reference TEXT")
+    connection.execute("""
+        CREATE TABLE exhibits (
+          cell INTEGER NOT NULL REFERENCES cells (id),
+          example INTEGER NOT NULL,
+          original BLOB NOT NULL,
+          perturbed BLOB NOT NULL,
+          redrawn BLOB,
+          moved BLOB,
+          words TEXT,
+          PRIMARY KEY (cell, example)
+        ) STRICT, WITHOUT ROWID
+    """)
+    _append_only(connection, ["exhibits"])
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    first_tables,
+    notes_and_tolerances,
+    fitting_sets,
+    what_pages_show,
+)
 SCHEMA_VERSION = len(MIGRATIONS)
 
 

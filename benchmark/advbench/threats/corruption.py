@@ -70,6 +70,13 @@ class Corruption(Threat):
         step[:, 1] = gradient[:, 1].sign().nan_to_num(0)
         return step
 
+    def words(self, x: Tensor, p: Tensor) -> list[str]:
+        kinds, severities, _ = self._nearest(p, 1.0).unbind(1)
+        return [
+            f"{NAMES[int(kind)]}, severity {severity:.2f}"
+            for kind, severity in zip(kinds.tolist(), severities.tolist(), strict=True)
+        ]
+
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         return p[:, 1].abs()
 

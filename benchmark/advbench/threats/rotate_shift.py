@@ -72,6 +72,13 @@ class RotateShift(Threat):
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         return gradient.sign().nan_to_num_(0)
 
+    def words(self, x: Tensor, p: Tensor) -> list[str]:
+        told = p.double() * p.new_tensor([self.degrees, self.pixels, self.pixels]).double()
+        return [
+            f"turned by {turn:.1f}° counter-clockwise, shifted {right:.2f} px right and {down:.2f} px down"
+            for turn, right, down in told.tolist()
+        ]
+
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         return p.abs().amax(1)
 

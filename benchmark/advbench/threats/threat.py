@@ -76,6 +76,14 @@ class Threat(Parametric, ABC):
         """How far each p is from being a perturbation at all (a plan whose rows don't sum to the image, say)."""
         return x.new_zeros(len(x))
 
+    def words(self, x: Tensor, p: Tensor) -> list[str]:
+        """What each perturbation does, in words a reader understands; empty where a picture says it all."""
+        return []
+
+    def moved(self, x: Tensor, p: Tensor) -> Tensor | None:
+        """(N, 2, H, W) how much mass leaves each pixel downwards and to the right; None where nothing travels."""
+        return None
+
     def pack(self, x: Tensor, p: Tensor) -> dict[str, Tensor]:
         """What to store so that the perturbations can be judged again, losslessly."""
         return {"p": p}

@@ -114,7 +114,8 @@ class Race:
 
     def _problem(self, x: Tensor, labels: Tensor) -> Problem:
         clean = self.ready.clean
-        already = (clean.predicted.to(self.device) != labels) & (clean.lead.to(self.device) > MARGIN)
+        lead = clean.lead.to(self.device) * self.ready.target.scale
+        already = (clean.predicted.to(self.device) != labels) & (lead > MARGIN)
         return Problem(
             images=x,
             goal=Goal(labels),
