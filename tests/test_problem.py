@@ -234,6 +234,18 @@ def test_a_budget_is_never_overdrawn_not_even_by_many_candidates() -> None:
     assert first_pixels(asked.finish(moved(0.1, 0.2, 0.3))) == [0.1, 0.2, 0.3]
 
 
+def test_to_the_end_the_least_suspect_success_is_kept_whatever_the_threshold() -> None:
+    asked = problem(count=1, target=Threshold(threshold=0.4), access=EVERYTHING, stop="end")
+    tried = torch.tensor([[[[0.25, 0.2]]], [[[0.21, 0.05]]], [[[0.3, 0.15]]]])  # the second leads by least
+    for p in tried:
+        asked.gradient(p.unsqueeze(0))
+    assert torch.equal(asked.best[0], tried[1])
+    first = problem(count=1, target=Threshold(threshold=0.1), access=EVERYTHING, stop="first")
+    for p in tried:
+        first.gradient(p.unsqueeze(0))
+    assert torch.equal(first.best[0], tried[2])  # all are detected: the highest loss
+
+
 def test_passes_that_ask_for_suspicion_are_paid_for_too() -> None:
     asked = problem(access=EVERYTHING, budget=2)
     asked.suspicion(moved(0.1, 0.1, 0.1))

@@ -250,6 +250,38 @@ def test_a_million_outcomes_are_counted_right(tmp_path: Path) -> None:
         assert right == len(survivors)
 
 
+def test_one_attack_with_several_parameters_has_a_best_one_and_a_worst_case_of_all(judged: Store) -> None:
+    judged.add_cell(cell("r1", "r(beta=0.1)", "D"))
+    judged.add_cell(cell("r2", "r(beta=0.5)", "D"))
+    judged.add_cell(cell("r3", "r(beta=0.5)", "D", goal="random"))
+    finish(
+        judged,
+        "r1",
+        {"D": [outcome(e, p, suspicion=s) for e, p, s in ((0, 1, 0.1), (1, 1, 0.9), (2, 1, 0.9), (3, 0, 0))]},
+    )
+    finish(
+        judged,
+        "r2",
+        {"D": [outcome(e, p, suspicion=s) for e, p, s in ((0, 1, 0.2), (1, 1, 0.2), (2, 0, 0), (3, 0, 0))]},
+    )
+    finish(judged, "r3", {"D": [outcome(e, 1, suspicion=0.1) for e in range(4)]})
+    (row,) = judged.rates("sweeps", "wide")  # a goal of one cell alone is no sweep
+    told = {"name": "r", "goal": "untargeted", "entrants": 2, "n": 4, "target": "D"}
+    assert told.items() <= row.items()
+    assert (row["best"], row["best_fooled"], row["fooled"]) == ("r(beta=0.1)", 3, 3)
+    assert (row["best_hidden"], row["best_undetected"], row["undetected"]) == ("r(beta=0.5)", 2, 2)
+    with judged.tallied():
+        assert judged.rates("sweeps", "wide") == [row]
+
+
+def test_all_parameters_together_fool_more_than_the_best_of_them(judged: Store) -> None:
+    for place, beta in enumerate((0.1, 0.5)):
+        judged.add_cell(cell(f"r{place}", f"r(beta={beta})", "A"))
+        finish(judged, f"r{place}", {"A": [outcome(e, int(e == place)) for e in range(4)]})
+    (row,) = judged.rates("sweeps", "wide")
+    assert (row["best_fooled"], row["fooled"], row["undetected"]) == (1, 2, None)
+
+
 # Facts
 
 

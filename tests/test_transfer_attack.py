@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -191,6 +191,10 @@ def test_perturbations_of_another_ball_or_of_other_images_are_refused_with_a_rem
         small = scene(ball, shape=(1, 5, 5), count=2).problem(Transfer())
         with pytest.raises(PluginError, match=r"images like these .*; name a cell of this data set"):
             Transfer(file=str(db), cell=keys[ball.name]).perturb(small)
+    same = staged(Linf(0.1), [3, 0])
+    stranger = replace(same, labels=torch.stack((same.labels[0], (same.labels[1] + 1) % 10)))
+    with pytest.raises(PluginError, match=r"about other images \(example 0 has another label there\)"):
+        Transfer(file=str(db), cell=keys["linf"]).perturb(stranger.problem(Transfer()))
 
 
 def test_nothing_may_be_asked() -> None:

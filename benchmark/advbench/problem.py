@@ -365,13 +365,20 @@ class Problem:
             self._changed = True
 
     def _worth(self, who: Tensor, logits: Tensor, images: Tensor, size: Tensor) -> Tensor:
-        """What makes one success better than another: smaller, or with a higher loss; undetected before all."""
+        """What makes one success better than another: smaller, or with a higher loss.
+
+        Before a detector: undetected first. Where all go on to the end, the less suspect one: it is the better one
+        whatever the threshold, so that undetected rates may be read off at any false-positive rate.
+        """
         worth = (-size if self._minimizes else self._goal[who].cross_entropy(logits)).to(self._score.dtype)
         if self._watched:
             threshold = self._target.threshold
             assert threshold is not None
-            undetected = run_in_batches(self._target.suspicion, images, self._batch) <= threshold
+            suspicion = run_in_batches(self._target.suspicion, images, self._batch).to(worth.dtype)
             self._spend(who)
+            if self._stop == "end" and not self._minimizes:
+                return -suspicion.nan_to_num(nan=1e300)
+            undetected = suspicion <= threshold
             worth = worth.clamp(-UNDETECTED / 4, UNDETECTED / 4) + undetected.to(worth.dtype) * UNDETECTED
         return worth
 

@@ -29,6 +29,10 @@ def show(
     db: opt.Database = opt.DATABASE,
     board: opt.Boards = None,
     cells: Annotated[bool, typer.Option("--cells", help="List every cell with its key and how it ended.")] = False,
+    sweeps: Annotated[
+        bool,
+        typer.Option("--sweeps", help="For each attack with several parameters: the best of them, and all together."),
+    ] = False,
 ) -> None:
     """Show the boards of a database, its cells, or one cell."""
     console = terminal()
@@ -39,6 +43,8 @@ def show(
         refuse_unknown(board, store, db)
         if cells:
             _print_cells(console, store, board)
+        elif sweeps:
+            _print_sweeps(console, store, board)
         elif not print_boards(console, store, board):
             say(console, "No boards yet; `advbench run` makes some.")
 
@@ -50,6 +56,35 @@ def refuse_unknown(names: Iterable[str] | None, store: Store, db: Path) -> None:
         name = min(missing)
         there = ", ".join(sorted(known)) or "none"
         raise AdvbenchError(f"no board {name!r} in {db}; there are: {there}{did_you_mean(name, known)}")
+
+
+def _print_sweeps(console: Console, store: Store, boards: list[str] | None) -> None:
+    """What the papers call the best parameter, and the pointwise worst over all of them beside it."""
+    rows = [row for row in store.rates("sweeps") if not boards or row["board_name"] in boards]
+    if not rows:
+        say(console, "No attack was run with several parameters.")
+        return
+    found = table()
+    names(found, "board", (row["board_name"] for row in rows))
+    names(found, "target", (row["target_label"] for row in rows))
+    found.add_column("attack", overflow="fold")
+    for heading in ("tried", "fooled by one", "by any", "undetected, one", "any"):
+        numbers(found, heading)
+    found.add_column("the best one", overflow="fold")
+    for row in sorted(rows, key=lambda row: (row["board_name"], row["target_label"], row["name"], row["goal"])):
+        hidden = row["undetected"] is not None
+        found.add_row(
+            plain(row["board_name"]),
+            plain(row["target_label"]),
+            plain(row["name"] if row["goal"] == "untargeted" else f"{row['name']} → {row['goal']}"),
+            str(row["entrants"]),
+            percent(row["best_fooled"] / row["n"]),
+            percent(row["rate"]),
+            percent(row["best_undetected"] / row["n"]) if hidden else "",
+            percent(row["undetected_rate"]) if hidden else "",
+            plain(row["best_hidden"] if hidden else row["best"]),
+        )
+    console.print(found)
 
 
 def _print_cells(console: Console, store: Store, boards: list[str] | None) -> None:

@@ -208,6 +208,47 @@ LEFT JOIN sums s ON s.board = c.board AND s.target = c.target
 LEFT JOIN gaps g ON g.board = c.board AND g.target = c.target
 """
 
+# Entrants that are one attack with several parameters (a β each, say): the best single one, and the pointwise worst
+# over all of them, an example counting as soon as any of them gets through.
+SWEEPS = f"""
+WITH named AS MATERIALIZED (
+  SELECT *, substr(attack, 1, instr(attack || '(', '(') - 1) AS name
+  FROM board_cells WHERE current AND judged
+), several AS MATERIALIZED (
+  SELECT board, source, name, goal, count(*) AS entrants
+  FROM named GROUP BY board, source, name, goal HAVING count(*) > 1
+), examples AS MATERIALIZED (
+  SELECT p.board, p.source, p.name, p.goal, o.example, max({FOOLED}) AS fooled,
+    max({FOOLED} AND NOT {ALARM.format(row="o")}) AS undetected, t.threshold
+  FROM several s
+  JOIN named p USING (board, source, name, goal)
+  JOIN boards b ON b.key = p.board
+  JOIN cells k ON k.id = p.cell_id
+  JOIN targets t ON t.id = p.source_id
+  CROSS JOIN outcomes o ON o.cell = p.cell_id AND o.target = p.source_id
+  GROUP BY p.board, p.source, p.name, p.goal, o.example
+), pointwise AS (
+  SELECT board, source, name, goal, count(*) AS n, sum(fooled) AS fooled,
+    CASE WHEN threshold IS NOT NULL THEN sum(undetected) END AS undetected
+  FROM examples GROUP BY board, source, name, goal
+), ordered AS (
+  SELECT r.board, r.source, n.name, r.goal, r.entrant, r.fooled, r.undetected,
+    row_number() OVER (PARTITION BY r.board, r.source, n.name, r.goal ORDER BY r.fooled DESC, r.entrant) AS by_fooled,
+    row_number() OVER (PARTITION BY r.board, r.source, n.name, r.goal ORDER BY r.undetected DESC, r.entrant)
+      AS by_undetected
+  FROM rates r JOIN named n ON n.board = r.board AND n.cell = r.cell AND n.source = r.source WHERE r.own
+)
+SELECT p.board, b.name AS board_name, p.source AS target, t.label AS target_label, p.name, p.goal, s.entrants, p.n,
+  f.entrant AS best, f.fooled AS best_fooled, u.entrant AS best_hidden, u.undetected AS best_undetected,
+  p.fooled, {wilson("p.fooled", "p.n", "rate")}, p.undetected, {wilson("p.undetected", "p.n", "undetected_rate")}
+FROM pointwise p
+JOIN several s USING (board, source, name, goal)
+JOIN boards b ON b.key = p.board
+JOIN targets t ON t.key = p.source
+JOIN ordered f ON (f.board, f.source, f.name, f.goal, f.by_fooled) = (p.board, p.source, p.name, p.goal, 1)
+JOIN ordered u ON (u.board, u.source, u.name, u.goal, u.by_undetected) = (p.board, p.source, p.name, p.goal, 1)
+"""
+
 VIEWS = {
     "cell_state": CELL_STATE,
     "board_cells": BOARD_CELLS,
@@ -217,6 +258,7 @@ VIEWS = {
     "attack_accuracy": ATTACK_ACCURACY,
     "clean_accuracy": CLEAN_ACCURACY,
     "undetected": UNDETECTED,
+    "sweeps": SWEEPS,
     "required_cells": REQUIRED_CELLS,
     "robust_examples": ROBUST_EXAMPLES,
     "robust_accuracy": ROBUST_ACCURACY,

@@ -18,7 +18,7 @@ from advbench.plugin import Attack
 from advbench.problem import Problem
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
-from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, ball
+from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, ball, images
 from advbench.threats import THREATS, Threat
 from advbench.threats.shared import Shared
 
@@ -230,6 +230,11 @@ def _already_wrong(threat: Threat) -> Scene:
     return replace(stage, labels=torch.where(torch.arange(6) % 2 == 0, (stage.labels + 1) % 10, stage.labels))
 
 
+def _double(threat: Threat) -> Scene:
+    shape = (1, 8, 8)
+    return scene(threat, net=StageNet(shape).double(), x=images(4, shape).double())
+
+
 ODD: dict[str, Callable[[Threat], Scene]] = {
     "one-image": lambda threat: scene(threat, count=1),
     "oblong-colour": lambda threat: scene(threat, count=3, shape=(3, 7, 10)),
@@ -238,6 +243,7 @@ ODD: dict[str, Callable[[Threat], Scene]] = {
     "gradients-of-zero": lambda threat: scene(threat, count=3, net=Flat(10)),
     "answers-of-nan": lambda threat: scene(threat, count=3, net=Speechless(StageNet((1, 8, 8)))),
     "a-radius-larger-than-the-image": lambda threat: scene(threat.at(1e3), count=3),
+    "float64": _double,
     "black-and-white": lambda threat: scene(threat, x=torch.stack([torch.zeros(1, 8, 8), torch.ones(1, 8, 8)])),
 }
 """Inputs that are unusual and allowed: all must end in a perturbation inside the ball."""

@@ -99,7 +99,7 @@ class Hop:
         together = max(1, min(TOGETHER, 2**20 // self._pixels))
         for first in range(0, count, together):
             some = min(together, count - first)
-            around = directions(self._draws, some, self._pixels).mul_(reach).add_(p).clamp_(low, high)
+            around = directions(self._draws, some, self._pixels).to(p.dtype).mul_(reach).add_(p).clamp_(low, high)
             reached = self._problem.reached(
                 around.view(-1, *self._p.shape[1:]), self._who.repeat_interleave(some)
             ).view(-1, some, 1)

@@ -5,6 +5,7 @@ sets that came later, in another database.
 """
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -63,8 +64,21 @@ class Again(Attack):
                 self._part(store.artifacts.get(row["artifact"]), threat, problem, name)
                 for row in store.shards(cell["key"]).values()
             ]
+            self._check_labels({id_: row["label"] for id_, row in store.clean(cell["source"]).items()}, problem, name)
         ids, p = zip(nothing, *parts, strict=True)
         return torch.cat(ids), torch.cat(p)
+
+    def _check_labels(self, labels: Mapping[int, int], problem: Problem, name: str) -> None:
+        """An example of another data set may have the same number, hardly ever the same label every time."""
+        if problem.goal.targeted:
+            return  # the labels there are those aimed at
+        mine = zip(problem.draws.ids.tolist(), problem.goal.labels.tolist(), strict=True)
+        others = [id_ for id_, label in mine if labels.get(id_, label) != label]
+        if others:
+            raise PluginError(
+                f"{self.name}: {name} is about other images (example {others[0]} has another label there); name a cell "
+                "of this data set"
+            )
 
     def _part(self, tensors: dict[str, Tensor], threat: Threat, problem: Problem, name: str) -> tuple[Tensor, Tensor]:
         """What one artifact holds."""
