@@ -42,7 +42,7 @@ def uncapped(threat: Wasserstein, x: Tensor, v: Tensor) -> Tensor:
     values = lanes.masked_fill(~inside, -torch.inf)[:, rows.place]
     budget = threat.eps * x.flatten(1).sum(1).double()
     plan = torch.zeros_like(lanes)
-    plan[:, rows.place] = nearest_plan(values, threat._cost(x), k // 2, rows, budget)
+    plan[:, rows.place] = nearest_plan(values, threat.prices(x), k // 2, rows, budget)
     return plan.view(k, n, c, h, w).permute(1, 0, 2, 3, 4)
 
 
@@ -121,7 +121,7 @@ def test_projection_is_the_nearest_plan_that_a_generic_solver_finds(seed: int, e
     p = uncapped(threat, x, v)
     target, mass = v.flatten().numpy(), x.flatten().numpy()
     free = threat_inside(threat, x).expand(shape).flatten().numpy()
-    price = threat._cost(x).view(1, -1, 1, 1, 1).expand(shape).flatten().numpy()
+    price = threat.prices(x).view(1, -1, 1, 1, 1).expand(shape).flatten().numpy()
     of_row = np.zeros((8, target.size))
     of_row[np.arange(target.size) % 8, np.arange(target.size)] = 1
     found = minimize(
@@ -148,7 +148,7 @@ def test_a_far_step_finds_the_best_plan_of_a_linear_program(seed: int) -> None:
     gain = noise(seed, *threat.identity(x).shape)
     p = uncapped(threat, x, threat.identity(x) + 1e4 * gain)
     inside = threat_inside(threat, x).flatten().numpy()
-    price = threat._cost(x).double().view(-1, 1).expand(9, 9).flatten().numpy()
+    price = threat.prices(x).double().view(-1, 1).expand(9, 9).flatten().numpy()
     found = linprog(
         -gain.double().flatten().numpy(),
         A_ub=[price],

@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,28 +15,18 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
+from advbench.answer import DRAWS, NO_ANSWER, Answer, majority, seeded
 from advbench.compatibility import offered
-from advbench.data import Data
+from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.passes import BatchSize, run_in_batches
 from advbench.plugin import Dataset, Defense, Model
 from advbench.protocol import PROTOCOL
 
-NO_ANSWER = -1
-"""The class that NaN or infinity among the logits stands for: wrong whatever the label, never the class aimed at."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a target says about a batch of images."""
-
-    predicted: Tensor
-    confidence: Tensor
-    lead: Tensor
-    """How far the predicted class's logit is ahead of the next."""
-    least_likely: Tensor
-    finite: Tensor
-    suspicion: Tensor | None
+SAMPLE = 64
+"""Images that tell how large a target's logits are."""
+FLATTEST, USUAL, STEEPEST = 1 / 16, 16.0, 128.0
+"""The spread from highest to lowest logit: networks trained by cross-entropy lie between the outer two."""
 
 
 @dataclass
@@ -52,6 +43,13 @@ class Target:
     threshold: float | None
     access: Access
     weights_sha256: str
+    scale: float = 1.0
+    """What attacks see the logits times: a power of two, so that no bit of them is lost. See `scale_of`."""
+    certifier: tuple[Defense, nn.Module] | None = None
+    draws: int = 1
+    """How often it is asked about an image that is judged: several times where it answers by chance."""
+    repeats: bool = True
+    """Whether it answers the same again from the same place of torch's generators, so that verdicts can be verified."""
     steady: dict[int, bool] = field(default_factory=dict, repr=False)
     """Batch sizes that were tried, and whether numbers are the same at them; see `steadiness`."""
 
@@ -79,16 +77,56 @@ class Target:
             raise PluginError(f"{defense.label}: `suspicion` answered {tuple(score.shape)} for {len(images)} images")
         return score
 
+    def redrawn(self, images: Tensor) -> Tensor | None:
+        """What the network draws of its winning class for each image; None where it draws nothing."""
+        net = self.detector[1] if self.detector else self.net
+        draw = getattr(net, "reconstruct", None)
+        if draw is None or Access.RECONSTRUCTION not in self.model.offers:
+            return None
+
+        def winners(batch: Tensor) -> Tensor:
+            redrawn: Tensor = draw(batch, net(batch).argmax(1))
+            return redrawn
+
+        return run_in_batches(winners, images, BatchSize(64))
+
+    def abstains(self, logits: Tensor) -> Tensor | None:
+        """Which of these answers are none; None where it always answers."""
+        return self.certifier[0].abstains(logits) if self.certifier else None
+
+    def certified(self, examples: Examples, device: torch.device) -> tuple[Tensor, Tensor] | None:
+        """The class of each image and the radius in l2 for which it is proved, on the CPU; None without a proof."""
+        if self.certifier is None:
+            return None
+        defense, net = self.certifier
+        with torch.no_grad():
+            predicted, radius = defense.certify(net, examples.pixels(device), examples.ids.to(device))
+        due = (len(examples),)
+        if predicted.shape != due or radius.shape != due or not bool((radius >= 0).all()):
+            raise PluginError(f"{defense.label}: `certify` must answer a class and a radius from 0 on for every image")
+        return predicted.cpu(), radius.cpu()
+
     def answer(self, images: Tensor, batch: BatchSize) -> Answer:
         """Everything the referee wants to know, in padded batches."""
+        if self.draws == 1:
+            return self._once(images, batch)
+        found = []
+        for draw in range(self.draws):
+            with seeded(f"judge/{draw}", images.device):
+                found.append(self._once(images, batch))
+        return majority(found)
+
+    def _once(self, images: Tensor, batch: BatchSize) -> Answer:
         logits = run_in_batches(self.logits, images, batch).float()
         finite = logits.isfinite().all(1)
+        refused = self.abstains(logits)
+        answered = finite if refused is None else finite & ~refused
         logits = torch.where(finite.view(-1, 1), logits, 0.0)
         top = logits.topk(min(2, logits.shape[1]), dim=1)
         suspicion = run_in_batches(self.suspicion, images, batch).float() if self.detector else None
         return Answer(
-            predicted=torch.where(finite, logits.argmax(1), NO_ANSWER),
-            confidence=torch.where(finite, logits.softmax(1).amax(1), 0.0),
+            predicted=torch.where(answered, logits.argmax(1), NO_ANSWER),
+            confidence=torch.where(answered, logits.softmax(1).amax(1), 0.0),
             lead=top.values[:, 0] - top.values[:, -1],
             least_likely=logits.argmin(1),
             finite=finite if suspicion is None else finite & suspicion.isfinite(),
@@ -121,12 +159,20 @@ def prepare(
     """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data."""
     net = _freeze(net, device)
     detector: tuple[Defense, nn.Module] | None = None
+    certifier: tuple[Defense, nn.Module] | None = None
+    unseen = data
     for defense in defenses:
-        wrapped = _freeze(defense.wrap(net, data.calibrate), device)
+        learning = data.calibrate
+        if defense.fits:
+            learning, others = halves(data.calibrate)
+            unseen = replace(data, calibrate=others)
+        wrapped = _freeze(defense.wrap(net, learning), device)
         if defense.detects:
             if detector is not None:
                 raise AdvbenchError(f"{target_label(model, defenses)}: two detectors; keep one of them")
-            detector = (defense, net)
+            detector = (defense, wrapped if defense.fits else net)
+        if defense.certifies:
+            certifier = (defense, wrapped)
         net = wrapped
     identity = {
         "model": model.name,
@@ -150,10 +196,54 @@ def prepare(
         threshold=None,
         access=offered(model, defenses),
         weights_sha256=weights_sha256,
+        certifier=certifier,
     )
-    if detector:
-        target.threshold = calibrate(target, data, false_positive_rate, device)
+    if by_chance(target, data.judge, device):
+        target.draws = DRAWS
+        target.repeats = not by_chance(target, data.judge, device, "repeats")
+    with seeded("prepare", device):
+        _measure(target, data, unseen, false_positive_rate, device)
     return target
+
+
+def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float, device: torch.device) -> None:
+    """How large its logits are, and from which suspicion on it raises an alarm."""
+    target.scale = scale_of(target, data.calibrate if len(data.calibrate) else data.judge, device)
+    if target.detector:
+        target.threshold = calibrate(target, unseen, false_positive_rate, device)
+
+
+def by_chance(target: Target, examples: Examples, device: torch.device, place: str = "") -> bool:
+    """Whether it gives two answers when asked twice; with a place, when both times torch's generators begin there."""
+    few = examples[:SAMPLE].pixels(device)
+    found: list[list[Tensor]] = []
+    for _ in range(2):
+        with torch.no_grad(), seeded(place, device) if place else nullcontext():
+            found.append(
+                [ask(few) for ask in ((target.logits, target.suspicion) if target.detector else (target.logits,))]
+            )
+    return not all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in zip(*found, strict=True))
+
+
+def scale_of(target: Target, examples: Examples, device: torch.device) -> float:
+    """1 for logits of a usual size; else the power of two that brings them there.
+
+    Where logits are a million times smaller no lead would ever count as one, where they are a million times larger
+    cross-entropy has no gradient left: a target would look robust for nothing but its units.
+    """
+    logits = run_in_batches(target.logits, examples[:SAMPLE].pixels(device), BatchSize(SAMPLE)).double()
+    spread = (logits.amax(1) - logits.amin(1)).cpu()
+    spread = spread[spread.isfinite() & (spread > 0)]
+    if len(spread) == 0:
+        return 1.0
+    usual = float(spread.median())
+    return 1.0 if FLATTEST <= usual <= STEEPEST else 2.0 ** max(-100, min(100, round(math.log2(USUAL / usual))))
+
+
+def halves(examples: Examples) -> tuple[Examples, Examples]:
+    """One to learn from, and one that nothing was learnt from."""
+    middle = math.ceil(len(examples) / 2)
+    return examples[:middle], examples[middle:]
 
 
 def calibrate(target: Target, data: Data, false_positive_rate: float, device: torch.device) -> float:

@@ -13,7 +13,8 @@ from advbench.errors import AdvbenchError
 from advbench.parameters import written
 from advbench.threats.radius import checked
 from advbench.threats.threat import Threat
-from advbench.threats.transport import Rows, added, below_one, nearest_plan
+from advbench.threats.tolls import nearest_within_one
+from advbench.threats.transport import Rows, Wishes, added, below_one, best_plan
 
 if TYPE_CHECKING:
     from advbench.draws import Draws
@@ -72,14 +73,46 @@ class Wasserstein(Threat):
         return F.fold(blocks, (h, w), self.kernel, padding=self.kernel // 2).view(x.shape) if n else p.sum(1)
 
     def project(self, x: Tensor, p: Tensor) -> Tensor:
-        """The nearest plan within the budget, exactly, then a step onto pixels of at most 1 that only saves cost."""
+        """The nearest plan whose cost is within the budget and whose pixels are within 1.
+
+        Near in shares: what a pixel sends counts relative to what it has, as in `steepest`, so that steps uphill end
+        where no plan is better. The budget alone is met exactly; pixels by a few rounds of `tolls` and a last step that
+        sends back what still overflows.
+        """
         lanes = _Lanes.of(x, self)
         if self.eps == 0 or not len(lanes.rows.place):
             return self.identity(x)
+        rows = lanes.rows
         values = lanes.gather(p).masked_fill_(~lanes.inside, -torch.inf)
+        wishes = Wishes(values, lanes.cost, self._stay, rows, self.eps * rows.total(rows.mass), rows.mass)
+        tolled = nearest_within_one(wishes, lanes.arrival)
+        full = torch.full((len(x),), self.eps, dtype=torch.float64, device=x.device)
+        plan = self._finished(x, lanes, tolled.plan, full)
+        if not bool(tolled.failed.any()):
+            return plan
+        # far outside the ball, tolls may end wide of the mark: sending back what overflows can be nearer then
+        other = self._finished(x, lanes, tolled.free, full)
+        nearer = tolled.failed & (lanes.apart(other, values) < lanes.apart(plan, values))
+        return torch.where(nearer.view(-1, 1, 1, 1, 1), other, plan)
+
+    def furthest(self, x: Tensor, pull: Tensor) -> Tensor:
+        """The plan within the budget whose image has the greatest product with `pull` (N, C, H, W), exactly.
+
+        Pixels may exceed 1 in it: what keeps them below, a projection or a lower pull at full pixels, is left to the
+        caller.
+        """
+        lanes = _Lanes.of(x, self)
+        if self.eps == 0 or not len(lanes.rows.place):
+            return self.identity(x)
         budget = self.eps * lanes.rows.total(lanes.rows.mass)
-        plan = nearest_plan(values, lanes.cost, self._stay, lanes.rows, budget)
-        return self._finished(x, lanes, plan, torch.full_like(budget, self.eps))
+        arrival = torch.where(lanes.inside, lanes.arrival, lanes.rows.place)
+        gain = pull.nan_to_num(0, 0, 0).flatten()[arrival].masked_fill_(~lanes.inside, -torch.inf)
+        plan = best_plan(gain, lanes.cost, lanes.rows, budget)
+        return x.new_zeros(x.numel() * self.kernel**2).index_put_((lanes.table,), plan).view(self.identity(x).shape)
+
+    def on_pixels(self, gradient: Tensor) -> Tensor:
+        """The gradient with respect to the image (N, C, H, W): that of what stays where it is."""
+        return gradient[:, self._stay]
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         """The gradient's part along the rows, weighted by what each pixel has to send, `REACH` images long.
@@ -104,7 +137,7 @@ class Wasserstein(Threat):
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         mass = x.flatten(1).sum(1, dtype=torch.float64)
         # negative entries cost as much as positive ones: within their tolerance they could pay for others
-        spent = (p.abs().flatten(2).sum(2, dtype=torch.float64) * self._cost(p).double()).sum(1)
+        spent = (p.abs().flatten(2).sum(2, dtype=torch.float64) * self.prices(p).double()).sum(1)
         # nothing can be sent where there is nothing; what claims to, `coordinates` catches
         return torch.where(mass > 0, spent / torch.where(mass > 0, mass, 1), 0)
 
@@ -119,6 +152,10 @@ class Wasserstein(Threat):
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         stray = p.abs().masked_fill(inside.unsqueeze(1), 0).flatten(1).amax(1)
         return torch.stack((negative, unbalanced, stray)).amax(0)
+
+    def moved(self, x: Tensor, p: Tensor) -> Tensor:
+        ways = torch.stack(self._window(x)).to(p.dtype)
+        return torch.einsum("dk,nkchw->ndhw", ways, p)
 
     def pack(self, x: Tensor, p: Tensor) -> dict[str, Tensor]:
         """What is not 0, example after example: its place in the example's plan, and how many there are of it."""
@@ -143,7 +180,8 @@ class Wasserstein(Threat):
         lane = torch.arange(self.kernel**2, device=x.device)
         return lane // self.kernel - self.kernel // 2, lane % self.kernel - self.kernel // 2
 
-    def _cost(self, x: Tensor) -> Tensor:
+    def prices(self, x: Tensor) -> Tensor:
+        """(K,) what a unit of mass pays for each place of the window."""
         down, right = self._window(x)
         return (down**2 + right**2).to(x.dtype).pow(self.power / 2)
 
@@ -189,7 +227,11 @@ class _Lanes:
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         lane = torch.arange(threat.kernel**2, device=x.device).unsqueeze(1)
         table = rows.place + (rows.example * (threat.kernel**2 - 1) + lane) * rows.pixels
-        return cls(rows, threat._cost(x), table, rows.place + down * width + right, inside)
+        return cls(rows, threat.prices(x), table, rows.place + down * width + right, inside)
 
     def gather(self, p: Tensor) -> Tensor:
         return p.take(self.table)
+
+    def apart(self, p: Tensor, values: Tensor) -> Tensor:
+        """The squared distance (N,) of plans from values, in shares of what each pixel has."""
+        return self.rows.total(added((self.gather(p) - values).masked_fill_(~self.inside, 0).square()) / self.rows.mass)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import gzip
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from advbench_datasets.image_files import Array, ImageFiles
+from advbench.data import Data, Examples
+from advbench.draws import Draws
+from advbench.threats import RotateShift
+from advbench_datasets.image_files import Array, ImageFiles, Part
 
 _FILES = {
     True: ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -28,12 +33,29 @@ class Mnist(ImageFiles):
     arrays = ("mnist/mnist.npz", "mnist.npz")
     folder = "MNIST/raw"
 
+    binarized: bool = False  # pixels rounded to 0 or 1, so that balls are drawn around black and white images
+    rotated: bool = False  # judged and calibration images turned by any angle, each by its own; training images are not
+
     def complete(self, root: Path) -> bool:
         return all(packed_or_not(root / self.folder / name) for names in _FILES.values() for name in names)
 
     def read(self, root: Path, train: bool) -> tuple[Array, Array]:
         images, labels = (read_idx(root / self.folder / name) for name in _FILES[train])
         return images, labels
+
+    def _checked(self, images: Array, labels: Array, positions: Array | None, kind: str, where: str) -> Part:
+        part = super()._checked(images, labels, positions, kind, where)
+        return part._replace(images=black_and_white(part.images)) if self.binarized else part
+
+    def _split(self, train: Part, test: Part, path: Path) -> Data:
+        data = super()._split(train, test, path)
+        if not self.rotated:
+            return data
+        calibrate, judge = rotated(data.calibrate, f"{self.name}/calibrate"), rotated(data.judge, f"{self.name}/judge")
+        if self.binarized:
+            calibrate = replace(calibrate, images=black_and_white(calibrate.images))
+            judge = replace(judge, images=black_and_white(judge.images))
+        return replace(data, calibrate=calibrate, judge=judge)
 
     def download(self, root: Path) -> None:
         from torchvision import datasets
@@ -66,6 +88,20 @@ class FashionMnist(Mnist):
         from torchvision import datasets
 
         datasets.FashionMNIST(str(root), download=True)
+
+
+def black_and_white(images: Tensor) -> Tensor:
+    """Every byte to 0 or 255, whichever is nearer."""
+    return (images > 127).to(images.dtype) * 255
+
+
+def rotated(examples: Examples, purpose: str) -> Examples:
+    """Each image turned about its centre by an angle of its own, which depends on its id alone; rounded to bytes."""
+    threat = RotateShift(degrees=180, pixels=0)
+    images = examples.pixels()
+    angles = threat.start(images, Draws(0, f"rotated/{purpose}", examples.ids))
+    turned = threat.apply(images, angles).clamp(0, 1).mul(255).round().to(torch.uint8)
+    return replace(examples, images=turned)
 
 
 def packed_or_not(path: Path) -> Path | None:

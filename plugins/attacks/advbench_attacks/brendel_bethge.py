@@ -1,0 +1,138 @@
+"""A walk along the decision boundary towards the image (Brendel et al., 2019, arXiv:1907.01003), from both sides.
+
+The walk is the paper's: in every step the point nearest to the clean image, on the linearised boundary, in the box and
+within a trust region around the current point. The paper solves this per image; here it is bisection over one number
+an image, on top of an exact projection, for the whole batch at once:
+- l2: the points nearest to image and current point together are projections of points on the segment between them;
+- l-infinity: for a bound on the pixels' change, the point nearest to the current one is a projection, too.
+
+Left open by the paper, or chosen otherwise after measuring (see docs/attacks/minimal-norm.md):
+- it starts at images of other classes, which an attack here does not have. The starts from the adversarial side are
+  points beyond the planes of the likeliest classes (the first steps of targeted `fab`, which go as far as the corners
+  of the box where gradients are masked); the start from the clean side is what a few steps of `fmn` find. Every start
+  is walked from, and the smallest success of all counts;
+- the trust region is a share of the current distance, falling geometrically, and steps have no momentum;
+- a step goes beyond the plane by a tenth of the trust region: on a curved boundary the points of the plane itself are
+  hardly ever successes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from advbench.access import Access
+from advbench.goal import Goal
+from advbench.parameters import at_least
+from advbench.plugin import Attack
+from advbench.problem import MARGIN, Problem
+from advbench_attacks.bisection import shrink
+from advbench_attacks.fab import FAB
+from advbench_attacks.fmn import FMN
+from advbench_attacks.hyperplane import nearest
+from advbench_attacks.radius import dual, inside, length
+
+FINAL = 8
+"""Forward passes of the way back in the end."""
+BISECTIONS = 6
+"""Halvings per step, of the share of the way to the image or of the pixels' bound."""
+TRUST = 0.3, 0.005
+"""Radius of the trust region in the first and the last step, in distances from the image."""
+BEYOND = 0.1
+"""How far a step goes beyond the plane, in radii of the trust region."""
+
+
+@dataclass(frozen=True)
+class BrendelBethge(Attack):
+    name: ClassVar[str] = "brendel-bethge"
+    reference: ClassVar[str] = "https://arxiv.org/abs/1907.01003"
+    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
+    needs: ClassVar[Access] = Access.GRADIENTS
+    minimizes: ClassVar[bool] = True
+    trial: ClassVar[dict[str, int]] = {"steps": 10, "far": 4, "clean": 10, "targets": 2}
+
+    steps: int = at_least(1, default=40)
+    targets: int = at_least(1, default=3)  # starts from the adversarial side: the likeliest other classes, one each
+    far: int = at_least(0, default=8)  # steps of `fab` that lead to them; 0 is no such start
+    clean: int = at_least(0, default=40)  # steps of `fmn` that lead to the start from the clean side; 0 is none
+
+    def passes(self, classes: int) -> int:
+        far = FAB(steps=max(1, self.far), targets=self.targets).passes(classes) if self.far else 0
+        starts = min(self.targets, classes - 1) * (self.far > 0) + 1
+        return 1 + self.clean + far + (self.steps + 1) * starts + FINAL
+
+    def perturb(self, problem: Problem) -> Tensor:
+        p, of = self._starts(problem)
+        x, norm = problem.images[of], problem.threat.name
+        goal, low, high = problem.goal[of], (-x).flatten(1), (1 - x).flatten(1)
+        nearer = within_bound if norm == "linf" else towards_image
+        for step in range(self.steps):
+            probe = problem.probe(p.view_as(x), Goal.margin, of)
+            normal = probe.gradient.flatten(1).nan_to_num(0, 0, 0)
+            trust = length(p, "l2") * falling(*TRUST, step / max(1, self.steps - 1))
+            beyond = 2 * MARGIN + BEYOND * trust.squeeze(1) * dual(normal, "l2")
+            rise = (beyond - goal.margin(probe.logits)).nan_to_num(0, 0, 0)
+            move = nearer(p, rise, normal, trust, low, high) - p
+            share = (trust / length(move, "l2").clamp_min(torch.finfo(p.dtype).tiny)).clamp_max(1)
+            p = inside(p + share * move, low, high)
+        problem.logits(p.view_as(x), of)
+        return shrink(problem, problem.best, FINAL)
+
+    def _starts(self, problem: Problem) -> tuple[Tensor, Tensor]:
+        """Where the walks begin, and the example of each; with no success from the clean side, at the image."""
+        of = [problem.active]
+        logits = problem.logits(problem.start())
+        if self.clean:
+            FMN(steps=self.clean).search(problem)
+        starts = [problem.best.flatten(1)[problem.active]]
+        if self.far:
+            fab = FAB(steps=self.far, targets=self.targets)
+            rows, aim = fab.rows(problem, logits)
+            starts.append(fab.walk(problem, problem.start().flatten(1)[rows], rows, aim, logits[rows]))
+            of.append(rows)
+        return torch.cat(starts), torch.cat(of)
+
+
+def falling(first: float, last: float, progress: float) -> float:
+    """From first to last, by the same factor in every step."""
+    return first * math.exp(progress * math.log(last / first))
+
+
+def towards_image(p: Tensor, rise: Tensor, normal: Tensor, trust: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The point of least l2 length on the plane, in the box, within `trust` of p; where there is none, near p."""
+
+    def at(share: Tensor) -> Tensor:
+        q = (1 - share) * p
+        return q + nearest(normal, rise + (normal * (p - q)).sum(1), low - q, high - q, "l2")
+
+    near, far = torch.zeros_like(trust), torch.ones_like(trust)
+    for _ in range(BISECTIONS):
+        share = (near + far) / 2
+        fits = length(at(share) - p, "l2") <= trust
+        near, far = torch.where(fits, share, near), torch.where(fits, far, share)
+    return at(near)
+
+
+def within_bound(p: Tensor, rise: Tensor, normal: Tensor, trust: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    """The same for the largest pixel: by bisection over a bound on all of them."""
+
+    def at(bound: Tensor) -> tuple[Tensor, Tensor]:
+        tight, wide = torch.maximum(low, -bound), torch.minimum(high, bound)
+        q = inside(p, tight, wide)
+        missing = rise - (normal * (q - p)).sum(1)
+        move = nearest(normal, missing, tight - q, wide - q, "l2")
+        short = missing - (normal * move).sum(1)
+        on_plane = short.abs() <= 1e-3 * missing.abs() + 0.1 * MARGIN
+        return q + move, on_plane.unsqueeze(1)
+
+    near, far = torch.maximum(high, -low).amax(1, keepdim=True), torch.zeros_like(trust)
+    for turn in range(BISECTIONS + 1):
+        bound = (near + far) / 2 if turn else length(p, "linf")
+        point, on_plane = at(bound)
+        fits = on_plane & (length(point - p, "l2") <= trust)
+        near, far = torch.where(fits, bound, near), torch.where(fits, far, bound)
+    return at(near)[0]
