@@ -14,7 +14,8 @@ from advbench.prepare import Ready
 from advbench.testing.scene import scene
 from advbench.threats import Linf
 from advbench_attacks.pgd import PGD
-from advbench_peers.peers import PEERS, Peer, Setting, peers_of
+from advbench_peers.libraries import Peer, Setting
+from advbench_peers.peers import PEERS, peers_of
 from advbench_peers.race import Race, Row
 from advbench_peers.timing import Timed, in_turns, ratio
 

@@ -24,6 +24,7 @@ PACKAGES = {
     "advbench_defenses",
     "advbench_leaderboard",
     "advbench_models",
+    "advbench_peers",
 }
 MEBIBYTE = 2**20
 

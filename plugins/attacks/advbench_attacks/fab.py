@@ -7,8 +7,9 @@ one class, for one backward pass a step; `targets=0` finds the nearest plane of 
 Left open by the paper, or chosen otherwise after measuring (see docs/attacks/minimal-norm.md):
 - steps aim at planes on which the other class leads by twice the margin that a success needs. On the boundary itself
   the paper's step has length zero, and a point that is not yet a success would stay there for good;
-- the nearest plane is sought among those of the `rivals` classes with the highest logits, not of all: a backward pass
-  for every class is what the attack's time goes on;
+- the nearest plane is sought among those of the `rivals` classes with the highest logits: with 10 classes, of all.
+  Three take less than half of the backward passes, and reach fewer images at the same size on a robust network;
+- how near a plane is does not ask for the box, as in the paper: asking ended farther on a robust network;
 - a cell that aims at a class uses the plane between that class and the highest of the others;
 - the final search is the one that all minimal-norm attacks here end with (`bisection`);
 - a restart whose example has no success yet begins anywhere in the ball or, without a radius, in the box.
@@ -17,6 +18,7 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -28,8 +30,8 @@ from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
 from advbench_attacks.bisection import shrink
-from advbench_attacks.hyperplane import distance, nearest
-from advbench_attacks.radius import inside, length
+from advbench_attacks.hyperplane import blockwise, distance, nearest
+from advbench_attacks.radius import dual, inside, length
 
 FINAL = 8
 """Forward passes of the final search."""
@@ -50,7 +52,7 @@ class FAB(Attack):
     alpha: float = between(0, 1, default=0.1)  # the most that a step leans towards the image
     beta: float = between(0, 1, default=0.9)  # what is kept of a success, before the next step
     eta: float = at_least(1, default=1.05)  # by how much a step goes beyond the plane
-    rivals: int = at_least(1, default=3)  # likeliest other classes, whose nearest is taken where there are no targets
+    rivals: int = at_least(1, default=9)  # likeliest other classes, whose nearest is taken where there are no targets
 
     def passes(self, classes: int) -> int:
         return 2 * self.steps * self.restarts * max(1, min(self.targets, classes - 1)) + 1 + FINAL
@@ -90,17 +92,17 @@ class FAB(Attack):
                 p, of, aim, logits = p[kept], of[kept], aim if aim is None else aim[kept], logits[kept]
             x = images[of].flatten(1)
             rise, normal = self._plane(problem, p.view(shape), of, aim, logits)
-            p = self._step(p, rise, normal, -x, 1 - x, norm)
+            p = blockwise(partial(self._step, norm), p, rise, normal, x)
             logits = problem.logits(p.view(shape), of)
             won = problem.goal[of].margin(logits) > MARGIN
             p = torch.where(won.unsqueeze(1), self.beta * p, p)
         return p
 
-    def _step(self, p: Tensor, rise: Tensor, normal: Tensor, low: Tensor, high: Tensor, norm: str) -> Tensor:
+    def _step(self, norm: str, p: Tensor, rise: Tensor, normal: Tensor, x: Tensor) -> Tensor:
         """Onto the plane from p and from the image, and a mean of both, the better the farther p has come."""
-        rises = torch.cat([rise, rise + (normal * p).sum(1)])
-        lows, highs = torch.cat([low - p, low]), torch.cat([high - p, high])
-        near, far = nearest(torch.cat([normal, normal]), rises, lows, highs, norm).chunk(2)
+        low, high = -x, 1 - x
+        near = nearest(normal, rise, low - p, high - p, norm)
+        far = nearest(normal, rise + (normal * p).sum(1), low, high, norm)
         way, direct = length(near, norm), length(far, norm)
         alpha = (way / (way + direct).clamp_min(torch.finfo(p.dtype).tiny)).clamp_max(self.alpha)
         return inside((1 - alpha) * (p + self.eta * near) + alpha * self.eta * far, low, high)
@@ -118,7 +120,7 @@ class FAB(Attack):
             margin, normal = lead(replace(goal, aim=aim), probe.logits), probe.gradient.flatten(1)
         else:
             rivals = likeliest(logits, labels, self.rivals)
-            margin, normal = nearest_class(problem, p, of, torch.cat([labels, rivals], 1))
+            margin, normal = nearest_class(problem, p, of, torch.cat([labels, rivals], 1), boxed=False)
         return (2 * MARGIN - margin).nan_to_num(0, 0, 0), normal.nan_to_num(0, 0, 0)
 
 
@@ -128,16 +130,20 @@ def likeliest(logits: Tensor, labels: Tensor, count: int) -> Tensor:
     return others.topk(min(count, logits.shape[1] - 1), 1).indices
 
 
-def nearest_class(problem: Problem, p: Tensor, of: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
+def nearest_class(problem: Problem, p: Tensor, of: Tensor, classes: Tensor, *, boxed: bool) -> tuple[Tensor, Tensor]:
     """Per row, margin and gradient of the class whose plane is nearest; `classes` (R, K) begin with the label.
 
-    How far a plane is counts inside the box: most of a digit's pixels can follow a gradient to one side only.
+    `boxed` looks for the nearest point inside the box: many pixels can follow a gradient to one side only.
     """
     probe = problem.jacobian(p, classes, of)
     gradients, logits = probe.gradient.flatten(2), probe.logits.gather(1, classes)
     margins, normals = logits[:, 1:] - logits[:, :1], gradients[:, 1:] - gradients[:, :1]
-    x = (problem.images[of] + p).flatten(1).unsqueeze(1)
-    far = distance(normals.nan_to_num(0, 0, 0), -margins.nan_to_num(0, 0, 0), -x, 1 - x, problem.threat.name)
+    norm = problem.threat.name
+    if boxed:
+        x = (problem.images[of] + p).flatten(1).unsqueeze(1)
+        far = distance(normals.nan_to_num(0, 0, 0), -margins.nan_to_num(0, 0, 0), -x, 1 - x, norm)
+    else:
+        far = margins.abs() / dual(normals, norm).clamp_min(torch.finfo(p.dtype).tiny)
     rows, first = torch.arange(len(of), device=of.device), far.argmin(1)
     return margins[rows, first], normals[rows, first]
 

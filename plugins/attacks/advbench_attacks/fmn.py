@@ -83,7 +83,7 @@ class FMN(Attack):
         if clean and self.rivals > 1 and problem.classes > 2 and not problem.goal.targeted:
             labels = problem.goal.labels.unsqueeze(1)
             classes = torch.cat([labels, likeliest(problem.logits(p), labels, self.rivals)], 1)
-            margin, gradient = nearest_class(problem, p, torch.arange(len(p), device=p.device), classes)
+            margin, gradient = nearest_class(problem, p, torch.arange(len(p), device=p.device), classes, boxed=True)
         else:
             probe = problem.probe(p, Goal.margin)
             margin, gradient = problem.goal.margin(probe.logits), probe.gradient.flatten(1)
