@@ -28,6 +28,7 @@ class Threshold:
     classes: int = 2
     threshold: float | None = None
     scale: float = 1.0
+    draws: int = 1
     asked: list[int] = field(default_factory=list)
     room: int = 1000
 
@@ -40,6 +41,9 @@ class Threshold:
 
     def suspicion(self, images: Tensor) -> Tensor:
         return images[:, 0, 0, 1]
+
+    def abstains(self, logits: Tensor) -> Tensor | None:
+        return None
 
 
 def problem(

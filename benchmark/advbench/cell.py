@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from advbench.answer import seeded
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
@@ -78,9 +80,17 @@ def craft(job: Job) -> Iterator[Crafted]:
         return
     for shard in job.shards:
         deadline = None if left is None else time.monotonic() + left
-        crafted = _craft_shard(job, shard, batch, deadline)
+        with _chance(job, str(shard.number)):
+            crafted = _craft_shard(job, shard, batch, deadline)
         left = None if left is None else left - crafted.seconds
         yield crafted
+
+
+def _chance(job: Job, place: str) -> AbstractContextManager[None]:
+    """A randomised target draws the same whenever this shard is crafted, and other than before the referee."""
+    if job.source.draws == 1:
+        return nullcontext()
+    return seeded(f"craft/{job.seed}/{job.attack.label}/{place}", torch.device(job.device))
 
 
 def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | None) -> Crafted:
@@ -143,7 +153,8 @@ def _craft_shared(job: Job, fit: Fit, batch: BatchSize, deadline: float | None) 
     )
     p = problem.start()
     if len(x):
-        p = check_form(job.attack, problem, perturbed(job.attack, problem)).detach()
+        with _chance(job, "shared"):
+            p = check_form(job.attack, problem, perturbed(job.attack, problem)).detach()
         check_inputs(job.attack, problem, x, goal.labels)
     p = p.cpu()
     seconds = time.perf_counter() - began

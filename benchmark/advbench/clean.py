@@ -26,8 +26,8 @@ class CleanPass:
     least_likely: Tensor
     suspicion: Tensor | None
     finite: Tensor
-    randomised: bool
-    """Asked twice, the target gave two answers."""
+    certified: tuple[Tensor, Tensor] | None
+    """The class and the radius that are proved, where the target proves any."""
 
 
 def clean_pass(target: Target, examples: Examples, device: torch.device) -> CleanPass:
@@ -36,12 +36,6 @@ def clean_pass(target: Target, examples: Examples, device: torch.device) -> Clea
         target.answer(examples[first : first + _CHUNK].pixels(device), batch)
         for first in range(0, len(examples), _CHUNK)
     ]
-    few = examples[:BATCH].pixels(device)
-    with torch.no_grad():
-        randomised = any(
-            not torch.allclose(ask(few), ask(few), rtol=0, atol=0, equal_nan=True)
-            for ask in ((target.logits, target.suspicion) if target.detector else (target.logits,))
-        )
 
     def joined(name: str) -> Tensor:
         return torch.cat([getattr(answer, name).cpu() for answer in answers])
@@ -53,5 +47,5 @@ def clean_pass(target: Target, examples: Examples, device: torch.device) -> Clea
         least_likely=joined("least_likely"),
         suspicion=joined("suspicion") if target.detector else None,
         finite=joined("finite"),
-        randomised=randomised,
+        certified=target.certified(examples, device),
     )

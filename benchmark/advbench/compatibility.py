@@ -23,17 +23,25 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
         return f"{model.label}: {reason}"
     access = model.offers
     for place, defense in enumerate(defenses):
+        earlier = defenses[:place]
         if reason := defense.why_not(dataset):
             return f"{defense.label}: {reason}"
         if defense.trains and (model.weights or model.recipe(dataset) is None):
             return f"{defense.label} changes training, but {model.label} comes with weights of its own"
-        if defense.trains and any(not earlier.trains for earlier in defenses[:place]):
-            return f"{defense.label} changes training and must come before {defenses[place - 1].label}"
+        if defense.trains and (late := [one for one in earlier if not (one.trains or one.trained_behind)]):
+            return f"{defense.label} changes training and must come before {late[0].label}"
+        if type(defense).wrap is not Defense.wrap and (proved := [one for one in earlier if one.certifies]):
+            return f"{defense.label} changes answers and must come before {proved[0].label}, which proves its own"
         if lacking := defense.requires.lacking(access):
-            return f"{defense.label} needs {lacking}, which {model.label} does not offer"
+            hides = [one for one in earlier if defense.requires.lacking(one.keeps)]
+            if hides and not defense.requires.lacking(model.offers):
+                return f"{defense.label} needs {lacking}, which {hides[0].label} hides: write {defense.label} before it"
+            return f"{defense.label} needs {lacking}, which {model.label} does not offer: take a model that does"
+        if defense.reads_features and not model.feature_layer:
+            return f"{defense.label} needs a model that names its feature layer, which {model.label} does not"
         access &= defense.keeps
-    if sum(defense.detects for defense in defenses) > 1:
-        return "two detectors"
+    if len(detectors := [defense.label for defense in defenses if defense.detects]) > 1:
+        return f"two detectors, {detectors[0]} and {detectors[1]}: keep one of them"
     return None
 
 

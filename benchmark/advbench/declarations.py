@@ -16,7 +16,16 @@ from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.spec import parse
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
-_FLAGS = ("targeted", "minimizes", "trains", "detects", "differentiable")
+_FLAGS = (
+    "targeted",
+    "minimizes",
+    "trains",
+    "detects",
+    "differentiable",
+    "reads_features",
+    "fits",
+    "trained_behind",
+)
 _DECLARATIONS = {
     "name",
     "reference",
@@ -24,11 +33,13 @@ _DECLARATIONS = {
     "needs",
     "scope",
     "trial",
+    "certifies",
     "offers",
     "requires",
     "keeps",
     "shape",
     "class_names",
+    "feature_layer",
     *_FLAGS,
 }
 _RESERVED = {"label", "params", "summary"}
@@ -76,9 +87,14 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
         if isinstance(plugin, kind):
             for name in names:
                 yield name, "Access.GRADIENTS", lambda value: isinstance(value, Access)
+    if isinstance(plugin, Model):
+        yield "feature_layer", '"fc6"', lambda value: isinstance(value, str)
     if isinstance(plugin, Attack):
         yield "threats", 'frozenset({"linf", "l2"})', lambda value: isinstance(value, frozenset) and _texts(value)
         yield "scope", '"example"', lambda value: value in ("example", "set")
+    if isinstance(plugin, Defense):
+        yield "certifies", '"l2"', lambda value: isinstance(value, str)
+    if isinstance(plugin, Attack | Defense):
         yield "trial", "{}", lambda value: isinstance(value, dict) and set(value) <= _fields(plugin)
     if isinstance(plugin, Dataset):
         yield "shape", "(1, 28, 28)", _is_shape

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -82,6 +83,11 @@ class Model(Plugin):
     weights: str = field(default="", kw_only=True)
     """A safetensors file to load instead of the weights that the recipe makes."""
 
+    @property
+    def feature_layer(self) -> str:
+        """The layer whose activations describe an image, which the network has as an attribute of that name, too."""
+        return ""
+
     def why_not(self, dataset: Dataset) -> str | None:
         """A reason why this model can't serve the data set, or None."""
         return None
@@ -113,6 +119,19 @@ class Defense(Plugin):
     """Whether `suspicion` is defined."""
     differentiable: ClassVar[bool] = False
     """Whether `suspicion` has useful gradients, so that detector-aware attacks may be offered it."""
+    reads_features: ClassVar[bool] = False
+    """Whether it needs a model that names its `feature_layer`."""
+    fits: ClassVar[bool] = False
+    """Whether `wrap` learns from held-out images. It is given half of them, `suspicion` is asked with what it
+    returned, and a detector's threshold is set on the other half."""
+
+    trained_behind: ClassVar[bool] = False
+    """Whether a network may be trained behind what `wrap` returns: before a defense that trains, it stands in the way
+    of training, too. Such a `wrap` changes images in front of the network, learns nothing and passes gradients on."""
+    certifies: ClassVar[str] = ""
+    """The balls in which `certify` proves radii (`l2`, say); nothing that changes answers may then come after it."""
+    trial: ClassVar[Mapping[str, Any]] = {}
+    """Parameters that make it cheap enough to be tried out; empty when it is anyway."""
 
     def why_not(self, dataset: Dataset) -> str | None:
         """A reason why this defense can't serve the data set, or None."""
@@ -133,8 +152,22 @@ class Defense(Plugin):
         return net
 
     def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
-        """One score per image, higher meaning more likely adversarial; `net` is what `wrap` was given."""
+        """One score per image, higher meaning more likely adversarial.
+
+        `net` is what `wrap` was given, or, where the defense `fits`, what it returned.
+        """
         raise AttributeError(f"{self.name} does not detect")
+
+    def abstains(self, logits: Tensor) -> Tensor:
+        """Which answers are none, told by the logits alone where the defense `certifies`; they count as wrong."""
+        return torch.zeros(len(logits), dtype=torch.bool, device=logits.device)
+
+    def certify(self, net: nn.Module, images: Tensor, ids: Tensor) -> tuple[Tensor, Tensor]:
+        """A class for each image, and the radius of the ball in which the answer is proved to be that class.
+
+        `net` is what `wrap` returned, `ids` are the examples'. -1 and 0 where nothing can be proved.
+        """
+        raise AttributeError(f"{self.name} does not certify")
 
 
 @dataclass(frozen=True)

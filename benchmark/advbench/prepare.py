@@ -88,7 +88,8 @@ def ready_target(
         "access": target.access.words,
         "threshold": target.threshold,
         "false_positive_rate": false_positive_rate if target.detector else None,
-        "randomised": int(clean.randomised),
+        "randomised": int(target.draws > 1),
+        "draws": target.draws,
     }
     return Ready(target, clean, examples), row
 
@@ -135,6 +136,16 @@ def clean_rows(ready: Ready) -> list[dict[str, Any]]:
     )
     names = ("example", "label", "predicted", "confidence", "suspicion")
     return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def certificate_rows(ready: Ready) -> list[dict[str, Any]]:
+    """What is proved of each clean image; nothing where the target proves nothing."""
+    if ready.clean.certified is None or ready.target.certifier is None:
+        return []
+    predicted, radius = ready.clean.certified
+    family = ready.target.certifier[0].certifies
+    rows = zip(ready.examples.ids.tolist(), predicted.tolist(), radius.tolist(), strict=True)
+    return [dict(zip(("example", "predicted", "radius"), row, strict=True), family=family) for row in rows]
 
 
 def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:

@@ -43,6 +43,9 @@ class Answers(Protocol):
     def threshold(self) -> float | None: ...
     @property
     def scale(self) -> float: ...
+    @property
+    def draws(self) -> int: ...
+    def abstains(self, logits: Tensor) -> Tensor | None: ...
     def logits(self, images: Tensor) -> Tensor: ...
     def suspicion(self, images: Tensor) -> Tensor: ...
 
@@ -333,10 +336,15 @@ class Problem:
         """Keep the successes among these rows that are better than what their examples have."""
         self._logits[who] = logits.to(self._logits.dtype)
         goal = self._goal[who]
-        hits = (goal.margin(logits) > MARGIN).nonzero().squeeze(1)  # the one host synchronisation of a pass
+        hits = self._reached(goal, logits).nonzero().squeeze(1)  # the one host synchronisation of a pass
         if len(hits) == 0:
             return
         who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
+        if self._target.draws > 1:
+            kept = self._often(who, images).nonzero().squeeze(1)
+            if len(kept) == 0:
+                return
+            who, q, images, logits = who[kept], q[kept], images[kept], logits[kept]
         if self._minimizes and not self._watched:  # what is no smaller needs no closer look
             smaller = (-self.threat.size(self._x[who], q) > self._score[who]).nonzero().squeeze(1)
             if len(smaller) == 0:
@@ -381,6 +389,22 @@ class Problem:
             undetected = suspicion <= threshold
             worth = worth.clamp(-UNDETECTED / 4, UNDETECTED / 4) + undetected.to(worth.dtype) * UNDETECTED
         return worth
+
+    def _reached(self, goal: Goal, logits: Tensor) -> Tensor:
+        """Who is there by more than rounding; who gets no answer any more has left the true label, too."""
+        reached = goal.margin(logits) > MARGIN
+        refused = self._target.abstains(logits if self._target.scale == 1 else logits / self._target.scale)
+        if refused is None:
+            return reached
+        return reached & ~refused if goal.targeted else reached | refused
+
+    def _often(self, who: Tensor, images: Tensor) -> Tensor:
+        """Who reaches the goal in most of as many draws as the referee makes: others owe it to luck."""
+        goal, won = self._goal[who], torch.zeros_like(who)
+        for _ in range(self._target.draws):
+            won += self._reached(goal, run_in_batches(self._ask, images, self._batch))
+            self._spend(who)
+        return 2 * won > self._target.draws
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
         """The rows that belong to examples which are not done and are within the budget, and these examples."""

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 Z95 = 1.959963984540054
 SIGNIFICANT = 0.05
 
 K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class DetectorPoint:
+    """What a detector does at one threshold: it raises an alarm about every image that is more suspect."""
+
+    threshold: float
+    false_positives: float
+    """Share of clean images that raise an alarm."""
+    undetected: float
+    """Share of all attacked images that reach the goal and raise none."""
 
 
 def wilson(k: int, n: int) -> tuple[float, float]:
@@ -19,6 +32,35 @@ def wilson(k: int, n: int) -> tuple[float, float]:
     centre = k + Z95 * Z95 / 2
     root = Z95 * math.sqrt(k * (n - k) / n + Z95 * Z95 / 4)
     return max(0.0, (centre - root) / (n + Z95 * Z95)), min(1.0, (centre + root) / (n + Z95 * Z95))
+
+
+def detector_curve(clean: Sequence[float | None], reached: Sequence[float | None], n: int) -> tuple[DetectorPoint, ...]:
+    """Undetected against false positives, at the suspicion of every clean image; from most alarms to fewest.
+
+    `reached` holds the suspicions of those of the n attacked images that reached the goal by the rules. A suspicion
+    that is no number raises no alarm. The first point is the detector that suspects everything.
+    """
+    if not clean or not 0 <= len(reached) <= n or n == 0:
+        raise ValueError(f"no curve: {len(clean)} clean images, {len(reached)} successes of {n}")
+    usual, hidden = sorted(_numbers(clean)), sorted(_numbers(reached))
+    silent = len(reached) - len(hidden)
+    return tuple(
+        DetectorPoint(
+            threshold,
+            (len(usual) - bisect_right(usual, threshold)) / len(clean),
+            (silent + bisect_right(hidden, threshold)) / n,
+        )
+        for threshold in (-math.inf, *sorted(set(usual)))
+    )
+
+
+def undetected_at(curve: Sequence[DetectorPoint], false_positives: float) -> DetectorPoint:
+    """The point with most alarms among those with at most so many false ones, as a threshold is set."""
+    return next(point for point in curve if point.false_positives <= false_positives)
+
+
+def _numbers(suspicions: Sequence[float | None]) -> list[float]:
+    return [value for value in suspicions if value is not None and not math.isnan(value)]
 
 
 def paired(a: Sequence[bool], b: Sequence[bool]) -> float:

@@ -12,7 +12,7 @@ from advbench.engine import describe
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
-from advbench.prepare import Ready, TrainingProgress, clean_rows, ready_target
+from advbench.prepare import Ready, TrainingProgress, certificate_rows, clean_rows, ready_target
 from advbench.registry import Registry
 from advbench.report import Reporter, Summary
 from advbench.store import Store
@@ -59,6 +59,7 @@ class Roster:
             else:
                 self.store.add_target(row)
                 self.store.add_clean(ready.key, clean_rows(ready))
+                self.store.add_certificates(ready.key, certificate_rows(ready))
                 self._note(ready)
                 found[plan] = ready
                 self.summary.targets[ready.key] = plan.label
@@ -86,8 +87,9 @@ class Roster:
 
     def _note(self, ready: Ready) -> None:
         """What a reader must know before believing a number."""
-        if ready.clean.randomised:
-            self._add_note(ready, "randomised", "asked twice about the same images, it gave two answers")
+        if ready.target.draws > 1:
+            way = f"judged by the class that most of {ready.target.draws} draws give"
+            self._add_note(ready, "randomised", f"asked twice about the same images, it gave two answers; {way}")
         if not bool(ready.clean.finite.all()):
             broken = int((~ready.clean.finite).sum())
             self._add_note(ready, "not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images")

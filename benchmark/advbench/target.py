@@ -95,7 +95,7 @@ class Target:
         return self.certifier[0].abstains(logits) if self.certifier else None
 
     def certified(self, examples: Examples, device: torch.device) -> tuple[Tensor, Tensor] | None:
-        """The class of each image and the radius in l2 for which it is proved, on the CPU; None without a proof."""
+        """The class of each image and the radius for which it is proved, on the CPU; None without a proof."""
         if self.certifier is None:
             return None
         defense, net = self.certifier
@@ -200,6 +200,7 @@ def prepare(
     )
     if by_chance(target, data.judge, device):
         target.draws = DRAWS
+        target.key = content_key({**identity, "draws": DRAWS})
         target.repeats = not by_chance(target, data.judge, device, "repeats")
     with seeded("prepare", device):
         _measure(target, data, unseen, false_positive_rate, device)

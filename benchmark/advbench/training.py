@@ -72,8 +72,9 @@ def train(
 
 
 def training_defenses(defenses: Sequence[Defense]) -> list[Defense]:
-    """Those that the weights depend on."""
-    return [defense for defense in defenses if defense.trains]
+    """Those that the weights depend on: what changes training, and what a network is trained behind."""
+    last = max((place for place, defense in enumerate(defenses) if defense.trains), default=-1)
+    return list(defenses[: last + 1])
 
 
 def effective_recipe(model: Model, defenses: Sequence[Defense], dataset: Dataset) -> Recipe | None:
@@ -148,6 +149,14 @@ def _descend(
     optimizer = _optimizer(net, recipe)
     schedule = _schedule(optimizer, recipe, total)
     first = checkpoint.resume(net, optimizer, schedule) if checkpoint else 0
+    trainers: list[tuple[Defense, nn.Module]] = []
+    seen = net  # as attackers will see it
+    front: nn.Module = nn.Identity()  # what stands before the network
+    for defense in defenses:
+        if defense.trains:
+            trainers.append((defense, seen))
+        else:
+            seen, front = (defense.wrap(inner, examples[:0]) for inner in (seen, front))
     done, text = first * batches, f"goes on after epoch {first}" if first else "first epoch"
     for epoch in range(first, recipe.epochs):
         order = Draws(recipe.seed, f"train/order/{epoch}", examples.ids).uniform().flatten().argsort(stable=True)
@@ -161,11 +170,11 @@ def _descend(
                 mirrored = Draws(recipe.seed, f"train/flip/{epoch}", ids).integers(2) == 0
                 images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
             net.eval()  # a defense sees the network as an attacker will: batch statistics frozen, no dropout
-            for defense in defenses:
+            for defense, behind in trainers:
                 draws = Draws(recipe.seed, f"train/{defense.label}/{epoch}", ids)
-                images, labels = defense.training_batch(net, images, labels, draws, done / total)
+                images, labels = defense.training_batch(behind, images, labels, draws, done / total)
             net.train()
-            loss = model.loss(net, images, labels)
+            loss = model.loss(net, front(images), labels)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -16,7 +16,7 @@ from advbench.engine import describe
 from advbench.errors import AdvbenchError
 from advbench.goal import choose_labels
 from advbench.plugin import Dataset
-from advbench.prepare import Ready, clean_rows, find_target
+from advbench.prepare import Ready, certificate_rows, clean_rows, find_target
 from advbench.referee import Verdict, judge, render
 from advbench.registry import Registry
 from advbench.store import Store
@@ -111,7 +111,7 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
     places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
     examples = data.judge[places]
     ready = Ready(target, clean_pass(target, examples, device), examples)
-    for fresh in clean_rows(ready) if len(examples) and not row["randomised"] else ():
+    for fresh in clean_rows(ready) if len(examples) and (target.repeats or not row["randomised"]) else ():
         result.outcomes += 1
         found = stored[fresh["example"]]
         for name in ("label", "predicted", "confidence", "suspicion"):
@@ -119,6 +119,11 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
             if fresh[name] != found[name] if exact else not _near(fresh[name], found[name]):
                 result.differences.append(f"example {fresh['example']}: {name} {fresh[name]}, stored {found[name]}")
                 break
+    proved = {fresh["example"]: fresh for fresh in certificate_rows(ready)}
+    for example, found in store.certificates(row["key"]).items():
+        again = proved.get(example)
+        if again is None or again["predicted"] != found["predicted"] or not _near(again["radius"], found["radius"]):
+            result.differences.append(f"example {example}: a radius of {found['radius']:.4g} is not proved again")
     return result
 
 
@@ -153,7 +158,7 @@ def _verify_cell(
                 for example, goal_label, verdict in zip(ids, goals, verdicts, strict=True):
                     result.outcomes += 1
                     found = stored[key].pop(example, None)
-                    exact = key not in randomised
+                    exact = key not in randomised or target.repeats
                     difference = "is not stored" if found is None else _difference(verdict, goal_label, found, exact)
                     if difference:
                         result.differences.append(f"example {example} on {target.label}: {difference}")
@@ -193,7 +198,7 @@ def _wrong_aim(cell: Mapping[str, Any], shard: StoredShard, classes: int) -> str
 def _difference(verdict: Verdict, goal_label: int, stored: Mapping[str, Any], exact: bool) -> str:
     """In words, where a fresh verdict and the stored one part; empty when they agree.
 
-    Of a randomised target only what does not depend on its answers can be held against it.
+    Of a randomised target whose draws can't be repeated, only what does not depend on them can be held against it.
     """
     if goal_label != stored["goal_label"]:
         return f"the goal is {goal_label}, stored {stored['goal_label']}"

@@ -89,7 +89,7 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
     recipe = effective_recipe(model, defenses, dataset)
     if recipe is None:
         if trainers := training_defenses(defenses):
-            raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[0].label} can't train it")
+            raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[-1].label} can't train it")
         net = model.build(dataset).eval()
         return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
     if model.weights:

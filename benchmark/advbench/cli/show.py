@@ -14,8 +14,12 @@ from advbench.cli import options as opt
 from advbench.cli.tables import board_of, cell_table, names, numbers, print_boards, show_table, table
 from advbench.cli.text import percent, plain, say, terminal
 from advbench.errors import AdvbenchError
+from advbench.rates import undetected_at
 from advbench.spec import did_you_mean
-from advbench.store import Store
+from advbench.store import Store, detection
+
+ALARMS = (0.01, 0.05, 0.1, 0.2)
+"""Shares of clean images at which `--detectors` reads the curve."""
 
 
 def register(app: typer.Typer) -> None:
@@ -33,6 +37,10 @@ def show(
         bool,
         typer.Option("--sweeps", help="For each attack with several parameters: the best of them, and all together."),
     ] = False,
+    detectors: Annotated[
+        bool,
+        typer.Option("--detectors", help="How many successes go undetected, by the share of false alarms accepted."),
+    ] = False,
 ) -> None:
     """Show the boards of a database, its cells, or one cell."""
     console = terminal()
@@ -45,6 +53,8 @@ def show(
             _print_cells(console, store, board)
         elif sweeps:
             _print_sweeps(console, store, board)
+        elif detectors:
+            _print_detectors(console, store, board)
         elif not print_boards(console, store, board):
             say(console, "No boards yet; `advbench run` makes some.")
 
@@ -85,6 +95,34 @@ def _print_sweeps(console: Console, store: Store, boards: list[str] | None) -> N
             plain(row["best_hidden"] if hidden else row["best"]),
         )
     console.print(found)
+
+
+def _print_detectors(console: Console, store: Store, boards: list[str] | None) -> None:
+    """Undetected against false positives, at a few places of the curve."""
+    with store.tallied():
+        rows = [row for row in store.rates("rates") if row["own"] and row["undetected"] is not None]
+        rows = [row for row in rows if not boards or row["board_name"] in boards]
+        curves = [detection.curve(store, row["board"], row["cell"], row["target"]) for row in rows]
+    if not rows:
+        say(console, "No detector was attacked.")
+        return
+    found = table()
+    names(found, "board", (row["board_name"] for row in rows))
+    names(found, "target", (row["target_label"] for row in rows))
+    found.add_column("attack", overflow="fold")
+    for heading in ("fooled", *(f"{share:.0%} alarms" for share in ALARMS)):
+        numbers(found, heading)
+    lines = []
+    for row, curve in zip(rows, curves, strict=True):
+        words = [plain(row[name]) for name in ("board_name", "target_label", "entrant")]
+        shares = [row["fooled"] / row["n"], *(undetected_at(curve, share).undetected for share in ALARMS)]
+        lines.append([*words, *map(percent, shares)])
+    for line in sorted(lines):
+        found.add_row(*map(Text, line))
+    remarks = ["Percent fooled, then undetected where at most so many clean images raise an alarm."]
+    if any(row["stop"] == "first" for row in rows):
+        remarks.append("Attacked with `stop: first`, which suits the threshold that was set; `stop: end` is fair.")
+    show_table(console, found, remarks=remarks)
 
 
 def _print_cells(console: Console, store: Store, boards: list[str] | None) -> None:

@@ -56,7 +56,7 @@ def print_boards(
 ) -> int:
     """One table a board, of some boards by name or key, of some targets by key; how many there are."""
     some, chosen, shown = (None if those is None else set(those) for those in (wanted, keys, targets))
-    views = ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected")
+    views = ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected", "certified")
     with store.tallied():
         rates = {view: [r for r in store.rates(view) if shown is None or r["target"] in shown] for view in views}
         boards = [b for b in store.boards() if some is None or b["name"] in some]
@@ -103,7 +103,11 @@ def _board_tables(
             under = [attacked.get((row["target"], entrant), "–") for entrant in part]
             whole = [] if place else [clean[row["target"]], _worst_case(row)]
             found.add_row(Text(label), *whole[:1], *under, *whole[1:])
-        yield found, title, list(_remarks(rows, rates["undetected"])) if place == len(parts) - 1 else []
+        yield (
+            found,
+            title,
+            [*_remarks(rows, rates["undetected"]), *_proofs(rates["certified"])] if place == len(parts) - 1 else [],
+        )
 
 
 def _fitting(headings: Mapping[str, str], first: int, room: int) -> Iterator[list[str]]:
@@ -135,6 +139,13 @@ def _remarks(rows: Iterable[Mapping[str, Any]], undetected: Iterable[Mapping[str
         if own:
             worst, alarms = percent(max(u["rate"] for u in own)), percent(own[0]["false_positives"])
             yield f"{row['target_label']} detects: {worst} fooled and undetected at worst, {alarms} false alarms"
+
+
+def _proofs(certified: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """The bounds from below, beside which the attacks' are bounds from above."""
+    for row in certified:
+        share = f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}"
+        yield f"{row['target_label']} is proved right in the whole ball: {share}"
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:

@@ -15,12 +15,15 @@ QUESTIONS = {
     "boards": "SELECT * FROM boards",
     "targets": """
         SELECT key, label, model, defenses, dataset, data_fingerprint, params, origins, weights_sha256, recipe,
-          access, threshold, false_positive_rate, randomised
+          access, threshold, false_positive_rate, randomised, draws
         FROM targets
     """,
     "clean": """
         SELECT t.key, c.example, c.label, c.predicted, c.confidence, c.suspicion
         FROM clean c JOIN targets t ON t.id = c.target
+    """,
+    "certificates": """
+        SELECT t.key, p.example, p.family, p.predicted, p.radius FROM certificates p JOIN targets t ON t.id = p.target
     """,
     "cells": """
         SELECT key, dataset, data_fingerprint, examples, count, threat, family, params, eps, minimizes, attack,

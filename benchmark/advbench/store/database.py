@@ -119,13 +119,23 @@ class Store:
         return [row[0] for row in found]
 
     def add_target(self, row: Row) -> int:
-        self._insert("targets", [{"randomised": 0, **row}])
+        self._insert("targets", [{"randomised": 0, "draws": 1, **row}])
         return self._id("targets", row["key"])
 
     def add_clean(self, target: str, rows: Iterable[Row]) -> None:
         """What the target answers to unperturbed examples; `target` is its key, here and below."""
         number = self._id("targets", target)
         self._insert("clean", ({**row, "target": number} for row in rows))
+
+    def add_certificates(self, target: str, rows: Iterable[Row]) -> None:
+        """The class of an unperturbed example, and the radius in a family of balls for which it is proved."""
+        number = self._id("targets", target)
+        self._insert("certificates", ({**row, "target": number} for row in rows))
+
+    def certificates(self, target: str) -> dict[int, dict[str, Any]]:
+        """What is proved, by example id."""
+        sql = "SELECT * FROM certificates WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example"
+        return {row["example"]: {**_plain(row), "target": target} for row in self._all(sql, target)}
 
     def clean_examples(self, target: str) -> set[int]:
         """The ids of the examples whose clean answer is known."""

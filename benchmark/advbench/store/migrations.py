@@ -68,11 +68,28 @@ def what_pages_show(connection: sqlite3.Connection) -> None:
     _append_only(connection, ["exhibits"])
 
 
+def draws_and_certificates(connection: sqlite3.Connection) -> None:
+    """By how many draws a target is judged (one for older rows, randomised or not), and what defenses prove."""
+    connection.execute("ALTER TABLE targets ADD COLUMN draws INTEGER NOT NULL DEFAULT 1")
+    connection.execute("""
+        CREATE TABLE certificates (
+          target INTEGER NOT NULL REFERENCES targets (id),
+          example INTEGER NOT NULL,
+          family TEXT NOT NULL,
+          predicted INTEGER NOT NULL,
+          radius REAL NOT NULL,
+          PRIMARY KEY (target, example, family)
+        ) STRICT, WITHOUT ROWID
+    """)
+    _append_only(connection, ["certificates"])
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
     fitting_sets,
     what_pages_show,
+    draws_and_certificates,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

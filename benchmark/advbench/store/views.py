@@ -249,6 +249,21 @@ JOIN ordered f ON (f.board, f.source, f.name, f.goal, f.by_fooled) = (p.board, p
 JOIN ordered u ON (u.board, u.source, u.name, u.goal, u.by_undetected) = (p.board, p.source, p.name, p.goal, 1)
 """
 
+# Right on the clean image, and proved to stay so at least as far as the board's ball reaches.
+CERTIFIED = f"""
+WITH counted AS (
+  SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, b.count, count(*) AS n,
+    count(*) FILTER (WHERE p.predicted = c.label AND p.radius >= b.eps) AS right
+  FROM boards b
+  JOIN targets t ON t.data_fingerprint = b.data_fingerprint
+  JOIN example_sets e ON e.fingerprint = b.examples
+  JOIN certificates p ON p.target = t.id AND p.example = e.example AND p.family = b.family
+  JOIN clean c ON c.target = t.id AND c.example = e.example
+  GROUP BY b.key, t.id
+)
+SELECT *, {wilson("right", "n", "accuracy")} FROM counted WHERE n = count
+"""
+
 VIEWS = {
     "cell_state": CELL_STATE,
     "board_cells": BOARD_CELLS,
@@ -259,6 +274,7 @@ VIEWS = {
     "clean_accuracy": CLEAN_ACCURACY,
     "undetected": UNDETECTED,
     "sweeps": SWEEPS,
+    "certified": CERTIFIED,
     "required_cells": REQUIRED_CELLS,
     "robust_examples": ROBUST_EXAMPLES,
     "robust_accuracy": ROBUST_ACCURACY,

@@ -49,7 +49,12 @@ class Defended:
 
     def suspicion(self, x: Tensor) -> Tensor:
         with torch.no_grad():
-            return self.defense.suspicion(self.inner, x)
+            return self.defense.suspicion(self.asked, x)
+
+    @property
+    def asked(self) -> nn.Module:
+        """The network that `suspicion` is asked with."""
+        return self.net if self.defense.fits else self.inner
 
 
 Trial = Callable[[Defended], str | None]
@@ -87,6 +92,8 @@ def _trials(defense: Defense) -> Iterator[tuple[str, Trial]]:
         yield "suspects-each-image", suspects_each_image
         if defense.differentiable:
             yield "suspicion-is-differentiable", suspicion_is_differentiable
+    if defense.certifies:
+        yield "proves-radii-and-refuses-by-logits", proves_radii
     if defense.trains:
         yield "trains-on-batches-of-images", trains_on_batches_of_images
         yield "training-repeats-and-leaves-the-network-alone", training_repeats
@@ -137,8 +144,24 @@ def suspects_each_image(defended: Defended) -> str | None:
 
 
 def suspicion_is_differentiable(defended: Defended) -> None:
-    inner = defended.inner
-    demand_gradient(lambda x: defended.defense.suspicion(inner, x), defended.images, "declares `differentiable`")
+    asked = defended.asked
+    demand_gradient(lambda x: defended.defense.suspicion(asked, x), defended.images, "declares `differentiable`")
+
+
+def proves_radii(defended: Defended) -> None:
+    x, ids = defended.images, torch.arange(len(defended.images))
+    refused = defended.defense.abstains(defended.logits(x))
+    demand(refused.shape == (6,) and refused.dtype == torch.bool, "`abstains` must answer true or false for each row")
+    with torch.no_grad():
+        predicted, radius = defended.defense.certify(defended.net, x, ids)
+        again = defended.defense.certify(defended.net, x[2:4], ids[2:4])
+    demand(predicted.shape == radius.shape == (6,), "`certify` must answer a class and a radius for each image")
+    known = (predicted >= -1) & (predicted < defended.dataset.classes)
+    demand(bool(known.all()), "`certify` answered classes that are none; -1 stands for nothing proved")
+    demand(bool((radius >= 0).all() and radius.isfinite().all()), "`certify` answered radii that are none")
+    demand(bool((radius[predicted < 0] == 0).all()), "`certify` answered a radius without a class; it must be 0")
+    same = torch.equal(predicted[2:4], again[0]) and torch.equal(radius[2:4], again[1])
+    demand(same, "`certify` answers otherwise in other company; draw by the example's id alone")
 
 
 def _batch(defended: Defended, progress: float) -> tuple[Tensor, Tensor]:

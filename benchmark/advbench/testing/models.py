@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from advbench.access import Access
 from advbench.errors import AdvbenchError, PluginError
+from advbench.layers import activations, feature_layer
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
 from advbench.testing.check import Check, NotHere, demand
@@ -61,6 +62,8 @@ def model_checks(model: Model) -> Iterator[Check]:
             yield Check(model.label, f"{title}-{what}", partial(trial, built))
         if Access.GRADIENTS in model.offers:
             yield Check(model.label, f"{title}-has-the-gradients-it-offers", partial(has_gradients, built))
+        if model.feature_layer:
+            yield Check(model.label, f"{title}-has-the-feature-layer-it-names", partial(has_its_feature_layer, built))
         if Access.RECONSTRUCTION in model.offers:
             yield Check(model.label, f"{title}-reconstructs-images", partial(reconstructs, built))
 
@@ -124,6 +127,18 @@ def has_a_recipe(built: Built) -> None:
     reached = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
     demand(bool(reached), "no weight has a gradient of `loss`, so nothing would be learnt")
     demand(all(bool(g.isfinite().all()) for g in reached), "the gradient of `loss` is not finite")
+
+
+def has_its_feature_layer(built: Built) -> None:
+    named = built.model.feature_layer
+    found = feature_layer(built.net)
+    demand(
+        found == named, f"declares the feature layer {named!r}, and its network has {found!r}; name one and the same"
+    )
+    features = activations(built.net, built.images, [found])[found]
+    demand(
+        len(features) == len(built.images), f"layer {found!r} answers {tuple(features.shape)}; one row an image is due"
+    )
 
 
 def has_gradients(built: Built) -> None:

@@ -67,6 +67,8 @@ def images(count: int, shape: tuple[int, ...], first: int = 0) -> Tensor:
 class StageNet(nn.Module):
     """Convolution, batch norm and pooling with fixed random weights, not trained for anything."""
 
+    feature_layer = "body"
+
     def __init__(self, shape: tuple[int, int, int], classes: int = 10) -> None:
         super().__init__()
         self.shape = shape

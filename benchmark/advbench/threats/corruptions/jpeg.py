@@ -1,4 +1,4 @@
-"""JPEG's loss: cosines of 8 x 8 blocks, rounded (ITU T.81, tables K.1 and K.2); colour is not subsampled."""
+"""JPEG's loss: cosines of 8 x 8 blocks, rounded (ITU T.81, tables K.1 and K.2)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import reduce
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from advbench.draws import Draws
 
@@ -38,23 +39,39 @@ TO_RGB = [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]]
 
 def jpeg(x: Tensor, severity: Tensor, draws: Draws) -> Tensor:
     """Quality 100 falling to 7, in equal ratios."""
-    quality = 100 * (QUALITY / 100) ** severity
+    return compressed(x, 100 * (QUALITY / 100) ** severity)
+
+
+def compressed(x: Tensor, quality: Tensor, *, halved: bool = False) -> Tensor:
+    """Images at qualities (N, 1, 1, 1) from 1 to 100, not rounded to levels again.
+
+    `halved` keeps colour at half the size, as files usually do: means of 2 x 2, back by a triangle filter.
+    """
     colour = x.shape[1] == 3
     levels = 255 * x
     levels = _mixed(levels, TO_YCC, 1) if colour else levels
     tables = torch.tensor([LUMINANCE, CHROMINANCE, CHROMINANCE] if colour else [LUMINANCE], dtype=x.dtype)
-    rounded = _rounded(levels, tables.to(x.device), quality)
+    tables = tables.to(x.device)
+    if colour and halved:
+        bright, differences = levels[:, :1], levels[:, 1:]
+        height, width = x.shape[2:]
+        even = F.pad(differences, (0, width % 2, 0, height % 2), mode="replicate")
+        small = _rounded(F.avg_pool2d(even, 2), tables[1:], quality, [0.0, 0.0])
+        large = F.interpolate(small, scale_factor=2, mode="bilinear")[..., :height, :width]
+        rounded = torch.cat([_rounded(bright, tables[:1], quality, [128.0]), large], 1)
+    else:
+        # blue and red differences lie around 0, brightness around 128
+        rounded = _rounded(levels, tables, quality, [128.0, 0.0, 0.0] if colour else [128.0] * x.shape[1])
     return (_mixed(rounded, TO_RGB, 1) if colour else rounded) / 255
 
 
-def _rounded(levels: Tensor, tables: Tensor, quality: Tensor) -> Tensor:
+def _rounded(levels: Tensor, tables: Tensor, quality: Tensor, middles: list[float]) -> Tensor:
     count, channels, height, width = levels.shape
     tall, wide = math.ceil(height / 8) * 8, math.ceil(width / 8) * 8
     rows = torch.arange(tall, device=levels.device).clamp_max(height - 1)
     columns = torch.arange(wide, device=levels.device).clamp_max(width - 1)
     padded = levels.index_select(2, rows).index_select(3, columns)
-    # blue and red differences lie around 0, brightness around 128
-    middle = levels.new_tensor([128.0, 0, 0] if len(tables) == 3 else [128.0] * channels).view(1, -1, 1, 1)
+    middle = levels.new_tensor(middles).view(1, -1, 1, 1)
     blocks = (padded - middle).view(count, channels, tall // 8, 8, wide // 8, 8)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)
     steps = ((tables * scale + 50) / 100).floor().clamp(1, 255).view(count, -1, 1, 8, 1, 8)
