@@ -2,12 +2,38 @@
 
 from advbench.hooks import hookimpl
 from advbench.plugin import Model
+from advbench_models.capsnet import CapsNet
+from advbench_models.capsnet_r import CapsNetAll, CapsNetR, DeepCaps
 from advbench_models.cnn_cr import CnnCr
+from advbench_models.cnn_r import CnnR
+from advbench_models.convnet import ConvNet
+from advbench_models.dcnet import DCNet
+from advbench_models.em_capsnet import EmCapsNet
+from advbench_models.equivariant import Gcnn, StdCnn
+from advbench_models.roteqnet import RotEqNet
 from advbench_models.small_cnn import SmallCNN
 from advbench_models.torchvision import Torchvision
+from advbench_models.vgg import VggSmall
 from advbench_models.wong2019 import Wong2019
 
 
 @hookimpl
 def advbench_models() -> list[Model]:
-    return [SmallCNN(), CnnCr(), Wong2019(), Torchvision()]
+    return [
+        SmallCNN(),
+        CapsNet(),
+        CapsNetAll(),
+        CapsNetR(),
+        CnnCr(),
+        CnnR(),
+        ConvNet(),
+        DCNet(),
+        DeepCaps(),
+        EmCapsNet(),
+        Gcnn(),
+        RotEqNet(),
+        StdCnn(),
+        VggSmall(),
+        Wong2019(),
+        Torchvision(),
+    ]

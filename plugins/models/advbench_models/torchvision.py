@@ -15,6 +15,7 @@ from advbench.spec import did_you_mean
 from advbench_models.normalisation import IMAGENET, Normalisation
 
 _OFFICIAL = re.compile(r"[A-Z0-9_]+")
+_FEATURES = {"vgg": "net.classifier.1", "alexnet": "net.classifier.2"}
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Torchvision(Model):
             )
 
     @property
+    def feature_layer(self) -> str:
+        """The first of the layers of 4,096 units, after its ReLU; only VGG and AlexNet have them."""
+        return next((layer for family, layer in _FEATURES.items() if self.architecture.startswith(family)), "")
+
+    @property
     def official(self) -> bool:
         """Whether `weights` names weights of torchvision's own, as DEFAULT or IMAGENET1K_V1, and no file."""
         return bool(_OFFICIAL.fullmatch(self.weights))
@@ -59,7 +65,7 @@ class Torchvision(Model):
             # two old families warn about their slow initialisation unless told which one to take
             slow = {"init_weights": True} if self.architecture in ("googlenet", "inception_v3") else {}
             net = models.get_model(self.architecture, weights=None, num_classes=dataset.classes, **slow)
-        return ImageNetClassifier(net)
+        return ImageNetClassifier(net, self.feature_layer)
 
     def recipe(self, dataset: Dataset) -> Recipe | None:
         if self.official:
@@ -81,8 +87,9 @@ class Torchvision(Model):
 class ImageNetClassifier(nn.Module):
     """Pixels in [0, 1], grey ones repeated over three channels, normalised as torchvision's weights expect."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, feature_layer: str = "") -> None:
         super().__init__()
+        self.feature_layer = feature_layer
         self.normalisation = Normalisation(*IMAGENET)
         self.net = net
 
