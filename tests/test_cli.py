@@ -115,6 +115,23 @@ def test_strict_refuses_to_run_beside_a_broken_plugin(advbench: Advbench, tmp_pa
     assert "toy-blots" in strict.out
 
 
+def test_show_reads_the_curves_of_detectors(advbench: Advbench, results: Results, store: Store) -> None:
+    done = advbench("show", "--detectors", "--db", results.db, "--board", "toy-blots/linf/0.2")
+    assert done.code == 0, done.out + done.err
+    found = re.findall(r"^toy-blots/linf/0.2 +toy\+toy-doubting +(\S+)((?: +[\d.]+){5}) *$", done.out, re.MULTILINE)
+    assert [name for name, _ in found] == ["noise", "pgd(steps=3)"]
+    for name, shares in found:
+        fooled, *undetected = map(float, shares.split())
+        row = store.rows(
+            "SELECT fooled, n FROM fooling WHERE board_name = 'toy-blots/linf/0.2' AND entrant = ? "
+            "AND source_label = 'toy+toy-doubting'",
+            name,
+        )[0]
+        assert fooled == pytest.approx(100 * row["fooled"] / row["n"], abs=0.05)
+        assert fooled >= undetected[0]
+        assert undetected == sorted(undetected, reverse=True)
+
+
 def test_show_lists_boards_cells_and_one_cell(advbench: Advbench, results: Results, store: Store) -> None:
     boards = advbench("show", "--db", results.db)
     assert boards.out.strip() == results.run.out.split("24 cells crafted")[0].strip()
@@ -137,7 +154,15 @@ def test_show_lists_boards_cells_and_one_cell(advbench: Advbench, results: Resul
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize(
     "arguments",
-    [["show"], ["show", "--cells"], ["compare", "toy", "toy(seed=1)"], ["plan"], ["plugins"], ["data", "toy-blots"]],
+    [
+        ["show"],
+        ["show", "--cells"],
+        ["show", "--detectors"],
+        ["compare", "toy", "toy(seed=1)"],
+        ["plan"],
+        ["plugins"],
+        ["data", "toy-blots"],
+    ],
     ids=" ".join,
 )
 def test_every_table_can_be_read_whatever_the_width(

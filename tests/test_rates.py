@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy.stats import binomtest
 
-from advbench.rates import binomial, paired, shared_ranks, wilson
+from advbench.rates import binomial, detector_curve, paired, shared_ranks, undetected_at, wilson
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,37 @@ def test_equal_targets_keep_the_order_they_came_in() -> None:
 
 def test_no_targets_no_ranks() -> None:
     assert shared_ranks({}) == []
+
+
+def test_the_curve_of_a_detector_counts_every_threshold() -> None:
+    draw = random.Random(0)
+    clean = [round(draw.gauss(0, 1), 1) for _ in range(200)]  # with ties
+    reached = [round(draw.gauss(1, 1), 1) for _ in range(120)]
+    curve = detector_curve(clean, reached, 150)
+    assert curve[0].false_positives == 1
+    assert curve[-1].false_positives == 0
+    for point in curve:
+        assert point.false_positives == sum(value > point.threshold for value in clean) / 200
+        assert point.undetected == sum(value <= point.threshold for value in reached) / 150
+    order = [(-point.false_positives, point.undetected) for point in curve]
+    assert order == sorted(order)
+
+
+def test_the_curve_is_read_as_a_threshold_is_set() -> None:
+    clean = [float(value) for value in range(20)]
+    curve = detector_curve(clean, [17.5, 18.0, 18.5, None], 10)
+    point = undetected_at(curve, 0.05)  # one of twenty raises an alarm above the 19th
+    assert (point.threshold, point.false_positives, point.undetected) == (18.0, 0.05, 0.3)
+    assert undetected_at(curve, 0.049).undetected == 0.4
+    assert undetected_at(curve, 1.0).undetected == 0.1  # even who suspects everything hears nothing of no number
+
+
+def test_suspicions_that_are_no_numbers_raise_no_alarm() -> None:
+    curve = detector_curve([math.nan, None, 1.0, 2.0], [math.nan, 3.0], 2)
+    assert [(point.false_positives, point.undetected) for point in curve] == [(0.5, 0.5), (0.25, 0.5), (0.0, 0.5)]
+
+
+@pytest.mark.parametrize(("clean", "reached", "n"), [([], [], 1), ([1.0], [], 0), ([1.0], [1.0, 2.0], 1)])
+def test_no_curve_is_invented(clean: list[float], reached: list[float], n: int) -> None:
+    with pytest.raises(ValueError, match="no curve"):
+        detector_curve(clean, reached, n)

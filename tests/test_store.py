@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import random
 import signal
@@ -19,7 +20,7 @@ import pytest
 
 from advbench.errors import AdvbenchError
 from advbench.rates import wilson
-from advbench.store import SCHEMA_VERSION, Store, content, migrations
+from advbench.store import SCHEMA_VERSION, Store, content, detection, migrations
 from advbench.store.views import VIEWS
 
 FIXED = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 1}
@@ -280,6 +281,24 @@ def test_all_parameters_together_fool_more_than_the_best_of_them(judged: Store) 
         finish(judged, f"r{place}", {"A": [outcome(e, int(e == place)) for e in range(4)]})
     (row,) = judged.rates("sweeps", "wide")
     assert (row["best_fooled"], row["fooled"], row["undetected"]) == (1, 2, None)
+
+
+def test_the_curve_of_a_detector_goes_through_the_rates_at_its_own_threshold(judged: Store) -> None:
+    curve = detection.curve(judged, "wide", "pgd-D", "D")  # clean: 0.1, 0.2, 0.9, none; fooled: 0.4, 0.5, 0.6, none
+    found = [(point.threshold, point.false_positives, point.undetected) for point in curve]
+    assert found == [(-math.inf, 0.75, 0.25), (0.1, 0.5, 0.25), (0.2, 0.25, 0.25), (0.9, 0.0, 1.0)]
+    transfer = detection.curve(judged, "wide", "pgd-A", "D")  # one violation is no success, one was reached at 0.9
+    assert [point.undetected for point in transfer] == [0, 0, 0, 0.25]
+    assert detection.curve(judged, "wide", "pgd-A", "A") == ()  # does not detect
+    assert detection.curve(judged, "wide", "cw-A", "D") == ()  # was not judged
+
+
+def test_the_curve_of_a_minimal_norm_attack_is_the_boards(judged: Store) -> None:
+    judged.add_cell(cell("cw-D", "cw", "D", eps=None, minimizes=1))
+    sizes = enumerate((0.2, 0.05, 0.4, 0.01))
+    finish(judged, "cw-D", {"D": [outcome(e, 1, size=size, suspicion=0.15) for e, size in sizes]})
+    ends = {name: detection.curve(judged, name, "cw-D", "D")[-1].undetected for name in ("wide", "narrow")}
+    assert ends == {"wide": 0.75, "narrow": 0.5}
 
 
 # Facts

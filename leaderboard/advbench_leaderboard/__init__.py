@@ -9,10 +9,13 @@ import typer
 
 from advbench.hooks import hookimpl
 
+_DB = Annotated[Path, typer.Option("--db", help="The SQLite database of results.")]
+
 
 @hookimpl
 def advbench_commands(app: typer.Typer) -> None:
     app.command("render")(render_command)
+    app.command("serve")(serve_command)
 
 
 @hookimpl
@@ -20,15 +23,29 @@ def advbench_finished(database: Path) -> Path:
     """The pages of a run's database, in a folder beside it."""
     from advbench_leaderboard.render import render
 
-    return render(database, database.with_name(f"{database.stem}-site"))[0]
+    return render(database, database.with_name(f"{database.stem}-site")).index
 
 
 def render_command(
-    db: Annotated[Path, typer.Option("--db", help="The SQLite database of results.")] = Path("results.sqlite"),
+    db: _DB = Path("results.sqlite"),
     out: Annotated[Path, typer.Option("--out", help="The folder for the pages; made when missing.")] = Path("site"),
+    with_database: Annotated[
+        bool, typer.Option("--with-database", help="Lay a copy of the database beside the pages, as a download.")
+    ] = False,
 ) -> None:
-    """Render the leaderboard: one static page a board, and an index."""
+    """Render the leaderboard as static pages; only what changed is written again."""
     from advbench_leaderboard.render import render
 
-    index, *boards = render(db, out)
-    typer.echo(f"{len(boards)} board{'' if len(boards) == 1 else 's'}: {index}")
+    made = render(db, out, with_database=with_database)
+    boards = f"{made.boards} board{'' if made.boards == 1 else 's'}"
+    typer.echo(f"{boards}, {made.changed} of {made.files} files written: {made.index}")
+
+
+def serve_command(
+    db: _DB = Path("results.sqlite"),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 takes any free one.")] = 8000,
+) -> None:
+    """Look at the leaderboard here: render it to a temporary folder and serve that on 127.0.0.1 until Ctrl-C."""
+    from advbench_leaderboard.serve import serve
+
+    serve(db, port, typer.echo)

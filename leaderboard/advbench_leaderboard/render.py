@@ -2,82 +2,52 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from advbench_leaderboard import changes
+from advbench_leaderboard.folder import Folder
+from advbench_leaderboard.markup import environment, filled
+from advbench_leaderboard.pages import Raw, board, compare, downloads, failures, home, metrics, provenance
+from advbench_leaderboard.site import Site, opened
 
-from advbench.errors import AdvbenchError
-from advbench.store import Store
-from advbench_leaderboard.facts import Board, gather
-from advbench_leaderboard.text import percent, shown
-
-
-def render(database: Path, out: Path) -> list[Path]:
-    """Write the pages that changed; all pages' paths, the index first."""
-    with Store.open(database, readonly=True) as store:
-        boards = gather(store)
-    return [_write(out / name, text) for name, text in pages(boards)]
+PAGES: tuple[ModuleType, ...] = (home, board, compare, failures, provenance, metrics, downloads)
+"""Every kind of page. A module has `pages(site)`, and may have `FOLDER`, which turns links to that folder on, and
+`NAVIGATION`, (path, words) for the bar at the top."""
 
 
-def pages(boards: list[Board]) -> Iterator[tuple[str, str]]:
-    """File names and texts: the same for the same facts."""
-    environment = _environment()
-    yield "index.html", environment.get_template("index.html.j2").render(boards=boards)
-    template = environment.get_template("board.html.j2")
-    for board in boards:
-        yield board.file, template.render(board=board)
+@dataclass(frozen=True)
+class Rendered:
+    index: Path
+    boards: int
+    files: int
+    changed: int
 
 
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("advbench_leaderboard"),
-        autoescape=True,  # for every template: the usual choice by file name passes `.html.j2` by
-        undefined=StrictUndefined,
-        finalize=_final,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    style = (resources.files("advbench_leaderboard") / "templates" / "style.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    environment.globals["style"] = Markup(style)  # ours, not from the database
-    environment.globals["policy"] = (
-        f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
-    )
-    environment.filters["percent"] = percent
-    environment.filters["count"] = _counted
-    return environment
+def render(database: Path, out: Path, *, with_database: bool = False) -> Rendered:
+    """Write what changed, and remove what no longer belongs."""
+    download = f"data/{database.name}" if with_database else None
+    with opened(database, frozenset(m.FOLDER for m in PAGES if hasattr(m, "FOLDER")), download) as site:
+        folder = Folder(out)
+        facts = changes.remembered(changes.facts(site), folder.state)
+        for path, data in files(site, facts):
+            folder.write(path, data)
+        if download:
+            folder.copy(download, site.store.connection)
+        folder.finish(facts)
+        return Rendered(out / "index.html", len(site.boards), len(folder.written), len(folder.changed))
 
 
-def _final(value: Any) -> Any:
-    """Whatever a plugin supplied reaches the page as one plain line; autoescape does the rest."""
-    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
-def _write(path: Path, text: str) -> Path:
-    data = text.encode()
-    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_bytes() == data:
-            return path
-        try:
-            draft.write_bytes(data)
-            draft.replace(path)  # a reader never meets half a page
-        finally:
-            draft.unlink(missing_ok=True)
-    except OSError as error:
-        remedy = "name another folder with --out"
-        raise AdvbenchError(f"{path}: can't be written ({error.strerror}); {remedy}") from error
-    return path
+def files(site: Site, facts: changes.Remembered) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes, one at a time: the same for the same facts."""
+    made = environment(site, tuple(module.NAVIGATION for module in PAGES if hasattr(module, "NAVIGATION")))
+    made.globals["changes"] = changes.told(facts)
+    for module in PAGES:
+        for page in module.pages(site):
+            yield (page.path, page.data) if isinstance(page, Raw) else (page.path, filled(made, page))
+    for file in sorted((resources.files("advbench_leaderboard") / "static").iterdir(), key=lambda file: file.name):
+        if file.name.endswith((".css", ".js")):
+            yield f"static/{file.name}", file.read_bytes()

@@ -24,3 +24,30 @@ def slug(name: str, key: str) -> str:
 
 def percent(share: float) -> str:
     return f"{100 * share:.1f}"
+
+
+def tail(place: str) -> str:
+    """The end of a path: whose folder it lay in is no business of the pages' readers."""
+    parts = re.split(r"[/\\\\]", shown(place))
+    return place if len(parts) <= 3 else "/".join(["…", *parts[-2:]])
+
+
+def points(difference: float) -> str:
+    """A difference of shares in percentage points, with a minus that is one."""
+    text = f"{100 * difference:+.1f}"
+    return "0.0" if text[1:] == "0.0" else text.replace("-", "−")
+
+
+def duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def moment(stamp: str | None) -> str:
+    """`2026-11-21 11:56 UTC`; what is no such stamp stays as it is."""
+    if not stamp:
+        return "–"
+    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*\+00:00", stamp)
+    return f"{found[1]} {found[2]} UTC" if found else stamp

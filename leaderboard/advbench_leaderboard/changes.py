@@ -1,0 +1,100 @@
+"""What is different from the last time that another state of the database was rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypedDict
+
+from advbench_leaderboard.site import Site
+
+
+class Facts(TypedDict):
+    """What a comparison needs of a state."""
+
+    outcomes: int
+    cells: int
+    boards: dict[str, dict[str, Any]]
+    """By key: its name, and by target key its label and its share of robust answers, or None."""
+
+
+class Remembered(TypedDict):
+    now: Facts
+    before: Facts | None
+
+
+def facts(site: Site) -> Facts:
+    done = [cell for cell in site.cells.values() if cell.status == "done"]
+    return {
+        "outcomes": site.outcome_count,
+        "cells": len(done),
+        "boards": {
+            board.key: {
+                "name": board.name,
+                "targets": {
+                    entry.target.key: [entry.target.label, entry.robust.value if entry.robust else None]
+                    for entry in board.entries
+                },
+            }
+            for board in site.boards
+        },
+    }
+
+
+def remembered(now: Facts, state: Mapping[str, Any]) -> Remembered:
+    """The same state again keeps what it was compared with, so that its pages stay as they are."""
+    last = state.get("now")
+    if not _readable(last):
+        return {"now": now, "before": None}
+    before = state.get("before")
+    if last == now:
+        return {"now": now, "before": before if _readable(before) else None}
+    return {"now": now, "before": last}
+
+
+def told(found: Remembered) -> list[tuple[str | None, str]]:
+    """Each change as the key of its board, or None, and a sentence."""
+    now, before = found["now"], found["before"]
+    if before is None:
+        return []
+    sentences: list[tuple[str | None, str]] = []
+    if more := now["cells"] - before["cells"]:
+        sentences.append((None, f"{abs(more):,} {'more' if more > 0 else 'fewer'} finished cells"))
+    for key, board in now["boards"].items():
+        if key not in before["boards"]:
+            sentences.append((key, "new board"))
+            continue
+        old, new = before["boards"][key]["targets"], board["targets"]
+        sentences += [(key, f"{new[t][0]} is new") for t in new if t not in old]
+        sentences += [(key, f"{old[t][0]} is gone") for t in old if t not in new]
+        sentences += [
+            (key, f"{new[t][0]}: robust accuracy {_percent(old[t][1])} → {_percent(new[t][1])}")
+            for t in new
+            if t in old and new[t][1] != old[t][1]
+        ]
+    sentences += [
+        (None, f"board {old['name']} is gone") for key, old in before["boards"].items() if key not in now["boards"]
+    ]
+    return sentences
+
+
+def _percent(share: float | None) -> str:
+    return "unranked" if share is None else f"{100 * share:.1f} %"
+
+
+def _readable(state: Any) -> bool:
+    """A state file of another version, or one that somebody edited, is no reason to fail."""
+    try:
+        return (
+            isinstance(state["cells"], int)
+            and isinstance(state["outcomes"], int)
+            and all(
+                isinstance(board["name"], str)
+                and all(
+                    isinstance(label, str) and (value is None or isinstance(value, int | float))
+                    for label, value in board["targets"].values()
+                )
+                for board in state["boards"].values()
+            )
+        )
+    except (TypeError, KeyError, AttributeError, ValueError):
+        return False

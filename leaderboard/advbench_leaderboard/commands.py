@@ -1,0 +1,26 @@
+"""The command that makes a number again, or looks behind it; quoted for a shell."""
+
+from __future__ import annotations
+
+import shlex
+
+from advbench_leaderboard.facts.boards import Board
+from advbench_leaderboard.facts.cells import Cell
+from advbench_leaderboard.text import shown
+
+
+def verify_cell(cell: Cell, database: str) -> str:
+    """Referees the stored perturbations once more."""
+    return _line("advbench", "verify", cell.key[:12], "--db", database)
+
+
+def show_cell(cell: Cell, database: str) -> str:
+    return _line("advbench", "show", cell.key[:12], "--db", database)
+
+
+def show_board(board: Board, database: str) -> str:
+    return _line("advbench", "show", "--board", board.name, "--db", database)
+
+
+def _line(*words: str) -> str:
+    return shlex.join(shown(word) for word in words)

@@ -1,0 +1,34 @@
+"""k of n."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from advbench.rates import wilson
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """k of n, with its 95 % interval; n is never 0."""
+
+    k: int
+    n: int
+
+    @property
+    def value(self) -> float:
+        return self.k / self.n
+
+    @property
+    def low(self) -> float:
+        return wilson(self.k, self.n)[0]
+
+    @property
+    def high(self) -> float:
+        return wilson(self.k, self.n)[1]
+
+
+def rate_of(row: Mapping[str, Any], k: str, n: str) -> Rate | None:
+    """None where nothing was counted."""
+    return None if row[k] is None or not row[n] else Rate(row[k], row[n])

@@ -1,0 +1,69 @@
+"""Under what the numbers were made."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from advbench.store import Store
+
+
+@dataclass(frozen=True)
+class Plugin:
+    kind: str
+    label: str
+    distribution: str
+    version: str
+    digest: str
+    error: str
+    """Why it was set aside; empty where it was not."""
+
+
+@dataclass(frozen=True)
+class Run:
+    id: str
+    started: str
+    ended: str | None
+    how: str | None
+    """How it ended; None where it was cut off or still runs."""
+    suite: str | None
+    settings: Mapping[str, Any]
+    seed: int | None
+    protocol: int | None
+    versions: Mapping[str, Any]
+    hardware: Mapping[str, Any]
+    command: str | None
+    plugins: tuple[Plugin, ...]
+    cells: int
+    """Attempts at cells that it ended."""
+
+
+def runs(store: Store) -> tuple[Run, ...]:
+    """The newest first."""
+    plugins: dict[str, list[Plugin]] = defaultdict(list)
+    for row in store.rows("SELECT * FROM plugins ORDER BY run, kind, label"):
+        words = [row[name] or "" for name in ("kind", "label", "distribution", "version", "digest", "error")]
+        plugins[row["run"]].append(Plugin(*words))
+    return tuple(
+        Run(
+            id=row["id"],
+            started=row["started"],
+            ended=row["ended"],
+            how=row["how"],
+            suite=row["suite"],
+            settings=row["settings"] or {},
+            seed=row["seed"],
+            protocol=row["protocol"],
+            versions=row["versions"] or {},
+            hardware=row["hardware"] or {},
+            command=row["command"],
+            plugins=tuple(plugins[row["id"]]),
+            cells=row["cells"],
+        )
+        for row in store.rows("""
+            SELECT r.*, e.at AS ended, e.how, (SELECT count(*) FROM cell_events c WHERE c.run = r.id) AS cells
+            FROM runs r LEFT JOIN run_ends e ON e.run = r.id ORDER BY r.started DESC, r.id
+        """)
+    )

@@ -1,0 +1,102 @@
+"""The folder of the site: only what changed is written, and only what was written here is ever removed."""
+
+from __future__ import annotations
+
+import contextlib
+import filecmp
+import json
+import secrets
+import sqlite3
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from advbench.errors import AdvbenchError
+
+STATE = "state.json"
+
+
+class Folder:
+    """Files are given to `write` one by one; `finish` removes those of the last time that were not given again."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.state = self._state()
+        self.written: list[str] = []
+        """Paths from the root, in the order of writing."""
+        self.changed: list[str] = []
+
+    def write(self, path: str, data: bytes) -> None:
+        self.written.append(path)
+        if _replace(self.root / path, data):
+            self.changed.append(path)
+
+    def copy(self, path: str, database: sqlite3.Connection) -> None:
+        """The database as its readers see it now, without the log that other processes may still write beside it."""
+        self.written.append(path)
+        place = self.root / path
+        draft = place.with_name(f".{place.name[:60]}.{secrets.token_hex(4)}")
+        with _in_words(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                with contextlib.closing(sqlite3.connect(draft)) as copied:
+                    database.backup(copied)
+                    copied.execute("PRAGMA journal_mode = DELETE")
+                if not place.exists() or not filecmp.cmp(draft, place, shallow=False):
+                    draft.replace(place)
+                    self.changed.append(path)
+            finally:
+                draft.unlink(missing_ok=True)
+
+    def finish(self, facts: Mapping[str, Any]) -> None:
+        """Remember what belongs to the site, and what it was made of."""
+        gone = set(self.state.get("files", [])) - set(self.written)
+        for path in sorted(filter(_inside, gone)):
+            self._remove(self.root / path)
+        state = {**facts, "files": sorted(self.written)}
+        _replace(self.root / STATE, (json.dumps(state, indent=1, sort_keys=True) + "\n").encode())
+
+    def _remove(self, path: Path) -> None:
+        with _in_words(path):
+            path.unlink(missing_ok=True)
+        for parent in path.relative_to(self.root).parents[:-1]:
+            with contextlib.suppress(OSError):
+                (self.root / parent).rmdir()  # only when nothing is left in it
+
+    def _state(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.root / STATE).read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+        files = found.get("files") if isinstance(found, dict) else None
+        return found if isinstance(files, list) and all(isinstance(file, str) for file in files) else {}
+
+
+def _inside(path: str) -> bool:
+    """Whether a path that the state file names can be one of ours."""
+    pure = PurePosixPath(path)
+    return bool(pure.parts) and not pure.is_absolute() and ".." not in pure.parts and "\\" not in path
+
+
+def _replace(path: Path, data: bytes) -> bool:
+    """Whether the file was not like that already."""
+    draft = path.with_name(f".{path.name[:60]}.{secrets.token_hex(4)}")
+    with _in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and path.read_bytes() == data:
+            return False
+        try:
+            draft.write_bytes(data)
+            draft.replace(path)  # a reader never meets half a page
+        finally:
+            draft.unlink(missing_ok=True)
+    return True
+
+
+@contextlib.contextmanager
+def _in_words(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        remedy = "name another folder with --out"
+        raise AdvbenchError(f"{path}: can't be written ({error.strerror}); {remedy}") from error

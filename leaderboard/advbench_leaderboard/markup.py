@@ -1,0 +1,89 @@
+"""The environment that templates are filled in."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from advbench_leaderboard import commands
+from advbench_leaderboard.figures.chart import swatch
+from advbench_leaderboard.figures.scale import shown_number
+from advbench_leaderboard.metrics import METRICS
+from advbench_leaderboard.pages import Page
+from advbench_leaderboard.site import Site
+from advbench_leaderboard.text import duration, moment, percent, points, shown, tail
+
+POLICY = (
+    "default-src 'none'; style-src 'self' file:; script-src 'self' file:; img-src 'self' file: data:; "
+    "base-uri 'none'; form-action 'none'"
+)
+"""`file:` lets a folder be looked at without a server; a page that a host serves may load nothing from there."""
+
+
+def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environment:
+    made = Environment(
+        loader=PackageLoader("advbench_leaderboard"),
+        autoescape=True,  # for every template: the usual choice by file name passes `.html.j2` by
+        undefined=StrictUndefined,
+        finalize=_final,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.globals.update(
+        site=site,
+        policy=POLICY,
+        navigation=navigation,
+        metrics={m.key: m for m in METRICS},
+        command_of=commands,
+        swatch=swatch,
+    )
+    made.filters.update(
+        percent=percent,
+        count=_counted,
+        number=shown_number,
+        duration=duration,
+        moment=moment,
+        web=web_address,
+        bytes=_size,
+        soft=breakable,
+        points=points,
+        tail=tail,
+    )
+    return made
+
+
+def filled(made: Environment, page: Page) -> bytes:
+    root = "../" * page.path.count("/")
+    return made.get_template(page.template).render(root=root, path=page.path, **page.context).encode()
+
+
+def web_address(text: str) -> str:
+    """The address if it is one of the web's, else nothing: a plugin's `javascript:` is never a link."""
+    plain = shown(text)
+    return plain if plain.lower().startswith(("https://", "http://")) and not set(plain) & set(" \"'<>\\^`{|}") else ""
+
+
+def breakable(text: str) -> Markup:
+    """Long names of entrants may go on in a new line where a part begins."""
+    return Markup("").join(
+        Markup("<wbr>") + escape(part) if part[0] in "(+" else escape(part)
+        for part in re.split(r"(?=[(+])", shown(text))
+        if part
+    )
+
+
+def _final(value: Any) -> Any:
+    """Whatever a plugin supplied reaches the page as one plain line; autoescape does the rest."""
+    return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def _size(count: int) -> str:
+    return f"{count / 1e6:.1f} MB" if count >= 1e6 else f"{count / 1e3:.0f} kB" if count >= 1e4 else f"{count:,} bytes"

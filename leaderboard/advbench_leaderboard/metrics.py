@@ -1,0 +1,189 @@
+"""What every column means: one sentence and one formula each. A test holds the pages' links against this list."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    key: str
+    """The anchor on the page of metrics."""
+    name: str
+    sentence: str
+    formula: str
+    remark: str = ""
+
+
+METRICS = (
+    Metric(
+        "robust-accuracy",
+        "Robust accuracy",
+        (
+            "The share of examples that the target gets right on the clean image and under every required attack, "
+            "each crafted on the target itself."
+        ),
+        (
+            "#{e : clean(e) = y(e) and, for every required attack a, prediction(a, e) = y(e) or a broke the rules "
+            "on e} / #examples"
+        ),
+        "It is counted example by example: the worst case, not the worst average. A target that lacks a "
+        "required attack has none and is listed unranked, with the reason. A detector’s alarm is no right answer. "
+        "What is larger than the board’s radius, as a minimal-norm attack’s example may be, changes nothing.",
+    ),
+    Metric(
+        "rank",
+        "Rank",
+        (
+            "One more than the number of targets above the first of this rank; a neighbour who is not "
+            "significantly worse than that first one shares its rank."
+        ),
+        "p = exact two-sided McNemar test on the same examples; shared where p ≥ 0.05",
+        (
+            "“=” marks a shared rank. Comparing with the first of a rank keeps a chain of small steps from "
+            "becoming one great tie."
+        ),
+    ),
+    Metric(
+        "interval",
+        "95 % interval",
+        "The range of true rates that the counted examples do not contradict.",
+        "Wilson: (k + z²/2 ± z·√(k(n−k)/n + z²/4)) / (n + z²), z = 1.96",
+        "It tells of the choice of examples alone, not of the attack’s randomness nor of how the network was trained.",
+    ),
+    Metric(
+        "clean-accuracy",
+        "Clean accuracy",
+        "The share of the board’s examples that the target gets right when nothing is changed.",
+        "#{e : clean(e) = y(e)} / #examples",
+    ),
+    Metric(
+        "accuracy-under-attack",
+        "Accuracy under one attack",
+        "The share of examples that are right on the clean image and stay right under this one attack.",
+        "#{e : clean(e) = y(e) and (prediction(a, e) = y(e) or a broke the rules on e)} / #examples",
+    ),
+    Metric(
+        "fooling",
+        "Fooled",
+        (
+            "The share of examples on which the attack reached its goal within the ball, judged on the target "
+            "that it was crafted on."
+        ),
+        "#{e : goal reached and no rule broken} / #examples",
+        (
+            "For an untargeted attack an example that was wrong from the start counts as reached; “of those first "
+            "right” leaves these out."
+        ),
+    ),
+    Metric(
+        "fooled-first-right",
+        "Fooled, of those first right",
+        "The same share among the examples that were right on the clean image.",
+        "#{e : clean(e) = y(e), goal reached, no rule broken} / #{e : clean(e) = y(e)}",
+    ),
+    Metric(
+        "transfer-in",
+        "Transfer in",
+        (
+            "The share of examples on which this target is fooled by the examples of another one; the worst cell "
+            "of any other target is shown."
+        ),
+        "max over cells c crafted on other targets of #{e : goal reached here, no rule broken} / #examples",
+        "It stands beside the robust accuracy, never in it: a stranger’s model does not change your score.",
+    ),
+    Metric(
+        "undetected",
+        "Fooled, undetected",
+        (
+            "The share of examples on which the attack reached its goal and the detector raised no alarm; the "
+            "attack that gets past it most often is shown."
+        ),
+        "#{e : goal reached, no rule broken, suspicion(e) ≤ threshold} / #examples",
+        "Always read it beside the false alarms: a detector that rejects everything lets nothing through.",
+    ),
+    Metric(
+        "false-alarms",
+        "False alarms",
+        "The share of clean images that the detector rejects.",
+        "#{e : suspicion(clean e) > threshold} / #examples",
+        "The threshold is set by the harness on held-out clean images for the rate that is shown as “asked”.",
+    ),
+    Metric(
+        "certified",
+        "Certified lower bound",
+        (
+            "The share of the board’s examples that are right and for which the defense proved that no change "
+            "within the radius can alter the answer."
+        ),
+        "#{e : certified prediction = y(e) and certified radius ≥ board’s radius} / #examples",
+    ),
+    Metric(
+        "size",
+        "Mean size",
+        "The mean size of the perturbations that fooled, in the ball’s own measure.",
+        "mean of size(e) over {e : goal reached, no rule broken}",
+    ),
+    Metric(
+        "accuracy-at-radius",
+        "Accuracy at a radius",
+        (
+            "The share of examples that are right on the clean image and that no minimal-norm attack changed with "
+            "a perturbation up to that radius."
+        ),
+        "#{e : clean(e) = y(e) and min over minimal-norm attacks of size(e) > r} / #examples",
+        "An upper bound of the true robust accuracy, as every number from attacks is.",
+    ),
+    Metric(
+        "forwards",
+        "Forward passes",
+        "How often the network was asked, per example, by all attacks that count on this board together.",
+        "Σ over cells of passes / examples of the cell",
+    ),
+    Metric(
+        "backwards",
+        "Backward passes",
+        "How often a gradient was taken, per example, by all attacks that count on this board together.",
+        "Σ over cells of gradients / examples of the cell",
+    ),
+    Metric(
+        "seconds",
+        "Seconds",
+        "The time that crafting took on the machine of its run, over all attacks that count on this board.",
+        "Σ over cells of wall-clock seconds",
+        "Times of different machines do not compare; the runs’ machines are under provenance.",
+    ),
+    Metric(
+        "violations",
+        "Violations",
+        (
+            "How many of the attack’s perturbations the referee refused: outside the ball or the image’s range, "
+            "not finite, or not of the right form."
+        ),
+        "#{e : rule broken}",
+        "They count as not fooled, and stay in the database with what was broken and by how much.",
+    ),
+    Metric(
+        "difference",
+        "Paired difference",
+        "How much larger the robust accuracy of one target is than that of another, on the same examples.",
+        "(#{only A right} − #{only B right}) / #examples, with the interval of Bonett and Price (2012)",
+        "Bold where the exact McNemar test says that it is no accident (p < 0.05).",
+    ),
+    Metric(
+        "verified",
+        "Verified",
+        (
+            "Whether every stored perturbation behind this row was refereed again by `advbench verify` and gave "
+            "the same verdicts."
+        ),
+        "all cells of the row: recomputed outcome = stored outcome",
+    ),
+    Metric(
+        "notes",
+        "Notes",
+        "Signs that a number may say more about the attacks than about the target; each with its reason.",
+        "stored by the harness, or computed from the facts: black-box stronger than white-box, more steps weaker, "
+        "a huge radius that leaves right answers, false alarms far above what was asked",
+    ),
+)

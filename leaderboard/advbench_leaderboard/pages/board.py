@@ -1,0 +1,34 @@
+"""One board: who stays right in this ball."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from advbench_leaderboard.facts.boards import Board
+from advbench_leaderboard.figures.curves import radii, radius_curves
+from advbench_leaderboard.pages import Page
+from advbench_leaderboard.site import Site
+
+FOLDER = "boards"
+
+
+def pages(site: Site) -> Iterator[Page]:
+    for board in site.boards:
+        yield Page(site.board_file(board.key), "board.html.j2", _context(site, board))
+
+
+def _context(site: Site, board: Board) -> dict[str, object]:
+    curves = site.curves(board)
+    return {
+        "board": board,
+        "curves": curves,
+        "figure": radius_curves(curves, board.eps, board.ball) if curves else None,
+        "radii": radii(curves, board.eps) if curves else [],
+        "has": {
+            "incoming": any(entry.incoming for entry in board.entries),
+            "certified": any(entry.certified for entry in board.entries),
+            "verified": any(entry.verified is not None for entry in board.entries),
+        },
+        "notes": sum(len(entry.notes) for entry in board.entries),
+        "compared": len(board.ranked) > 1,
+    }

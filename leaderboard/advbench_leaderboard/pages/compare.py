@@ -1,0 +1,81 @@
+"""Any targets of a board side by side: every rate with its interval, and paired differences."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from advbench.comparison import paired_interval
+from advbench.rates import SIGNIFICANT, binomial
+from advbench_leaderboard.facts.boards import Board
+from advbench_leaderboard.figures.dots import Series, dots
+from advbench_leaderboard.pages import Page
+from advbench_leaderboard.site import Site
+
+FOLDER = "compare"
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A's robust accuracy less B's, on the same examples."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float
+
+    @property
+    def significant(self) -> bool:
+        return self.p_value < SIGNIFICANT
+
+
+def pages(site: Site) -> Iterator[Page]:
+    for board in site.boards:
+        if board.entries:
+            yield Page(site.compare_file(board.key), "compare.html.j2", _context(site, board))
+
+
+def _context(site: Site, board: Board) -> dict[str, object]:
+    rows = ["Clean", "Robust, all required attacks", *board.entrants]
+    series = [
+        Series(
+            entry.target.key[:12],
+            entry.target.label,
+            [
+                entry.clean,
+                entry.robust,
+                *(entry.verdicts[e].accuracy if e in entry.verdicts else None for e in board.entrants),
+            ],
+        )
+        for entry in board.entries
+    ]
+    figure = dots(
+        f"Accuracy of targets on {board.name}, clean and under each attack",
+        f"{len(rows)} rows, one for clean images, one for the worst case and one for every attack; "
+        "a mark a target, with its 95 % interval.",
+        rows,
+        series,
+    )
+    right = site.right(board.key)
+    packed = {
+        entry.target.key: sum(
+            1 << place for place, e in enumerate(sorted(right[entry.target.key])) if right[entry.target.key][e]
+        )
+        for entry in board.ranked
+    }
+    return {"board": board, "figure": figure, "series": series, "differences": differences(packed, board.count)}
+
+
+def differences(right: Mapping[str, int], n: int) -> dict[tuple[str, str], Difference]:
+    """Of every ordered pair; each verdict is a bit."""
+    found = {}
+    keys = list(right)
+    for i, a in enumerate(keys):
+        for b in keys[i + 1 :]:
+            only_a, only_b = (right[a] & ~right[b]).bit_count(), (right[b] & ~right[a]).bit_count()
+            low, high = paired_interval(only_b, only_a, n)
+            p_value = binomial(min(only_a, only_b), only_a + only_b)
+            value = (only_a - only_b) / n
+            found[a, b] = Difference(value, low, high, p_value)
+            found[b, a] = Difference(-value, -high, -low, p_value)
+    return found

@@ -1,0 +1,36 @@
+"""The database, its tables as CSV and JSON, and a badge an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from advbench_leaderboard import badge, tables
+from advbench_leaderboard.pages import Page, Raw
+from advbench_leaderboard.site import Site
+
+NAVIGATION = ("downloads.html", "Downloads")
+LIMIT = 300
+"""Badges that the page shows; all of them are made."""
+
+
+def pages(site: Site) -> Iterator[Page | Raw]:
+    made = []
+    for table in tables.TABLES:
+        rows = table.rows(site)
+        files = [
+            Raw(f"data/{table.name}.csv", tables.csv_of(table, rows)),
+            Raw(f"data/{table.name}.json", tables.json_of(table, rows)),
+        ]
+        made.append((table, len(rows), [(raw.path, len(raw.data)) for raw in files]))
+        yield from files
+    badges = []
+    for board in site.boards:
+        for entry in board.ranked:
+            path = site.badge_file(board.key, entry.target.key)
+            badges.append((board, entry, path))
+            yield Raw(path, badge.badge(board, entry).encode())
+    yield Page(
+        "downloads.html",
+        "downloads.html.j2",
+        {"tables": made, "badges": badges, "schema": tables.SCHEMA, "limit": LIMIT, "database": site.download},
+    )

@@ -1,0 +1,23 @@
+"""What is measured, the boards with their best entries, how fresh it is, and what changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from advbench_leaderboard.pages import Page
+from advbench_leaderboard.site import Site
+
+NAVIGATION = ("index.html", "Leaderboard")
+
+
+def pages(site: Site) -> Iterator[Page]:
+    updated = max((board.updated for board in site.boards if board.updated), default=None)
+    yield Page(
+        "index.html",
+        "home.html.j2",
+        {
+            "updated": updated,
+            "cells": sum(cell.status == "done" for cell in site.cells.values()),
+            "failed": sum(len(board.failed) for board in site.boards),
+        },
+    )

@@ -1,0 +1,41 @@
+"""Runs, versions, plugins, hardware, seeds; and the command that makes each number again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from advbench_leaderboard.facts.runs import Plugin, Run
+from advbench_leaderboard.pages import Page
+from advbench_leaderboard.site import Site
+from advbench_leaderboard.text import shown
+
+NAVIGATION = ("provenance.html", "Provenance")
+LIMIT = 50
+"""Runs in full on the page; the others are in the download that it names."""
+PLUGIN_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Used:
+    """A plugin as it took part: the same source in several runs is one row."""
+
+    plugin: Plugin
+    runs: int
+
+
+def pages(site: Site) -> Iterator[Page]:
+    database = shlex.quote(shown(site.database))
+    context = {"used": _used(site.runs), "database": database, "limit": LIMIT, "plugin_limit": PLUGIN_LIMIT}
+    yield Page("provenance.html", "provenance.html.j2", context)
+
+
+def _used(runs: tuple[Run, ...]) -> list[Used]:
+    found: dict[Plugin, int] = {}
+    for run in runs:
+        for plugin in run.plugins:
+            if not plugin.error:
+                found[plugin] = found.get(plugin, 0) + 1
+    order = sorted(found, key=lambda p: (p.kind, p.label, p.distribution, p.version, p.digest))
+    return [Used(plugin, found[plugin]) for plugin in order]

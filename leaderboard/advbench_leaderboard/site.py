@@ -1,0 +1,210 @@
+"""Everything that pages may read, gathered once from one moment of a database."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from advbench import notes
+from advbench.store import Store
+from advbench_leaderboard.facts import boards, cells, checks, curves, entrants, runs, skips
+from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark
+from advbench_leaderboard.facts.cells import Cell, Verdicts
+from advbench_leaderboard.facts.curves import Curve
+from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
+from advbench_leaderboard.facts.runs import Run
+from advbench_leaderboard.facts.skips import Skip
+from advbench_leaderboard.text import slug
+
+
+@dataclass(frozen=True)
+class Site:
+    """Small things are fields; what grows with the examples is read when a page asks for it.
+
+    It can be read only while `opened` holds the database's snapshot. Pages link each other by `*_file`, which are paths
+    from the site's root; `folders` says which of these there are pages for.
+    """
+
+    store: Store
+    database: str
+    """The file's name."""
+    boards: tuple[Board, ...]
+    targets: Mapping[str, Target]
+    attacks: Mapping[str, Attack]
+    datasets: Mapping[str, Dataset]
+    cells: Mapping[str, Cell]
+    runs: tuple[Run, ...]
+    """The newest first."""
+    skips: tuple[Skip, ...]
+    said: Mapping[tuple[str, str], Said]
+    verified: Mapping[str, bool]
+    folders: frozenset[str] = field(default=frozenset())
+    download: str | None = None
+    """Where the database itself lies in the site, if it does."""
+
+    # --- where things are, from the site's root
+
+    def board_file(self, key: str) -> str:
+        return f"boards/{slug(self.board(key).name, key)}.html"
+
+    def compare_file(self, key: str) -> str:
+        return f"compare/{slug(self.board(key).name, key)}.html"
+
+    def badge_file(self, board: str, target: str) -> str:
+        return f"badges/{slug(self.targets[target].label, f'{board} {target}')}.svg"
+
+    def target_file(self, key: str) -> str:
+        return f"targets/{slug(self.targets[key].label, key)}.html"
+
+    def attack_file(self, label: str) -> str:
+        return f"attacks/{slug(label, label)}.html"
+
+    def cell_file(self, key: str) -> str:
+        return f"cells/{slug(key[:12], key)}.html"
+
+    # --- looked up
+
+    @cached_property
+    def _board_by_key(self) -> dict[str, Board]:
+        return {board.key: board for board in self.boards}
+
+    def board(self, key: str) -> Board:
+        return self._board_by_key[key]
+
+    @cached_property
+    def _boards_by_cell(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for row in self.store.rows("SELECT cell, board FROM board_cells ORDER BY board_name, board"):
+            found[row["cell"]].append(row["board"])
+        return found
+
+    def boards_of(self, cell: str) -> list[Board]:
+        """The boards that a cell belongs to: one, or all of its family where it minimizes."""
+        return [self.board(key) for key in self._boards_by_cell.get(cell, [])]
+
+    def entries_of(self, target: str) -> list[tuple[Board, Entry]]:
+        """A target on every board that it stands on."""
+        return [(board, entry) for board in self.boards for entry in board.entries if entry.target.key == target]
+
+    def verdicts_of(self, attack: str) -> Iterator[tuple[Board, Entry, Verdicts]]:
+        """How an attack came out on every target and board, whatever the goal."""
+        for board in self.boards:
+            for entry in board.entries:
+                for verdicts in entry.verdicts.values():
+                    if self.cells[verdicts.cell].attack == attack:
+                        yield board, entry, verdicts
+
+    def words_of(self, kind: str, label: str) -> Said:
+        """What a plugin says of itself; empty where a database of old does not know."""
+        return self.said.get((kind, label)) or self.said.get((kind, label.partition("(")[0])) or Said("", "")
+
+    def run(self, key: str | None) -> Run | None:
+        return next((run for run in self.runs if run.id == key), None)
+
+    @cached_property
+    def outcome_count(self) -> int:
+        return int(self.store.rows("SELECT count(*) AS n FROM outcomes")[0]["n"])
+
+    # --- read when asked for
+
+    @cached_property
+    def _curves(self) -> dict[tuple[str, ...], tuple[Curve, ...]]:
+        return {}
+
+    def curves(self, board: Board) -> tuple[Curve, ...]:
+        """Accuracy against radius, from minimal-norm attacks; in the board's order."""
+        family = (board.dataset.fingerprint, board.examples, board.family, str(board.protocol))
+        if family not in self._curves:
+            self._curves[family] = curves.curves(self.store, board, self.targets)
+        order = {entry.target.key: place for place, entry in enumerate(board.entries)}
+        return tuple(sorted(self._curves[family], key=lambda curve: order.get(curve.target, len(order))))
+
+    def transfer(self, board: str) -> list[dict[str, Any]]:
+        """Rows of the view `rates` of others' examples: cell, source, target, entrant, n, fooled, …"""
+        return self.store.rows(
+            "SELECT * FROM rates WHERE NOT own AND board = ? AND n > 0 "
+            "ORDER BY entrant, source_label, source, target_label, target, cell",
+            board,
+        )
+
+    def sweeps(self, board: str) -> list[dict[str, Any]]:
+        """Attacks with several parameters: rows of the view `sweeps`."""
+        return self._sweeps.get(board, [])
+
+    @cached_property
+    def _sweeps(self) -> dict[str, list[dict[str, Any]]]:
+        found = defaultdict(list)
+        for row in self.store.rows("SELECT * FROM sweeps ORDER BY board, target_label, target, name, goal"):
+            found[row["board"]].append(row)
+        return found
+
+    def right(self, board: str) -> dict[str, dict[int, bool]]:
+        """By target key: which examples are right, clean and under all required attacks."""
+        return self.store.robust_examples(board)
+
+    def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
+        return self.store.outcomes(cell, target)
+
+    def clean(self, target: str) -> dict[int, dict[str, Any]]:
+        return self.store.clean(target)
+
+    def exhibits(self, cell: str) -> list[dict[str, Any]]:
+        """A cell's first examples as pictures; see `advbench.exhibits`."""
+        return self.store.exhibits(cell)
+
+
+@contextmanager
+def opened(database: Path, folders: frozenset[str] = frozenset(), download: str | None = None) -> Iterator[Site]:
+    """The site of a database, while the block holds one moment of it."""
+    with Store.open(database, readonly=True) as store, store.tallied():
+        yield gather(store, database.name, folders, download)
+
+
+def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), download: str | None = None) -> Site:
+    targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
+    found_skips, verified = skips.skips(store), checks.verified(store)
+    found = Gathered(
+        targets=targets,
+        datasets=datasets,
+        cells=all_cells,
+        verdicts=cells.verdicts(store),
+        incoming=cells.incoming(store),
+        skips=found_skips,
+        notes=_notes(store),
+        certified=checks.certified(store),
+        verified=verified,
+    )
+    return Site(
+        store=store,
+        database=database,
+        boards=boards.boards(store, found),
+        targets=targets,
+        attacks=entrants.attacks(store),
+        datasets=datasets,
+        cells=all_cells,
+        runs=runs.runs(store),
+        skips=found_skips,
+        said=entrants.said(store),
+        verified=verified,
+        folders=folders,
+        download=download,
+    )
+
+
+def _notes(store: Store) -> dict[tuple[str, str], tuple[Remark, ...]]:
+    """Stored ones, which hold on every board of their target, then those that the board's own facts raise."""
+    found: dict[tuple[str, str], list[Remark]] = defaultdict(list)
+    for row in store.rows("""
+        SELECT b.key AS board, t.key AS target, n.kind, n.reason FROM notes n
+        JOIN targets t ON t.id = n.target JOIN boards b ON b.data_fingerprint = t.data_fingerprint
+        ORDER BY n.kind, n.reason
+    """):
+        found[row["board"], row["target"]].append(Remark(row["kind"], row["reason"]))
+    for note in notes.computed(store):
+        found[note.board, note.target].append(Remark(note.kind, note.reason))
+    return {place: tuple(remarks) for place, remarks in found.items()}

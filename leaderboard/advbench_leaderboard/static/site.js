@@ -1,0 +1,306 @@
+// Sorting, searching, filters, columns and series; all of it kept in the address. Every page is complete without it.
+"use strict";
+
+// what stands after # without = is a place on the page, not a state
+const address = () => (location.hash.includes("=") ? new URLSearchParams(location.hash.slice(1)) : []);
+const state = new Map(address());
+const redraws = [];
+let writing = false;
+
+function keep(key, value) {
+  if (value) state.set(key, value);
+  else state.delete(key);
+  const text = new URLSearchParams([...state]).toString();
+  writing = true;
+  history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
+  writing = false;
+}
+
+function make(name, properties = {}, ...children) {
+  const made = Object.assign(document.createElement(name), properties);
+  made.append(...children);
+  return made;
+}
+
+const plain = (cell) => cell.textContent.trim();
+
+function sortKey(cell, kind) {
+  if (!cell) return kind === "number" ? -Infinity : "";
+  const text = plain(cell);
+  if (kind !== "number") return text.toLowerCase();
+  const found = /[-+−]?[\d,]*\.?\d+(?:e[-+]?\d+)?/i.exec(text);
+  return found ? parseFloat(found[0].replaceAll(",", "").replace("−", "-")) : NaN;
+}
+
+class Table {
+  constructor(table, place) {
+    this.table = table;
+    this.name = table.id || `t${place}`;
+    this.body = table.tBodies[0];
+    this.rows = [...this.body.rows];
+    this.heads = [...table.tHead.rows[0].cells];
+    this.words = this.heads.map(plain);
+    this.texts = null;
+    this.filters = (table.dataset.filters || "").split(" ").filter(Boolean);
+    this.searches = "search" in table.dataset || this.filters.length > 0;
+    this.addSorting();
+    this.addControls();
+    this.read();
+    redraws.push(() => this.read());
+  }
+
+  key(what) {
+    return this.name === "entries" ? what : `${this.name}.${what}`;
+  }
+
+  columnName(column) {
+    return this.heads[column].dataset.column || this.words[column].toLowerCase();
+  }
+
+  addSorting() {
+    this.buttons = new Map();
+    this.heads.forEach((head, column) => {
+      if (!head.dataset.sort) return;
+      const words = plain(head);
+      const button = make("button", { type: "button", textContent: "↕", title: `Sort by ${words}` });
+      button.setAttribute("aria-label", `Sort by ${words}`);
+      button.addEventListener("click", () => {
+        const name = this.columnName(column);
+        const [now, way] = (state.get(this.key("sort")) || "").split(/-(?=up$|down$)/);
+        const first = head.dataset.sort === "number" && !head.classList.contains("rank") ? "down" : "up";
+        const other = first === "up" ? "down" : "up";
+        const next = now !== name ? first : way === first ? other : "";
+        keep(this.key("sort"), next && `${name}-${next}`);
+        this.read();
+      });
+      head.append(button);
+      this.buttons.set(column, button);
+    });
+  }
+
+  addControls() {
+    const controls = make("div", { className: "controls" });
+    if (this.searches) {
+      this.search = make("input", { type: "search", autocomplete: "off" });
+      this.search.addEventListener("input", () => { keep(this.key("q"), this.search.value); this.read(); });
+      controls.append(make("label", {}, "Search", this.search));
+    }
+    this.menus = new Map();
+    for (const name of this.filters) {
+      const values = [...new Set(this.rows.map((row) => row.dataset[name]))].sort();
+      if (values.length < 2) continue;
+      const menu = make("select", {}, make("option", { value: "", textContent: "all" }),
+        ...values.map((value) => make("option", { value, textContent: value })));
+      menu.addEventListener("change", () => { keep(this.key(name), menu.value); this.read(); });
+      this.menus.set(name, menu);
+      controls.append(make("label", {}, name[0].toUpperCase() + name.slice(1), menu));
+    }
+    if ("columns" in this.table.dataset) controls.append(...this.columnControls());
+    if (!controls.children.length) return;
+    this.count = make("output");
+    this.reset = make("button", { type: "button", textContent: "Show all" });
+    this.reset.addEventListener("click", () => {
+      for (const what of ["q", "sort", "attack", "hide", ...this.filters]) keep(this.key(what), "");
+      this.read();
+    });
+    controls.append(this.reset, this.count);
+    this.table.closest(".scroll").before(controls);
+  }
+
+  columnControls() {
+    const made = [];
+    const named = this.heads.map((head, column) => [head.dataset.column, column]).filter(([name]) => name);
+    const attacks = named.filter(([name]) => name.startsWith("attack "));
+    if (attacks.length > 1) {
+      this.attack = make("select", {}, make("option", { value: "", textContent: "all" }),
+        ...attacks.map(([name]) => make("option", { value: name.slice(7), textContent: name.slice(7) })));
+      this.attack.addEventListener("change", () => { keep(this.key("attack"), this.attack.value); this.read(); });
+      made.push(make("label", {}, "Attack", this.attack));
+    }
+    this.boxes = new Map();
+    const choices = make("div", { className: "choices" });
+    for (const [name, column] of named) {
+      const box = make("input", { type: "checkbox", checked: true });
+      box.addEventListener("change", () => {
+        const hidden = [...this.boxes].filter(([, other]) => !other.checked).map(([other]) => other);
+        keep(this.key("hide"), hidden.length ? JSON.stringify(hidden) : "");
+        this.read();
+      });
+      this.boxes.set(name, box);
+      const words = this.heads[column].querySelector("a") || this.heads[column];
+      choices.append(make("label", {}, box, words.textContent));
+    }
+    made.push(make("details", {}, make("summary", { textContent: "Columns" }), choices));
+    return made;
+  }
+
+  hidden() {
+    try {
+      const found = JSON.parse(state.get(this.key("hide")) || "[]");
+      return new Set(Array.isArray(found) ? found : []);
+    } catch { return new Set(); }
+  }
+
+  read() {
+    const query = state.get(this.key("q")) || "";
+    if (this.search && this.search.value !== query) this.search.value = query;
+    const wanted = [];
+    for (const [name, menu] of this.menus || []) {
+      const value = state.get(this.key(name)) || "";
+      menu.value = value;
+      if (value) wanted.push([name, value]);
+    }
+    const words = query.toLowerCase().split(/\s+/).filter(Boolean);
+    if (words.length && !this.texts) this.texts = this.rows.map((row) => row.textContent.toLowerCase());
+    let shown = 0;
+    this.rows.forEach((row, place) => {
+      const fits = wanted.every(([name, value]) => row.dataset[name] === value) &&
+        words.every((word) => this.texts[place].includes(word));
+      row.hidden = !fits;
+      shown += fits;
+    });
+    this.order();
+    this.showColumns();
+    if (this.count) this.count.textContent = shown === this.rows.length ? `${shown} rows` : `${shown} of ${this.rows.length} rows`;
+    if (this.reset) this.reset.hidden = ![...state.keys()].some((key) =>
+      ["q", "sort", "attack", "hide", ...this.filters].some((what) => key === this.key(what)));
+  }
+
+  order() {
+    const [text, way] = (state.get(this.key("sort")) || "").split(/-(?=up$|down$)/);
+    const column = way ? this.heads.findIndex((head, place) => this.buttons.has(place) && this.columnName(place) === text) : -1;
+    this.heads.forEach((head, place) => {
+      const button = this.buttons.get(place);
+      if (!button) return;
+      if (place === column) head.setAttribute("aria-sort", way === "up" ? "ascending" : "descending");
+      else head.removeAttribute("aria-sort");
+      button.textContent = place !== column ? "↕" : way === "up" ? "↑" : "↓";
+    });
+    let rows = this.rows;
+    if (column >= 0) {
+      const kind = this.heads[column].dataset.sort;
+      const sign = way === "up" ? 1 : -1;
+      const keyed = rows.map((row, place) => [sortKey(row.cells[column], kind), place, row]);
+      keyed.sort(([a, i], [b, j]) => {
+        if (kind === "number" && (Number.isNaN(a) || Number.isNaN(b))) return Number.isNaN(a) - Number.isNaN(b) || i - j;
+        return (a < b ? -sign : a > b ? sign : 0) || i - j;
+      });
+      rows = keyed.map(([, , row]) => row);
+    }
+    if (rows.some((row, place) => this.body.rows[place] !== row)) this.body.append(...rows);
+  }
+
+  showColumns() {
+    if (!this.boxes) return;
+    const hidden = this.hidden();
+    const attack = state.get(this.key("attack")) || "";
+    if (this.attack) this.attack.value = attack;
+    this.heads.forEach((head, column) => {
+      const name = head.dataset.column;
+      if (!name) return;
+      this.boxes.get(name).checked = !hidden.has(name);
+      const hide = hidden.has(name) || (attack !== "" && name.startsWith("attack ") && name !== `attack ${attack}`);
+      if (head.hidden === hide) return;
+      head.hidden = hide;
+      for (const row of this.rows) row.cells[column].hidden = hide;
+    });
+  }
+}
+
+// a figure whose legend chooses its series: up to eight at once, each with a colour, a dash and a mark of its own
+const SLOTS = 8;
+
+class Figure {
+  constructor(figure) {
+    this.key = figure.dataset.seriesFigure;
+    this.groups = new Map([...figure.querySelectorAll("g[data-series]")].map((group) => [group.dataset.series, group]));
+    this.items = [...figure.querySelectorAll(".legend [data-series]")];
+    this.first = this.items.filter((item) => /\bs\d\b/.test(item.className) && !item.classList.contains("off")).map((item) => item.dataset.series);
+    this.spread = figure.querySelector("g[transform]") !== null;
+    this.boxes = new Map();
+    if (this.items.length > 1) this.addBoxes();
+    this.read();
+    redraws.push(() => this.read());
+  }
+
+  addBoxes() {
+    for (const item of this.items) {
+      const box = make("input", { type: "checkbox" });
+      box.setAttribute("aria-label", `Show ${plain(item)}`);
+      box.addEventListener("change", () => this.choose());
+      this.boxes.set(item.dataset.series, box);
+      item.prepend(box);
+    }
+  }
+
+  choose() {
+    const chosen = [...this.boxes].filter(([, box]) => box.checked).map(([name]) => name).slice(0, SLOTS);
+    keep(this.key, chosen.join(",") === this.first.join(",") ? "" : chosen.join(",") || "none");
+    for (const redraw of redraws) redraw();
+  }
+
+  mark(parent, slot) {
+    if (slot >= 0) for (const use of parent.querySelectorAll("use")) use.setAttribute("href", `#mark${slot}`);
+  }
+
+  read() {
+    const text = state.get(this.key);
+    const chosen = (text ? text.split(",") : this.first).filter((name) => this.groups.has(name)).slice(0, SLOTS);
+    for (const [name, group] of this.groups) {
+      const slot = chosen.indexOf(name);
+      group.setAttribute("class", slot < 0 ? (this.spread ? "series off" : "series rest") : `series s${slot}`);
+      this.mark(group, slot);
+      if (this.spread) group.setAttribute("transform", `translate(0 ${((slot < 0 ? 0 : slot) - (chosen.length - 1) / 2) * 6})`);
+      const box = this.boxes.get(name);
+      if (box) {
+        box.checked = slot >= 0;
+        box.disabled = slot < 0 && chosen.length >= SLOTS;
+      }
+    }
+    for (const item of this.items) {
+      const group = this.groups.get(item.dataset.series);
+      item.setAttribute("class", group ? group.getAttribute("class").replace("series ", "") : "");
+      this.mark(item, chosen.indexOf(item.dataset.series));
+    }
+  }
+}
+
+// a matrix of pairs shows the series that were chosen in its figure, and all of them before
+function follow(table) {
+  const heads = [...table.tHead.rows[0].cells];
+  const read = () => {
+    const text = state.get(table.dataset.follows);
+    const chosen = text && text !== "none" ? new Set(text.split(",")) : null;
+    const hides = (name) => chosen !== null && name !== undefined && !chosen.has(name);
+    for (const head of heads) head.hidden = hides(head.dataset.series);
+    for (const row of table.tBodies[0].rows) {
+      row.hidden = hides(row.dataset.series);
+      heads.forEach((head, column) => { row.cells[column].hidden = head.hidden; });
+    }
+  };
+  read();
+  redraws.push(read);
+}
+
+document.querySelectorAll("table[data-sortable]").forEach((table, place) => new Table(table, place));
+document.querySelectorAll("figure[data-series-figure]").forEach((figure) => new Figure(figure));
+document.querySelectorAll("table[data-follows]").forEach(follow);
+
+addEventListener("hashchange", () => {
+  if (writing) return;
+  state.clear();
+  for (const [key, value] of address()) state.set(key, value);
+  for (const redraw of redraws) redraw();
+});
+
+// a menu of columns closes when the reader is done with it
+addEventListener("click", (event) => {
+  for (const open of document.querySelectorAll(".controls details[open]")) if (!open.contains(event.target)) open.open = false;
+});
+addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const open of document.querySelectorAll(".controls details[open]")) {
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+});

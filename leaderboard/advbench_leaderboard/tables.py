@@ -1,0 +1,260 @@
+"""The site's tables as CSV and JSON, with a schema that is kept: columns are added at the end, never renamed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from advbench_leaderboard.facts.rate import Rate
+from advbench_leaderboard.site import Site
+from advbench_leaderboard.text import shown
+
+SCHEMA = 1
+"""Raised when a column is renamed, removed or means something else."""
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Table:
+    name: str
+    title: str
+    columns: dict[str, str]
+    """Each with its meaning."""
+    read: Callable[[Site], Iterator[tuple[Value, ...]]]
+
+    def rows(self, site: Site) -> list[tuple[Value, ...]]:
+        """Text without terminal escapes and control characters."""
+        return [tuple(shown(v) if isinstance(v, str) else v for v in row) for row in self.read(site)]
+
+
+def csv_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\r\n")
+    writer.writerow(table.columns)
+    writer.writerows([_harmless(value) for value in row] for row in rows)
+    return text.getvalue().encode()
+
+
+def json_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
+    head = json.dumps({"schema": SCHEMA, "table": table.name, "columns": table.columns}, ensure_ascii=False)
+    body = ",\n".join(json.dumps(dict(zip(table.columns, row, strict=True)), ensure_ascii=False) for row in rows)
+    return f'{head[:-1]}, "rows": [\n{body}\n]}}\n'.encode()
+
+
+def _harmless(value: Value) -> Value:
+    """A spreadsheet takes text that begins so for a formula; an apostrophe makes it text again."""
+    if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")):
+        return f"'{value}"
+    return value
+
+
+def _rate(rate: Rate | None) -> tuple[Value, ...]:
+    return (rate.k, rate.n, rate.value, rate.low, rate.high) if rate else (None,) * 5
+
+
+def _rate_columns(name: str, words: str) -> dict[str, str]:
+    return {
+        f"{name}_k": f"{words}: counted",
+        f"{name}_n": f"{words}: of so many",
+        name: f"{words}: the share",
+        f"{name}_low": f"{words}: lower end of the 95 % interval",
+        f"{name}_high": f"{words}: upper end of the 95 % interval",
+    }
+
+
+def _boards(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        yield (
+            *(b.key, b.name, b.dataset.label, b.dataset.fingerprint, b.ball, b.eps, b.count, b.protocol),
+            *(json.dumps(b.required, ensure_ascii=False), len(b.ranked), len(b.entries) - len(b.ranked), b.updated),
+        )
+
+
+def _entries(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        for e in b.entries:
+            past = e.undetected
+            yield (
+                *(b.key, b.name, e.target.key, e.target.label, e.target.model, e.target.defenses, e.rank, e.tied),
+                *(e.unranked, *_rate(e.robust), *_rate(e.clean)),
+                *(_rate(e.incoming.rate) if e.incoming else _rate(None)),
+                *((e.incoming.source, e.incoming.entrant) if e.incoming else (None, None)),
+                *(*_rate(past.undetected if past else None), past.entrant if past else None),
+                *(*_rate(e.false_positives), e.target.asked, *_rate(e.certified)),
+                *(e.forwards, e.backwards, e.seconds, e.verified),
+            )
+
+
+def _attacks(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        for e in b.entries:
+            for v in e.verdicts.values():
+                cell = site.cells[v.cell]
+                yield (
+                    *(b.key, b.name, e.target.key, e.target.label, v.cell, v.entrant, v.entrant in b.required),
+                    *(*_rate(v.fooled), *_rate(v.first_right), *_rate(v.accuracy), *_rate(v.undetected)),
+                    *(v.mean_size, v.violations, cell.stop, cell.seed),
+                    *(cell.forwards / cell.count, cell.backwards / cell.count, cell.seconds),
+                )
+
+
+def _targets(site: Site) -> Iterator[tuple[Value, ...]]:
+    for t in site.targets.values():
+        yield (
+            *(t.key, t.label, t.model, t.defenses, t.dataset, t.data_fingerprint, _json(t.params), t.weights_sha256),
+            *(_json(t.recipe), t.threshold, t.asked, t.randomised, t.draws),
+        )
+
+
+def _cells(site: Site) -> Iterator[tuple[Value, ...]]:
+    for c in site.cells.values():
+        yield (
+            *(c.key, c.attack, c.goal, c.threat, c.eps, c.source, site.targets[c.source].label, c.count, c.status),
+            *(
+                c.reason,
+                c.current,
+                c.stop,
+                c.seed,
+                c.protocol,
+                c.needs,
+                c.forwards,
+                c.backwards,
+                c.seconds,
+                c.run,
+                c.at,
+            ),
+        )
+
+
+def _skips(site: Site) -> Iterator[tuple[Value, ...]]:
+    for s in site.skips:
+        yield s.dataset, s.target, s.attack, s.ball, s.reason, s.run
+
+
+def _notes(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        for e in b.entries:
+            for note in e.notes:
+                yield b.key, b.name, e.target.key, e.target.label, note.kind, note.reason
+
+
+def _curves(site: Site) -> Iterator[tuple[Value, ...]]:
+    from advbench_leaderboard.figures.curves import radii
+
+    for b in site.boards:
+        curves = site.curves(b)
+        for curve in curves:
+            for radius in radii(curves, b.eps, 20):
+                yield b.key, b.name, curve.target, curve.label, radius, curve.accuracy(radius), curve.n
+
+
+def _runs(site: Site) -> Iterator[tuple[Value, ...]]:
+    for r in site.runs:
+        yield (
+            *(r.id, r.started, r.ended, r.how, r.suite, r.seed, r.protocol, r.command, r.cells),
+            *(_json(r.versions), _json(r.hardware), _json(r.settings)),
+        )
+
+
+def _json(value: Any) -> str | None:
+    return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+_BOARD = {"board": "the board’s key", "board_name": "the board’s name"}
+_TARGET = {"target": "the target’s key", "target_label": "the target’s label"}
+
+TABLES = (
+    Table(
+        "boards",
+        "Boards",
+        {**_BOARD, "dataset": "the data set", "data_fingerprint": "digest of its images and labels"}
+        | {"ball": "the threat with its radius", "eps": "the radius", "examples": "how many are judged"}
+        | {"protocol": "version of the rules", "required": "JSON: attacks that a ranked target must have been through"}
+        | {"ranked": "targets with a rank", "unranked": "targets without", "updated": "when its newest cell ended"},
+        _boards,
+    ),
+    Table(
+        "entries",
+        "Targets on boards",
+        {**_BOARD, **_TARGET, "model": "the model", "defenses": "its defenses", "rank": "empty where unranked"}
+        | {"tied": "whether the rank is shared", "unranked": "why there is no rank"}
+        | _rate_columns("robust", "right, clean and under all required attacks")
+        | _rate_columns("clean", "right on clean images")
+        | _rate_columns("transfer_in", "fooled by the worst of others’ examples")
+        | {
+            "transfer_in_source": "the target those were crafted on",
+            "transfer_in_attack": "the attack that crafted them",
+        }
+        | _rate_columns("undetected", "fooled without an alarm, by the attack that gets past most often")
+        | {"undetected_attack": "that attack"}
+        | _rate_columns("false_alarms", "alarms on clean images")
+        | {"false_alarms_asked": "the rate that the threshold was set for"}
+        | _rate_columns("certified", "right, and proved to stay so within the radius")
+        | {"forwards": "forward passes per example", "backwards": "gradients per example", "seconds": "time to craft"}
+        | {"verified": "whether `advbench verify` found the same; empty where it has not been run"},
+        _entries,
+    ),
+    Table(
+        "attacks",
+        "Attacks on targets",
+        {**_BOARD, **_TARGET, "cell": "the cell’s key", "attack": "the attack, with its goal"}
+        | {"required": "whether the board requires it"}
+        | _rate_columns("fooled", "goal reached within the ball")
+        | _rate_columns("fooled_first_right", "the same, of those right on the clean image")
+        | _rate_columns("accuracy", "right, clean and under this attack")
+        | _rate_columns("undetected", "goal reached without an alarm")
+        | {"mean_size": "of the perturbations that fooled", "violations": "perturbations that broke the rules"}
+        | {"stop": "first: at the first success; end: at the attack’s end", "seed": "of the random draws"}
+        | {"forwards": "forward passes per example", "backwards": "gradients per example", "seconds": "time to craft"},
+        _attacks,
+    ),
+    Table(
+        "targets",
+        "Targets",
+        {**_TARGET, "model": "the model", "defenses": "its defenses", "dataset": "the data set"}
+        | {"data_fingerprint": "digest of its images and labels", "params": "JSON: parameters"}
+        | {"weights_sha256": "digest of the weights", "recipe": "JSON: how it was trained"}
+        | {"threshold": "suspicion above it is an alarm", "asked": "the false-alarm rate it was set for"}
+        | {"randomised": "whether it answers differently when asked twice", "draws": "answers it is judged by"},
+        _targets,
+    ),
+    Table(
+        "cells",
+        "Cells",
+        {"cell": "the cell’s key", "attack": "the attack", "goal": "its goal", "threat": "the ball’s name"}
+        | {"eps": "its radius; empty where unbounded", **_TARGET, "examples": "how many", "status": "how it ended"}
+        | {"reason": "why it failed", "current": "whether it counts on its boards", "stop": "first or end"}
+        | {"seed": "of the random draws", "protocol": "version of the rules", "needs": "what the attack may ask"}
+        | {"forwards": "forward passes in all", "backwards": "gradients in all", "seconds": "time to craft"}
+        | {"run": "the run of its latest event", "at": "when that was"},
+        _cells,
+    ),
+    Table(
+        "skips",
+        "Skipped pairs",
+        {"dataset": "the data set", "target_label": "the target’s label", "attack": "empty: every attack"}
+        | {"ball": "empty: every ball", "reason": "why it did not run", "run": "the run that says so"},
+        _skips,
+    ),
+    Table("notes", "Notes", {**_BOARD, **_TARGET, "kind": "of note", "reason": "what it rests on"}, _notes),
+    Table(
+        "curves",
+        "Accuracy against radius",
+        {**_BOARD, **_TARGET, "radius": "of the ball", "accuracy": "right under all minimal-norm attacks up to it"}
+        | {"examples": "how many"},
+        _curves,
+    ),
+    Table(
+        "runs",
+        "Runs",
+        {"run": "its id", "started": "UTC", "ended": "empty: cut off", "how": "how it ended", "suite": "its suite"}
+        | {"seed": "of the random draws", "protocol": "version of the rules", "command": "as it was typed"}
+        | {"cells": "attempts at cells", "versions": "JSON", "hardware": "JSON", "settings": "JSON"},
+        _runs,
+    ),
+)

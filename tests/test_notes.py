@@ -1,0 +1,175 @@
+"""Facts that contradict each other raise a flag, and facts that agree raise none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pytest
+
+from advbench.notes import Note, computed
+from advbench.store import Store
+
+COUNT = 100
+
+
+@pytest.fixture
+def store() -> Iterator[Store]:
+    with Store.memory() as store:
+        yield store
+
+
+def begin(store: Store, *, eps: float = 0.3, family: str = "linf", **target: Any) -> None:
+    """A target that is right on every clean image of ten classes."""
+    store.begin_run({"id": "run"})
+    store.add_dataset(
+        {"fingerprint": "data", "label": "digits", "classes": list("0123456789"), "shape": [1, 4, 4], "count": COUNT}
+    )
+    store.add_examples("set", range(COUNT))
+    store.add_board(
+        {"key": "board", "name": f"digits/{family}/{eps}", "dataset": "digits", "data_fingerprint": "data"}
+        | {"threat": family, "family": family, "eps": eps, "examples": "set", "count": COUNT}
+        | {"required": ["pgd"], "protocol": 1}
+    )
+    alarms = target.pop("alarms", 0)
+    store.add_target(
+        {"key": "t", "label": "t", "model": "t", "defenses": "none", "dataset": "digits", "data_fingerprint": "data"}
+        | target
+    )
+    store.add_clean(
+        "t",
+        [{"example": e, "label": e % 10, "predicted": e % 10, "suspicion": float(e < alarms)} for e in range(COUNT)],
+    )
+
+
+def attack(
+    store: Store,
+    name: str,
+    fooled: Iterable[int],
+    *,
+    needs: str | None = "gradients",
+    params: dict[str, Any] | None = None,
+    **cell: Any,
+) -> None:
+    hits = set(fooled)
+    key = f"{name}{cell.get('goal', '')}"
+    row = {"key": key, "dataset": "digits", "data_fingerprint": "data", "examples": "set", "count": COUNT}
+    row |= {"threat": "linf", "family": "linf", "eps": 0.3, "attack": name, "attack_params": params or {}}
+    store.add_cell(row | {"goal": "untargeted", "source": "t", "protocol": 1, "needs": needs} | cell)
+    outcomes = [
+        {"example": e, "reached": int(e in hits), "predicted": (e + (e in hits)) % 10, "size": 0.1}
+        for e in range(COUNT)
+    ]
+    store.add_shard(key, {"shard": 0, "first": 0, "count": COUNT, "run": "run"}, {"t": outcomes})
+    store.add_event(key, "run", "done")
+
+
+def kinds(store: Store) -> list[str]:
+    with store.tallied():
+        found = computed(store)
+    assert all(isinstance(note, Note) and note.target == "t" and note.board == "board" for note in found)
+    return [note.kind for note in found]
+
+
+def test_a_black_box_attack_that_beats_gradients_raises_a_flag(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(10))
+    attack(store, "square", range(40), needs="logits")
+    attack(store, "boundary", range(30), needs="labels")
+    with store.tallied():
+        (note,) = computed(store)
+    assert note.kind == "black-box stronger than white-box"
+    assert "square fools 40 of 100" in note.reason
+    assert "pgd fools 10 of 100" in note.reason
+
+
+@pytest.mark.parametrize(
+    ("white", "black", "needs"),
+    [
+        (range(40), range(10), "logits"),  # the usual order
+        (range(10), range(12), "logits"),  # no more than chance
+        (range(10), range(40), None),  # a database of old says nothing
+        (range(10), range(40), "gradients and suspicion"),
+    ],
+)
+def test_attacks_in_the_usual_order_raise_none(
+    store: Store, white: Iterable[int], black: Iterable[int], needs: str | None
+) -> None:
+    begin(store)
+    attack(store, "pgd", white)
+    attack(store, "square", black, needs=needs)
+    assert kinds(store) == []
+
+
+def test_a_targeted_attack_is_no_match_for_an_untargeted_one(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(10), goal="class=3")
+    attack(store, "square", range(40), needs="logits")
+    assert kinds(store) == []
+
+
+def test_what_lies_outside_the_ball_fools_nobody(store: Store) -> None:
+    begin(store, eps=0.05)
+    attack(store, "pgd", range(10), eps=0.05)
+    attack(store, "boundary", range(90), needs="labels", eps=None, minimizes=1)  # at size 0.1
+    assert kinds(store) == []
+
+
+def test_more_steps_that_fool_less_raise_a_flag(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(40), params={"steps": 10, "travel": 2.5})
+    attack(store, "pgd(steps=100)", range(10), params={"steps": 100, "travel": 2.5})
+    assert kinds(store) == ["more steps not stronger"]
+
+
+@pytest.mark.parametrize(
+    ("few", "many", "more"),
+    [
+        (range(40), range(40), {"steps": 100, "travel": 2.5}),  # converged
+        (range(40), range(38), {"steps": 100, "travel": 2.5}),  # chance
+        (range(40), range(10), {"steps": 100, "travel": 0.1}),  # another step length as well
+        (range(10), range(40), {"steps": 100, "travel": 2.5}),  # as it should be
+    ],
+)
+def test_more_steps_that_help_or_change_nothing_raise_none(
+    store: Store, few: Iterable[int], many: Iterable[int], more: dict[str, Any]
+) -> None:
+    begin(store)
+    attack(store, "pgd", few, params={"steps": 10, "travel": 2.5})
+    attack(store, "pgd(steps=100)", many, params=more)
+    assert kinds(store) == []
+
+
+@pytest.mark.parametrize(
+    ("family", "eps", "fooled", "due"),
+    [
+        ("linf", 0.5, 60, True),
+        ("linf", 0.5, 92, False),  # one class of ten may stay right
+        ("linf", 0.4, 60, False),
+        ("l2", 2.0, 60, True),  # 16 pixels: half of each is a length of 2
+        ("l2", 1.9, 60, False),
+        ("rotate-shift", 90.0, 60, False),
+    ],
+)
+def test_right_answers_where_every_image_may_become_grey_raise_a_flag(
+    store: Store, family: str, eps: float, fooled: int, due: bool
+) -> None:
+    begin(store, eps=eps, family=family)
+    attack(store, "pgd", range(fooled), eps=eps, family=family, threat=family)
+    assert kinds(store) == (["huge radius not near 0 %"] if due else [])
+
+
+def test_examples_that_no_minimal_norm_attack_can_change_raise_a_flag(store: Store) -> None:
+    begin(store)
+    attack(store, "cw", range(70), eps=None, minimizes=1)
+    assert kinds(store) == ["unbroken at any radius"]
+    attack(store, "ddn", range(60, 99), eps=None, minimizes=1)  # together they change all but one
+    assert kinds(store) == []
+
+
+@pytest.mark.parametrize(
+    ("alarms", "asked", "due"), [(100, 0.05, True), (14, 0.05, True), (8, 0.05, False), (14, 0.1, False)]
+)
+def test_false_alarms_far_above_what_was_asked_raise_a_flag(store: Store, alarms: int, asked: float, due: bool) -> None:
+    begin(store, alarms=alarms, threshold=0.5, false_positive_rate=asked)
+    assert kinds(store) == (["false alarms"] if due else [])
