@@ -388,7 +388,7 @@ def test_the_suites_of_the_documentation_load(file: Path) -> None:
 
 # the probe of the issue leaves 0, 24, 1 and 8 %; the published attack 4, 48, 86 and 14 %
 @pytest.mark.parametrize("attack", ["wasserstein-pgd", "frank-wolfe"])
-@pytest.mark.parametrize(("name", "most"), [("vanilla", 0), ("robust", 3), ("adv_training", 3), ("binarize", 2)])
+@pytest.mark.parametrize(("name", "most"), [("vanilla", 0), ("robust", 8), ("adv_training", 3), ("binarize", 2)])
 def test_the_networks_of_wong_et_al_fall_inside_the_exact_ball(
     name: str, most: float, attack: str, shared_data: Path
 ) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,40 +13,16 @@ from advbench.access import Access
 from advbench.draws import Draws
 from advbench.errors import AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
-from advbench.membership import measure
-from advbench.passes import BatchSize, in_batches, run_in_batches
+from advbench.passes import BatchSize, in_batches
+from advbench.successes import MARGIN, Answers, Stop, Successes
 from advbench.threats import Threat
 
-MARGIN = 1e-4
-"""A success counts when its logits lead by more than this, so that it survives the referee's fresh pass.
-
-Logits here have the size of other networks' logits: where a target's are far from it, `Target.scale` sees to it.
-"""
-
-UNDETECTED = 4e6
-"""What it is worth for a success not to be detected: more than any size or loss."""
+__all__ = ["MARGIN", "Loss", "Probe", "Problem", "Stop"]
 
 ENOUGH = 0.9
 """From this share of wanted rows on, working on all of them is cheaper than gathering those."""
 
-Stop = Literal["first", "end"]
 Loss = Callable[[Goal, Tensor], Tensor]
-
-
-class Answers(Protocol):
-    """What a target can be asked."""
-
-    @property
-    def classes(self) -> int: ...
-    @property
-    def threshold(self) -> float | None: ...
-    @property
-    def scale(self) -> float: ...
-    @property
-    def draws(self) -> int: ...
-    def abstains(self, logits: Tensor) -> Tensor | None: ...
-    def logits(self, images: Tensor) -> Tensor: ...
-    def suspicion(self, images: Tensor) -> Tensor: ...
 
 
 @dataclass(frozen=True)
@@ -58,7 +33,7 @@ class Probe:
     logits: Tensor
 
 
-class Problem:
+class Problem(Successes):
     """Bookkeeping for one batch: the best success seen, who is done, how many passes were spent.
 
     Every `p` is a batch of perturbations in the threat's coordinates, a row per example; with `of`, a row per
@@ -132,21 +107,6 @@ class Problem:
         """Indices of the examples that are not done."""
         return self._index
 
-    @property
-    def found(self) -> Tensor:
-        """Which examples have a success that is remembered."""
-        return self._score > -torch.inf
-
-    @property
-    def best(self) -> Tensor:
-        """The best success of each example so far; where there is none, the perturbation that changes nothing."""
-        return self._best.clone()
-
-    @property
-    def _watched(self) -> bool:
-        """Whether the attack minds a detector, and there is one."""
-        return Access.SUSPICION in self._access and self._target.threshold is not None
-
     # What an attack does with perturbations
 
     def start(self, *, random: bool = False) -> Tensor:
@@ -155,6 +115,7 @@ class Problem:
 
     def project(self, p: Tensor, of: Tensor | None = None) -> Tensor:
         """The nearest perturbations inside ball and box; rows of examples that have won may be returned as they are."""
+        p = p.to(self._x.dtype)  # draws come in float32, whatever the images are in
         if self._budget is None:
             rows, examples = self._rows(of)
         else:  # who has spent the budget without a success is still judged on what is projected here
@@ -168,6 +129,7 @@ class Problem:
 
     def ascent(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
         """The unit step in the ball's geometry along which the loss grows fastest."""
+        p = p.to(self._x.dtype)
         rows, examples = self._rows(of)
         gradient = self.gradient(p, loss, of)
         if len(rows) >= ENOUGH * len(p):  # where the gradient is zero, the step is
@@ -323,88 +285,9 @@ class Problem:
             gradients = torch.cat(parts) if parts else p.new_zeros(len(p), sums, *p.shape[1:])
         return gradients, answers
 
-    def _ask(self, images: Tensor) -> Tensor:
-        """Logits of a size at which margins and losses mean something; see `Target.scale`."""
-        logits = self._target.logits(images)
-        return logits if self._target.scale == 1 else logits * self._target.scale
-
     def _apply(self, x: Tensor, p: Tensor) -> Tensor:
         """The images to ask about."""
         return self.threat.apply(x, p)
-
-    def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
-        """Keep the successes among these rows that are better than what their examples have."""
-        self._logits[who] = logits.to(self._logits.dtype)
-        goal = self._goal[who]
-        hits = self._reached(goal, logits).nonzero().squeeze(1)  # the one host synchronisation of a pass
-        if len(hits) == 0:
-            return
-        who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
-        if self._target.draws > 1:
-            kept = self._often(who, images).nonzero().squeeze(1)
-            if len(kept) == 0:
-                return
-            who, q, images, logits = who[kept], q[kept], images[kept], logits[kept]
-        if self._minimizes and not self._watched:  # what is no smaller needs no closer look
-            smaller = (-self.threat.size(self._x[who], q) > self._score[who]).nonzero().squeeze(1)
-            if len(smaller) == 0:
-                return
-            who, q, images, logits = who[smaller], q[smaller], images[smaller], logits[smaller]
-        member = measure(self.threat, self._x[who], q, images)
-        score = self._worth(who, logits, images, member.size).to(self._score.dtype)
-        better = member.inside & (score > self._score[who])
-        if repeated:  # several candidates of one example: the best, the first of equals
-            order = torch.arange(len(who), device=who.device)
-            highest = torch.full_like(self._score, -torch.inf)
-            highest.scatter_reduce_(0, who, torch.where(better, score, -torch.inf), "amax")
-            better &= score == highest[who]
-            first = torch.full_like(self._score, len(who), dtype=torch.int64)
-            first.scatter_reduce_(0, who, torch.where(better, order, len(who)), "amin")
-            better &= order == first[who]
-        kept = better.nonzero().squeeze(1)
-        who = who[kept]
-        self._best[who] = q[kept]
-        self._score[who] = score[kept]
-        if self._stop == "first" and not self._minimizes:
-            if self._watched:  # an example that is still detected goes on
-                who = who[self._score[who] >= UNDETECTED / 2]
-            self._won[who] = True
-            self._active[who] = False
-            self._changed = True
-
-    def _worth(self, who: Tensor, logits: Tensor, images: Tensor, size: Tensor) -> Tensor:
-        """What makes one success better than another: smaller, or with a higher loss.
-
-        Before a detector: undetected first. Where all go on to the end, the less suspect one: it is the better one
-        whatever the threshold, so that undetected rates may be read off at any false-positive rate.
-        """
-        worth = (-size if self._minimizes else self._goal[who].cross_entropy(logits)).to(self._score.dtype)
-        if self._watched:
-            threshold = self._target.threshold
-            assert threshold is not None
-            suspicion = run_in_batches(self._target.suspicion, images, self._batch).to(worth.dtype)
-            self._spend(who)
-            if self._stop == "end" and not self._minimizes:
-                return -suspicion.nan_to_num(nan=1e300)
-            undetected = suspicion <= threshold
-            worth = worth.clamp(-UNDETECTED / 4, UNDETECTED / 4) + undetected.to(worth.dtype) * UNDETECTED
-        return worth
-
-    def _reached(self, goal: Goal, logits: Tensor) -> Tensor:
-        """Who is there by more than rounding; who gets no answer any more has left the true label, too."""
-        reached = goal.margin(logits) > MARGIN
-        refused = self._target.abstains(logits if self._target.scale == 1 else logits / self._target.scale)
-        if refused is None:
-            return reached
-        return reached & ~refused if goal.targeted else reached | refused
-
-    def _often(self, who: Tensor, images: Tensor) -> Tensor:
-        """Who reaches the goal in most of as many draws as the referee makes: others owe it to luck."""
-        goal, won = self._goal[who], torch.zeros_like(who)
-        for _ in range(self._target.draws):
-            won += self._reached(goal, run_in_batches(self._ask, images, self._batch))
-            self._spend(who)
-        return 2 * won > self._target.draws
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
         """The rows that belong to examples which are not done and are within the budget, and these examples."""
