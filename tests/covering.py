@@ -73,6 +73,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "deepcaps": {"kernels": 16, "types": 4},
     "em-capsnet": {"channels": 8, "types": 4},
     "roteqnet": {"angles": 4},
+    "torchvision": {"name": "shufflenet_v2_x0_5"},
 }
 """Parameters that make networks cheap enough to be trained once behind every defense."""
 LEFT_OUT = frozenset({"transfer", "repeat"})
