@@ -9,7 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from advbench_leaderboard import commands
-from advbench_leaderboard.figures.chart import swatch
+from advbench_leaderboard.figures.chart import shapes, swatch
+from advbench_leaderboard.figures.heat import shade
 from advbench_leaderboard.figures.scale import shown_number
 from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import Page
@@ -40,6 +41,8 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         metrics={m.key: m for m in METRICS},
         command_of=commands,
         swatch=swatch,
+        shapes=shapes,
+        shade=shade,
     )
     made.filters.update(
         percent=percent,

@@ -11,10 +11,37 @@ from types import ModuleType
 from advbench_leaderboard import changes
 from advbench_leaderboard.folder import Folder
 from advbench_leaderboard.markup import environment, filled
-from advbench_leaderboard.pages import Raw, board, compare, downloads, failures, home, metrics, provenance
+from advbench_leaderboard.pages import (
+    Raw,
+    attack,
+    board,
+    cell,
+    compare,
+    downloads,
+    failures,
+    home,
+    metrics,
+    provenance,
+    target,
+    threats,
+    transfer,
+)
 from advbench_leaderboard.site import Site, opened
 
-PAGES: tuple[ModuleType, ...] = (home, board, compare, failures, provenance, metrics, downloads)
+PAGES: tuple[ModuleType, ...] = (
+    home,
+    threats,
+    transfer,
+    board,
+    compare,
+    target,
+    attack,
+    cell,
+    failures,
+    provenance,
+    metrics,
+    downloads,
+)
 """Every kind of page. A module has `pages(site)`, and may have `FOLDER`, which turns links to that folder on, and
 `NAVIGATION`, (path, words) for the bar at the top."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,13 +12,27 @@ from typing import Any
 
 from advbench import notes
 from advbench.store import Store
-from advbench_leaderboard.facts import boards, cells, checks, curves, entrants, runs, skips
+from advbench_leaderboard.facts import (
+    answers,
+    boards,
+    cells,
+    checks,
+    curves,
+    entrants,
+    exhibits,
+    runs,
+    skips,
+    transfers,
+)
+from advbench_leaderboard.facts.answers import Answers
 from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark
 from advbench_leaderboard.facts.cells import Cell, Verdicts
 from advbench_leaderboard.facts.curves import Curve
 from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
+from advbench_leaderboard.facts.exhibits import Exhibit
 from advbench_leaderboard.facts.runs import Run
 from advbench_leaderboard.facts.skips import Skip
+from advbench_leaderboard.facts.transfers import Outgoing
 from advbench_leaderboard.text import slug
 
 
@@ -67,6 +81,9 @@ class Site:
     def cell_file(self, key: str) -> str:
         return f"cells/{slug(key[:12], key)}.html"
 
+    def transfer_file(self, board: str, entrant: str) -> str:
+        return f"transfer/{slug(f'{self.board(board).name} {entrant}', f'{board} {entrant}')}.html"
+
     # --- looked up
 
     @cached_property
@@ -99,6 +116,19 @@ class Site:
                     if self.cells[verdicts.cell].attack == attack:
                         yield board, entry, verdicts
 
+    def verdicts_on(self, cell: str) -> list[tuple[Board, Verdicts]]:
+        """A cell on its own source, on every board that it counts on."""
+        return self._verdicts_by_cell.get(cell, [])
+
+    @cached_property
+    def _verdicts_by_cell(self) -> dict[str, list[tuple[Board, Verdicts]]]:
+        found = defaultdict(list)
+        for board in self.boards:
+            for entry in board.entries:
+                for verdicts in entry.verdicts.values():
+                    found[verdicts.cell].append((board, verdicts))
+        return found
+
     def words_of(self, kind: str, label: str) -> Said:
         """What a plugin says of itself; empty where a database of old does not know."""
         return self.said.get((kind, label)) or self.said.get((kind, label.partition("(")[0])) or Said("", "")
@@ -109,6 +139,14 @@ class Site:
     @cached_property
     def outcome_count(self) -> int:
         return int(self.store.rows("SELECT count(*) AS n FROM outcomes")[0]["n"])
+
+    def class_name(self, fingerprint: str, label: int | None) -> str:
+        """A class as its data set calls it, or its number."""
+        dataset = self.datasets.get(fingerprint)
+        if label is None:
+            return "–"
+        known = dataset is not None and 0 <= label < len(dataset.classes)
+        return dataset.classes[label] if dataset is not None and known else str(label)
 
     # --- read when asked for
 
@@ -132,6 +170,19 @@ class Site:
             board,
         )
 
+    def transfer_of(self, cells: Sequence[str]) -> dict[str, list[Outgoing]]:
+        """By cell, of so many at once: how its examples do on other targets."""
+        return transfers.of_cells(self.store, cells)
+
+    @cached_property
+    def transfer_out(self) -> dict[str, list[Outgoing]]:
+        """By source: on each board and other target its attack that fools most often."""
+        return transfers.worst(self.store)
+
+    def answers(self, board: Board, cells: Sequence[str], target: str) -> Answers:
+        """What cells that differ only in their goal did to their target, class by class and suspicion by suspicion."""
+        return answers.answers(self.store, board, [self.cells[cell] for cell in cells], self.targets[target])
+
     def sweeps(self, board: str) -> list[dict[str, Any]]:
         """Attacks with several parameters: rows of the view `sweeps`."""
         return self._sweeps.get(board, [])
@@ -153,9 +204,9 @@ class Site:
     def clean(self, target: str) -> dict[int, dict[str, Any]]:
         return self.store.clean(target)
 
-    def exhibits(self, cell: str) -> list[dict[str, Any]]:
-        """A cell's first examples as pictures; see `advbench.exhibits`."""
-        return self.store.exhibits(cell)
+    def exhibits(self, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
+        """By a cell's number, of so many at once: its first examples as pictures; see `advbench.exhibits`."""
+        return exhibits.exhibits(self.store, cells)
 
 
 @contextmanager

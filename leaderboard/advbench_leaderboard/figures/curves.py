@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from advbench_leaderboard.facts.curves import Curve
-from advbench_leaderboard.figures.chart import SERIES, Chart, mark, shapes
+from advbench_leaderboard.figures.chart import SERIES, Chart, mark
 from advbench_leaderboard.figures.scale import Scale, shown_number
 from advbench_leaderboard.figures.svg import element, frame, group, label, path
 
@@ -58,7 +58,6 @@ def radius_curves(curves: Sequence[Curve], eps: float, ball: str) -> Markup:
         f"radius grows; at {shown_number(eps)} {best.label} is highest with {100 * best.accuracy(eps):.1f} %.",
         WIDTH,
         HEIGHT,
-        shapes(),
         chart.axes(),
         own,
         *reversed(lines),

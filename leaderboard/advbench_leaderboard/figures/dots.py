@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from advbench_leaderboard.facts.rate import Rate
-from advbench_leaderboard.figures.chart import SERIES, mark, shapes
+from advbench_leaderboard.figures.chart import SERIES, mark
 from advbench_leaderboard.figures.scale import Scale
 from advbench_leaderboard.figures.svg import element, frame, group, label
 
@@ -26,7 +26,9 @@ class Series:
     rates: Sequence[Rate | None]
 
 
-def dots(title: str, description: str, rows: Sequence[str], series: Sequence[Series]) -> Markup:
+def dots(
+    title: str, description: str, rows: Sequence[str], series: Sequence[Series], x_title: str = "Accuracy, %"
+) -> Markup:
     x = Scale(0.0, 1.0, LEFT, WIDTH - 20)
     height = TOP + ROW * len(rows) + 40
     bottom = TOP + ROW * len(rows)
@@ -39,11 +41,11 @@ def dots(title: str, description: str, rows: Sequence[str], series: Sequence[Ser
         group(*grid, class_="grid"),
         *(label(f"{100 * v:.0f}", x(v), bottom + 18, anchor="middle", class_="tick") for v in x.ticks()),
         *(label(_short(row), LEFT - 12, TOP + ROW * (i + 0.5) + 4, anchor="end") for i, row in enumerate(rows)),
-        label("Accuracy, %", (LEFT + WIDTH - 20) / 2, bottom + 36, anchor="middle", class_="title"),
+        label(x_title, (LEFT + WIDTH - 20) / 2, bottom + 36, anchor="middle", class_="title"),
         class_="axes",
     )
     groups = [_group(place, one, x) for place, one in enumerate(series)]
-    return frame(title, description, WIDTH, height, shapes(), axes, *groups, class_="dots")
+    return frame(title, description, WIDTH, height, axes, *groups, class_="dots")
 
 
 def offset(slot: int, shown: int = FIRST) -> float:

@@ -282,9 +282,78 @@ function follow(table) {
   redraws.push(read);
 }
 
+// a matrix whose rows are put in the order of one of its columns, and its columns in that of one of its rows
+class Matrix {
+  constructor(table) {
+    this.table = table;
+    this.head = table.tHead.rows[0];
+    this.lines = [this.head, ...table.tBodies[0].rows, ...(table.tFoot ? table.tFoot.rows : [])];
+    this.rows = [...table.tBodies[0].rows];
+    this.cells = this.lines.map((line) => [...line.cells]);
+    this.columns = this.cells[0].map((cell) => cell.dataset.key);
+    this.moving = this.columns.map((key, place) => place).filter((place) => place > 0 && this.columns[place] !== "mean");
+    this.buttons = [];
+    this.cells[0].forEach((cell, place) => { if (place) this.add(cell, "rows", this.columns[place]); });
+    this.lines.slice(1).forEach((line) => this.add(line.cells[0], "columns", line.dataset.key));
+    this.reset = make("button", { type: "button", textContent: "Order as listed" });
+    this.reset.addEventListener("click", () => { keep("rows", ""); keep("columns", ""); this.read(); });
+    table.closest(".scroll").before(make("div", { className: "controls" }, this.reset));
+    this.read();
+    redraws.push(() => this.read());
+  }
+
+  add(cell, what, key) {
+    const words = `Order ${what} by ${plain(cell)}`;
+    const button = make("button", { type: "button", textContent: "↕", title: words });
+    button.setAttribute("aria-label", words);
+    button.addEventListener("click", () => {
+      const now = state.get(what) || "";
+      keep(what, now === `${key}-down` ? `${key}-up` : now === `${key}-up` ? "" : `${key}-down`);
+      this.read();
+    });
+    this.buttons.push([button, what, key]);
+    cell.append(button);
+  }
+
+  // places in the order of their values; those without one come last
+  sorted(places, value, way) {
+    const keyed = places.map((place) => [sortKey(value(place), "number"), place]);
+    const sign = way === "up" ? 1 : -1;
+    keyed.sort(([a, i], [b, j]) => (Number.isNaN(a) || Number.isNaN(b) ? Number.isNaN(a) - Number.isNaN(b) : sign * (a - b)) || i - j);
+    return keyed.map(([, place]) => place);
+  }
+
+  wish(what) {
+    const text = state.get(what) || "";
+    return [text.replace(/-(up|down)$/, ""), text.endsWith("-up") ? "up" : "down"];
+  }
+
+  read() {
+    const [column, rowsWay] = this.wish("rows");
+    const at = column ? this.columns.indexOf(column) : -1;
+    let rows = this.rows.map((row, place) => place);
+    if (at > 0) rows = this.sorted(rows, (place) => this.cells[place + 1][at], rowsWay);
+    this.table.tBodies[0].append(...rows.map((place) => this.rows[place]));
+    const [row, columnsWay] = this.wish("columns");
+    const line = row ? this.lines.findIndex((one, place) => place > 0 && one.dataset.key === row) : -1;
+    const moved = line > 0 ? this.sorted(this.moving, (place) => this.cells[line][place], columnsWay) : this.moving;
+    const rest = this.columns.map((key, place) => place).filter((place) => place > 0 && !this.moving.includes(place));
+    this.lines.forEach((one, place) => one.append(...[...moved, ...rest].map((column) => this.cells[place][column])));
+    for (const [button, what, key] of this.buttons) {
+      const [wanted, way] = this.wish(what);
+      const chosen = wanted === key;
+      button.setAttribute("aria-pressed", String(chosen));
+      const arrows = what === "rows" ? ["↕", "↑", "↓"] : ["↔", "←", "→"];
+      button.textContent = !chosen ? arrows[0] : way === "up" ? arrows[1] : arrows[2];
+    }
+    this.reset.hidden = at <= 0 && line <= 0;
+  }
+}
+
 document.querySelectorAll("table[data-sortable]").forEach((table, place) => new Table(table, place));
 document.querySelectorAll("figure[data-series-figure]").forEach((figure) => new Figure(figure));
 document.querySelectorAll("table[data-follows]").forEach(follow);
+document.querySelectorAll("table[data-reorder]").forEach((table) => new Matrix(table));
 
 addEventListener("hashchange", () => {
   if (writing) return;

@@ -1,0 +1,68 @@
+"""Where the mass of an image went: an arrow a pixel that it left."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from advbench_leaderboard.figures.svg import element, frame, group
+from advbench_leaderboard.png import inflated
+
+MOST = 120
+"""Arrows that are drawn: the longest."""
+LONGEST = 3.0
+"""Pixels."""
+
+
+@dataclass(frozen=True)
+class Move:
+    row: int
+    column: int
+    down: float
+    """Mass times pixels."""
+    right: float
+
+    @property
+    def length(self) -> float:
+        return math.hypot(self.down, self.right)
+
+
+def moves(packed: bytes, height: int, width: int) -> list[Move]:
+    """The largest first; pixels that nothing left are no moves."""
+    size = height * width
+    values = struct.unpack(f"<{2 * size}e", inflated(packed, 4 * size))
+    found = [
+        Move(place // width, place % width, values[place], values[size + place])
+        for place in range(size)
+        if (values[place] or values[size + place]) and math.isfinite(values[place] + values[size + place])
+    ]
+    return sorted(found, key=lambda move: (-move.length, move.row, move.column))
+
+
+def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup:
+    """The longest is three pixels long, the others in proportion; a dot marks where each begins."""
+    unit = LONGEST / found[0].length if found else 0.0
+    parts = []
+    for move in found[:MOST]:
+        x, y = move.column + 0.5, move.row + 0.5
+        dx, dy = move.right * unit, move.down * unit
+        head = 0.35 * min(1.0, move.length * unit)
+        angle = math.atan2(dy, dx)
+        tips = [
+            (x + dx - head * math.cos(angle + turn), y + dy - head * math.sin(angle + turn)) for turn in (0.5, -0.5)
+        ]
+        ends = "".join(f"M{tx:.2f} {ty:.2f}L{x + dx:.2f} {y + dy:.2f}" for tx, ty in tips)
+        parts.append(element("path", d=f"M{x:.2f} {y:.2f}L{x + dx:.2f} {y + dy:.2f}{ends}"))
+    return frame(
+        title,
+        f"{min(len(found), MOST)} arrows, from the pixel that mass left to where it went on average; the length is the "
+        "mass times its way, in proportion to the longest.",
+        width,
+        height,
+        group(*parts),
+        class_="arrows",
+    )

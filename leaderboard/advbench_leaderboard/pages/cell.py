@@ -1,0 +1,125 @@
+"""One cell: a gallery of what the attack made of the first examples, and how the cell came out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from advbench_leaderboard import png
+from advbench_leaderboard.facts.cells import Cell
+from advbench_leaderboard.facts.exhibits import Exhibit
+from advbench_leaderboard.figures.arrows import Move, arrows, moves
+from advbench_leaderboard.pages import Page
+from advbench_leaderboard.site import Site
+
+FOLDER = "cells"
+BATCH = 200
+"""Cells whose pictures are read at once."""
+TABLE = 12
+"""Moves in the table behind the arrows: the largest."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    words: str
+    address: Markup
+    alt: str
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An exhibit as the page shows it."""
+
+    exhibit: Exhibit
+    verdict: str
+    label: str
+    clean: str
+    answer: str
+    goal: str | None
+    pictures: tuple[Picture, ...]
+    moves: tuple[Move, ...]
+    arrows: Markup | None
+
+
+def pages(site: Site) -> Iterator[Page]:
+    cells = list(site.cells.values())
+    for start in range(0, len(cells), BATCH):
+        batch = cells[start : start + BATCH]
+        exhibits = site.exhibits([cell.number for cell in batch])
+        outgoing = site.transfer_of([cell.key for cell in batch])
+        for cell in batch:
+            context = {
+                "cell": cell,
+                "target": site.targets[cell.source],
+                "verdicts": site.verdicts_on(cell.key),
+                "boards": site.boards_of(cell.key),
+                "shown": [_shown(site, cell, one) for one in exhibits.get(cell.number, [])],
+                "outgoing": outgoing.get(cell.key, []),
+            }
+            yield Page(site.cell_file(cell.key), "cell.html.j2", context)
+
+
+def _shown(site: Site, cell: Cell, one: Exhibit) -> Shown:
+    names = {
+        label: site.class_name(cell.data_fingerprint, label)
+        for label in (one.label, one.clean, one.predicted, one.goal_label)
+    }
+    dataset = site.datasets.get(cell.data_fingerprint)
+    try:
+        pictures, found = _drawn(one, dataset.shape if dataset else (), names)
+    except ValueError:
+        pictures, found = [], []  # the page says so
+    drawn = None
+    if found and dataset:
+        words = f"Where the mass of example {one.example} went"
+        drawn = arrows(words, found, dataset.shape[1], dataset.shape[2])
+    return Shown(
+        exhibit=one,
+        verdict=verdict(one, site.targets[cell.source].threshold),
+        label=names[one.label],
+        clean=names[one.clean],
+        answer=names[one.predicted],
+        goal=None if cell.goal == "untargeted" or one.goal_label is None else names[one.goal_label],
+        pictures=tuple(pictures),
+        moves=tuple(found[:TABLE]),
+        arrows=drawn,
+    )
+
+
+def verdict(one: Exhibit, threshold: float | None) -> str:
+    """In one or two words; a perturbation that breaks the rules fools nobody."""
+    if one.reached is None:
+        return "not judged"
+    if one.violation is not None:
+        return "violation"
+    if not one.reached:
+        return "not fooled"
+    if threshold is None:
+        return "fooled"
+    alarm = one.suspicion is not None and one.suspicion > threshold
+    return "fooled, alarm raised" if alarm else "fooled, undetected"
+
+
+def _drawn(one: Exhibit, sides: tuple[int, ...], names: Mapping[int | None, str]) -> tuple[list[Picture], list[Move]]:
+    if len(sides) != 3:
+        raise ValueError(f"no image has the shape {sides}")
+    shape = (sides[0], sides[1], sides[2])
+    size = shape[0] * shape[1] * shape[2]
+    found = moves(one.moved, shape[1], shape[2]) if one.moved else []
+    original, perturbed = png.inflated(one.original, size), png.inflated(one.perturbed, size)
+    changed, factor = png.difference(original, perturbed)
+    made = [
+        ("Original", original, f"Example {one.example} as the data set has it, of class {names[one.label]}"),
+        ("Perturbed", perturbed, f"Example {one.example} perturbed, taken for {names[one.predicted]}"),
+        (
+            f"Difference × {factor:g}" if original != perturbed else "No difference",
+            changed,
+            f"What changed in example {one.example}, {factor:g} times magnified",
+        ),
+    ]
+    if one.redrawn:
+        redrawn = png.inflated(one.redrawn, size)
+        made.append(("Reconstruction", redrawn, f"The model’s reconstruction of the perturbed example {one.example}"))
+    return [Picture(words, png.address(pixels, shape), alt) for words, pixels, alt in made], found

@@ -1,0 +1,354 @@
+"""Pages of targets, attacks, cells and transfer show the facts: right pixels, right counts, and text as text."""
+
+from __future__ import annotations
+
+import base64
+import re
+import struct
+import zlib
+from html import unescape
+from pathlib import Path
+from typing import Any
+from urllib.parse import urldefrag
+
+import pytest
+from site_facts import EVIL, Reader, read
+
+from advbench.rates import detector_curve
+from advbench.store import Store, detection
+from advbench_leaderboard import png
+from advbench_leaderboard.figures.arrows import moves
+from advbench_leaderboard.figures.detector import bins
+from advbench_leaderboard.figures.heat import SHADES, shade
+from advbench_leaderboard.render import render
+from advbench_leaderboard.site import opened
+
+N = 24
+CLASSES = 3
+SHAPE = (1, 2, 3)
+ORIGINAL, PERTURBED, REDRAWN = bytes([0, 10, 20, 30, 40, 250]), bytes([0, 12, 19, 30, 40, 250]), bytes(range(6))
+
+
+def example(e: int, attack: str, source: str, target: str) -> dict[str, Any]:
+    """Every third example is fooled, and moves to the next class; elsewhere every sixth; a cheat breaks the rules."""
+    hit = e % (3 if source == target else 6) == 0
+    violation = "left the ball" if attack.startswith("cheat") else None
+    return {
+        "example": e,
+        "goal_label": e % CLASSES,
+        "reached": hit,
+        "predicted": (e + hit) % CLASSES,
+        "confidence": 0.75,
+        "suspicion": e / N if target == "a" else None,
+        "size": 0.2,
+        "violation": None if violation is None else violation + attack.removeprefix("cheat"),
+        "excess": 0.5 if violation else None,
+        "tolerance": 1e-6 if violation else None,
+    }
+
+
+def fill(path: Path, evil: str = "") -> None:
+    """Two targets, of which the first detects, under two attacks on two boards, and a targeted one."""
+    common = {"data_fingerprint": "data", "examples": "set", "count": N, "dataset": "shapes"}
+    with Store.open(path) as store, store.transaction():
+        store.begin_run({"id": "run", "seed": 0, "protocol": 1})
+        store.add_dataset(
+            {"fingerprint": "data", "label": f"shapes{evil}", "classes": [f"{name}{evil}" for name in "xyz"]}
+            | {"shape": list(SHAPE), "count": N}
+        )
+        store.add_examples("set", range(N))
+        store.add_plugins(
+            "run",
+            [
+                {"kind": "attack", "label": f"cheat{evil}", "distribution": "acme", "version": "1"}
+                | {"summary": f"Cheats{evil}", "reference": f"javascript:alert(1){evil}"}
+            ],
+        )
+        for key in ("a", "b"):
+            store.add_target(
+                {"key": key, "label": f"target-{key}{evil}", "model": f"net{evil}", "defenses": f"trained{evil}"}
+                | {"dataset": "shapes", "data_fingerprint": "data", "threshold": 0.5 if key == "a" else None}
+                | {"false_positive_rate": 0.05, "weights_sha256": "f" * 64, "recipe": {f"epochs{evil}": f"3{evil}"}}
+                | {"params": {"defenses": [{"threat": f"linf(eps=0.3){evil}"}], f"m{evil}": [f"deep{evil}"]}}
+            )
+            store.add_clean(
+                key,
+                [
+                    {"example": e, "label": e % CLASSES, "predicted": (e + (e == 1)) % CLASSES, "confidence": 1.0}
+                    | {"suspicion": e / (2 * N) if key == "a" else None}
+                    for e in range(N)
+                ],
+            )
+        for family, eps in (("linf", 0.3), ("l2", 2.0)):
+            store.add_board(
+                {**common, "key": f"board-{family}", "name": f"shapes/{family}/{eps:g}{evil}", "family": family}
+                | {"threat": f"{family}(eps={eps:g})", "eps": eps, "required": ["steps"], "protocol": 1}
+            )
+            for source in ("a", "b"):
+                for attack, goal in (("steps", "untargeted"), (f"cheat{evil}", "untargeted"), ("steps", "class=2")):
+                    cell = f"{family}-{source}-{attack.partition(evil)[0] if evil else attack}-{goal}"
+                    store.add_cell(
+                        {**common, "key": cell, "threat": family, "family": family, "eps": eps, "attack": attack}
+                        | {"goal": goal, "stop": "end", "source": source, "protocol": 1, "needs": "gradients"}
+                        | {"attack_params": {f"n{evil}": f"1{evil}"}, "params": {f"k{evil}": f"2{evil}"}}
+                    )
+                    targeted = {"goal_label": 2} if goal != "untargeted" else {}
+                    rows = {t: [{**example(e, attack, source, t), **targeted} for e in range(N)] for t in ("a", "b")}
+                    moved = struct.pack("<12e", *[0.0] * 5, 0.25, 0.0, -0.5, *[0.0] * 4)
+                    pictures = [
+                        {"example": e, "original": zlib.compress(ORIGINAL), "perturbed": zlib.compress(PERTURBED)}
+                        | {"redrawn": zlib.compress(REDRAWN) if source == "a" else None}
+                        | {"moved": zlib.compress(moved) if family == "l2" else None, "words": f"turned by 3°{evil}"}
+                        for e in range(2)
+                    ]
+                    shard = {"shard": 0, "first": 0, "count": N, "run": "run", "forwards": 10 * N, "backwards": 5 * N}
+                    store.add_shard(cell, shard, {source: rows.pop(source)}, exhibits=pictures)
+                    for other, outcomes in rows.items():
+                        store.add_judgement(cell, 0, other, outcomes)
+                    store.add_event(cell, "run", "done")
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pages")
+    fill(folder / "results.sqlite")
+    render(folder / "results.sqlite", folder / "site")
+    return folder / "site"
+
+
+def page(root: Path, find: str, *of: str) -> Path:
+    with opened(root.parent / "results.sqlite") as site:
+        return root / str(getattr(site, find)(*of))
+
+
+def unpacked(address: str) -> tuple[int, int, int, bytes]:
+    """Width, height, colour type and the pixels of a PNG without filters; its checksums are checked."""
+    data = base64.b64decode(address.removeprefix("data:image/png;base64,"))
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    chunks, place = {}, 8
+    while place < len(data):
+        (length,) = struct.unpack_from(">I", data, place)
+        name, body = data[place + 4 : place + 8], data[place + 8 : place + 8 + length]
+        assert struct.unpack_from(">I", data, place + 8 + length) == (zlib.crc32(name + body),)
+        chunks[name], place = body, place + 12 + length
+    width, height, depth, colour = struct.unpack(">IIBB", chunks[b"IHDR"][:10])
+    assert depth == 8
+    lines, row = zlib.decompress(chunks[b"IDAT"]), width * (3 if colour == 2 else 1) + 1
+    assert not any(lines[::row])
+    return width, height, colour, b"".join(lines[i + 1 : i + row] for i in range(0, len(lines), row))
+
+
+def images(reader: Reader) -> list[tuple[str, str]]:
+    return [(str(a["src"]), str(a["alt"])) for tag, a in reader.tags if tag == "img"]
+
+
+def test_galleries_show_the_pixels_of_the_database(root: Path) -> None:
+    reader = read(page(root, "cell_file", "linf-a-steps-untargeted"))
+    found = images(reader)
+    assert len(found) == 8  # two examples, each with its reconstruction
+    assert [unpacked(src) for src, _ in found[:2]] == [(3, 2, 0, ORIGINAL), (3, 2, 0, PERTURBED)]
+    # changes of +2 and -1, fifty times about the middle
+    assert unpacked(found[2][0]) == (3, 2, 0, bytes([128, 228, 78, 128, 128, 128]))
+    assert unpacked(found[3][0])[3] == REDRAWN
+    text = page(root, "cell_file", "linf-a-steps-untargeted").read_text(encoding="utf-8")
+    assert "Difference × 50" in text
+    assert "turned by 3°" in text
+    assert all(alt for _, alt in found)
+    assert len(images(read(page(root, "cell_file", "linf-b-steps-untargeted")))) == 6
+
+
+def test_colours_are_in_their_places() -> None:
+    pixels = bytes([1, 2, 3, 4, 5, 6])
+    assert unpacked(png.address(pixels, (3, 1, 2))) == (2, 1, 2, bytes([1, 3, 5, 2, 4, 6]))
+    assert unpacked(png.address(bytes([0, 0, 100, 50]), (2, 1, 2))) == (2, 1, 0, bytes([50, 25]))
+    with pytest.raises(ValueError, match="no image"):
+        png.png(pixels, (1, 2, 2))
+
+
+@pytest.mark.parametrize("packed", [b"", b"no zlib", zlib.compress(b"12345"), zlib.compress(bytes(10_000_000))])
+def test_pictures_that_are_none_do_not_stop_the_pages(tmp_path: Path, packed: bytes) -> None:
+    with pytest.raises(ValueError, match="not"):
+        png.inflated(packed, 6)
+    fill(tmp_path / "results.sqlite")
+    with Store.open(tmp_path / "results.sqlite") as store:
+        cell = store.rows("SELECT id FROM cells WHERE key = 'l2-b-steps-untargeted'")[0]["id"]
+        store.connection.execute("INSERT INTO exhibits VALUES (?, 9, ?, ?, NULL, ?, NULL)", [cell, *[packed] * 3])
+        store.connection.commit()
+    with opened(tmp_path / "results.sqlite") as site:
+        path = site.cell_file("l2-b-steps-untargeted")
+    render(tmp_path / "results.sqlite", tmp_path / "site")
+    text = (tmp_path / "site" / path).read_text(encoding="utf-8")
+    assert text.count("pictures of this example cannot be read") == 1
+
+
+def test_a_magnified_difference_is_never_clipped() -> None:
+    for change in (1, 2, 13, 127, 128, 255):
+        for low, high in ((0, change), (change, 0)):
+            (grey,), factor = png.difference(bytes([low]), bytes([high]))
+            assert abs((grey - 128) - (high - low) * factor) <= 1
+    assert png.difference(b"\7", b"\7") == (bytes([128]), 1)
+
+
+def test_every_example_has_its_verdict_and_violations_are_told(root: Path) -> None:
+    rows = read(page(root, "cell_file", "linf-a-steps-untargeted")).rows
+    assert [row for row in rows if len(row) == 10][1:] == [
+        ["0", "x", "x", "100.0", "0", "y", "75.0", "0", "0.2", "fooled, undetected"],
+        ["1", "y", "z", "100.0", "0.0208", "y", "75.0", "0.0417", "0.2", "not fooled"],
+    ]
+    cheat = page(root, "cell_file", "linf-a-cheat-untargeted").read_text(encoding="utf-8")
+    assert "Broke the rules: left the ball, by 0.5 where 1e-06 is tolerated" in cheat
+    rows = read(page(root, "cell_file", "linf-a-cheat-untargeted")).rows
+    assert [row[-1] for row in rows if len(row) == 10][1:] == ["violation"] * 2
+
+
+def test_moved_mass_is_drawn_and_told(root: Path) -> None:
+    packed = zlib.compress(struct.pack("<12e", *[0.0] * 5, 0.25, 0.0, -0.5, *[0.0] * 4))
+    assert [(m.row, m.column, m.down, m.right) for m in moves(packed, 2, 3)] == [(0, 1, 0.0, -0.5), (1, 2, 0.25, 0.0)]
+    path = page(root, "cell_file", "l2-a-steps-untargeted")
+    assert ["0, 1", "0", "-0.5"] in read(path).rows
+    assert 'd="M1.50 0.50L-1.50 0.50' in path.read_text(encoding="utf-8")
+    assert "arrows" not in page(root, "cell_file", "linf-a-steps-untargeted").read_text(encoding="utf-8")
+
+
+def test_the_matrix_of_classes_counts_who_became_what(root: Path) -> None:
+    path = page(root, "target_file", "b")
+    text = path.read_text(encoding="utf-8")
+    rows = read(path).rows
+    # fooled are 0, 3, 6, …: all of class x, all eight of which become y
+    start = rows.index(["True class ↓ taken for →", "x", "y", "z"])
+    assert rows[start + 1 : start + 4] == [["x", "·", "100", "0"], ["y", "0", "·", "0"], ["z", "0", "0", "·"]]
+    assert 'title="8 of 8">100' in text
+    aimed = rows.index(["True class ↓ sent to →", "x", "y", "z"])
+    assert rows[aimed + 1 : aimed + 4] == [["x", "·", "·", "100"], ["y", "·", "·", "0"], ["z", "·", "·", "·"]]
+    assert 'title="0 of 7">0' in text  # one of class y was wrong from the start
+
+
+def test_the_detectors_curve_is_the_stores(root: Path) -> None:
+    with opened(root.parent / "results.sqlite") as site:
+        board = site.board("board-linf")
+        found = site.answers(board, ["linf-a-steps-untargeted"], "a")
+        assert found.curve == detection.curve(site.store, "board-linf", "linf-a-steps-untargeted", "a")
+    assert found.curve == detector_curve([e / (2 * N) for e in range(N)], [e / N for e in range(0, N, 3)], N)
+    rows = read(page(root, "target_file", "a")).rows
+    # without false alarms the threshold is 23 / 48, and 0, 3, 6 and 9 of 24 lie below it
+    assert ["0.0", "0.0", "16.7"] in rows
+    assert ["100.0", "100.0", "0.0"] in rows
+
+
+def test_histograms_lose_no_image() -> None:
+    found = bins([0.1, 0.2, float("nan"), 0.2], [0.9, 0.2, 50.0], 0.5)
+    assert sum(one.clean for one in found) == pytest.approx(3 / 4)
+    assert sum(one.fooled for one in found) == pytest.approx(1)
+    assert bins([None], [None], None) == []
+
+
+def test_transfer_tables_hold_the_numbers_of_the_view(root: Path) -> None:
+    with Store.open(root.parent / "results.sqlite", readonly=True) as store:
+        view = store.rates("transfer")
+    assert view
+    for row in view:
+        path = page(root, "transfer_file", row["board"], row["entrant"])
+        head, *body = read(path).rows
+        line = next(one for one in body if one[0] == row["source_label"])
+        assert line[head.index(row["target_label"])] == f"{100 * row['rate']:.1f}"
+    (matrix,) = [read(page(root, "transfer_file", "board-linf", "steps")).rows]
+    assert matrix == [
+        ["Crafted on ↓ judged on →", "target-a", "target-b", "Mean of others"],
+        ["target-a", "33.3", "16.7", "16.7"],
+        ["target-b", "16.7", "33.3", "16.7"],
+        ["Mean of others", "16.7", "16.7", "16.7"],
+    ]
+
+
+def test_who_is_robust_only_where_it_was_trained(root: Path) -> None:
+    reader = read(root / "threats.html")
+    row = next(row for row in reader.rows if row[0] == "target-a")
+    # right are all but example 1 and the fooled eight: 15 of 24
+    assert row == ["target-a", "62.5 42.7–78.8", "62.5 42.7–78.8 trained here", "62.5", "62.5", "linf(eps=0.3)"]
+
+
+def test_an_attacks_page_tells_what_it_costs_and_where_it_wins(root: Path) -> None:
+    reader = read(page(root, "attack_file", "steps"))
+    row = next(row for row in reader.rows if row[0] == "target-a" and row[1] == "shapes/linf/0.3")
+    assert row[2:] == ["33.3 18.0–53.3", "62.5", "yes", "0.2", "10", "5", "0.0", "0"]
+    cheat = read(page(root, "attack_file", "cheat"))
+    assert next(row for row in cheat.rows if row[0] == "target-a")[4].startswith("no: steps")
+
+
+def test_a_target_page_says_what_it_is(root: Path) -> None:
+    text = page(root, "target_file", "a").read_text(encoding="utf-8")
+    for words in ("f" * 64, "epochs", "linf(eps=0.3)", "0.5, set for 5.0&nbsp;% false alarms"):
+        assert words in text
+    rows = read(page(root, "target_file", "a")).rows
+    assert ["target-b", "shapes/linf/0.3", "16.7 6.7–35.9", "steps"] in rows
+
+
+def test_every_link_of_every_page_leads_somewhere(root: Path) -> None:
+    readers = {path: read(path) for path in root.rglob("*.html")}
+    folders = {path.parent.name for path in readers}
+    assert folders >= {"targets", "attacks", "cells", "transfer", "boards"}
+    anchors = {path: [a["id"] for _, a in reader.tags if a.get("id")] for path, reader in readers.items()}
+    for path, reader in readers.items():
+        assert len(anchors[path]) == len(set(anchors[path])), path
+        for link in [str(v) for _, a in reader.tags for k, v in a.items() if k in ("href", "src")]:
+            file, place = urldefrag(link)
+            if file.startswith(("data:,", "data:image/png;base64,")):
+                continue
+            there = (path.parent / file).resolve() if file else path
+            assert there.is_file(), f"{path}: {link}"
+            assert not place or there not in anchors or place in anchors[there], f"{path}: {link}"
+
+
+def test_what_plugins_say_is_text_on_every_page(tmp_path: Path) -> None:
+    fill(tmp_path / "results.sqlite", EVIL)
+    render(tmp_path / "results.sqlite", tmp_path / "site")
+    plain = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
+    for path in (tmp_path / "site").rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        reader = read(path)
+        assert [tag for tag, _ in reader.tags].count("script") == 1, path
+        assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]", text)
+        assert not any(name.startswith("on") or name == "style" for _, a in reader.tags for name in a)
+        assert not any("javascript:" in str(a.get("href")) for _, a in reader.tags)
+        sources = [str(a["src"]) for tag, a in reader.tags if tag == "img"]
+        assert all(re.match(r"data:image/png;base64,[A-Za-z0-9+/=]+$|badges/", source) for source in sources)
+        if path.parent.name in ("targets", "attacks", "cells", "transfer"):
+            seen = re.sub(r"<wbr>", "", text)
+            assert plain.replace(" ", "") in unescape(seen).replace(" ", ""), path
+
+
+def test_the_same_database_gives_the_same_pages_and_a_note_touches_no_cell(tmp_path: Path) -> None:
+    fill(tmp_path / "results.sqlite")
+    render(tmp_path / "results.sqlite", tmp_path / "one")
+    render(tmp_path / "results.sqlite", tmp_path / "two")
+    pages = sorted((tmp_path / "one").rglob("*.html"))
+    assert all(p.read_bytes() == (tmp_path / "two" / p.relative_to(tmp_path / "one")).read_bytes() for p in pages)
+    before = {p: p.stat().st_ino for p in pages}
+    with Store.open(tmp_path / "results.sqlite") as store:
+        store.add_note("a", "randomised", "answers differ")
+    render(tmp_path / "results.sqlite", tmp_path / "one")
+    changed = {p.parent.name for p in pages if p.stat().st_ino != before[p]}
+    assert "targets" in changed
+    assert changed.isdisjoint({"cells", "attacks", "transfer"})
+
+
+def test_numbers_in_heat_maps_stand_out_from_their_shade(root: Path) -> None:
+    sheet = (root / "static/site.css").read_text(encoding="utf-8")
+    palettes = [
+        dict(re.findall(r"--([a-z0-9-]+): (#[0-9a-f]+)", t)) for t in re.findall(r":root \{(.*?)\}", sheet, re.S)
+    ]
+    assert len(palettes) == 3
+    for palette in palettes:
+        shades = [luminance(palette[f"h{place}"]) for place in range(SHADES)]
+        assert shades in (sorted(shades), sorted(shades, reverse=True))  # brightness alone tells the order
+        for place, back in enumerate(shades):
+            a, b = sorted((back, luminance(palette["heat-low" if place < 6 else "heat-high"])))
+            assert (b + 0.05) / (a + 0.05) >= 4.5, place
+    assert [shade(share) for share in (0.0, 0.099, 0.1, 0.3, 0.999, 1.0)] == ["h0", "h0", "h1", "h3", "h9", "h9"]
+
+
+def luminance(colour: str) -> float:
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
