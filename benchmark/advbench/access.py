@@ -8,6 +8,10 @@ from enum import Flag
 class Access(Flag):
     """Richer access to the answer implies poorer; suspicion and reconstruction stand apart."""
 
+    # every bit has a name: Python before 3.11.4 drops those that have none when flags are joined
+    _SCORES = 0b00010
+    _SLOPES = 0b00100
+
     LABELS = 0b00001
     LOGITS = 0b00011
     GRADIENTS = 0b00111
