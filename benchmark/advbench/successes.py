@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Literal, Protocol
 
 import torch
@@ -41,7 +42,7 @@ class Answers(Protocol):
     def suspicion(self, images: Tensor) -> Tensor: ...
 
 
-class Successes:
+class Successes(ABC):
     """The half of a `Problem` that judges what its passes have seen."""
 
     goal: Goal
@@ -154,6 +155,6 @@ class Successes:
             self._spend(who)
         return 2 * won > self._target.draws
 
+    @abstractmethod
     def _spend(self, examples: Tensor, *, backwards: int = 0) -> None:
         """Count a pass for each of these."""
-        raise NotImplementedError

@@ -89,17 +89,10 @@ class RBIM(Reconstructive):
 
 
 @dataclass(frozen=True)
-class RPGD(Reconstructive):
+class RPGD(RBIM):
     """Reconstructive steps from a random place in the ball (Qin et al., 2020, arXiv:1907.02957)."""
 
     name: ClassVar[str] = "r-pgd"
-    trial = {"beta": 0.9, "steps": 10, "step": 0.06}
-
-    steps: int = at_least(1, default=200)
-    step: float = at_least(0, default=0.01)  # the paper's c, in units of the ball
-
-    def passes(self, classes: int) -> int:
-        return self.steps * self._per_step() + 1
 
     def perturb(self, problem: Problem) -> Tensor:
         return self.walked(problem, problem.start(random=True), self.step, self.steps)
