@@ -156,6 +156,30 @@ class AssumesGrey(Fair):
         return super().perturb(problem).view(-1, 1, *problem.images.shape[2:])
 
 
+class StartsAtANeighbour(Fair):
+    """Fair, too: a step from the nearest held-out image, and none where there is no such image."""
+
+    uses_bank = True
+
+    def perturb(self, problem: Problem) -> Tensor:
+        for places in problem.bank.nearest(problem.images, problem.goal)[:, :1].T:
+            problem.labels(problem.project(problem.bank.images(places) - problem.images))
+        return super().perturb(problem)
+
+
+class CountsOnABank(StartsAtANeighbour):
+    def perturb(self, problem: Problem) -> Tensor:
+        problem.bank.nearest(problem.images, problem.goal)[:, 0]
+        return super().perturb(problem)
+
+
+class WritesIntoTheBank(StartsAtANeighbour):
+    def perturb(self, problem: Problem) -> Tensor:
+        p = super().perturb(problem)
+        problem.bank.examples.images.mul_(0.9)
+        return p
+
+
 class ClaimsAnUnknownBall(Fair):
     threats = frozenset({"linf", "l3"})
 
@@ -181,6 +205,9 @@ ATTACKS: dict[type[Attack], set[str]] = {
     GoesDownhill: {*EDGE, *CHANCE},
     FailsOnOneImage: {"survives-one-image"},
     AssumesGrey: {"survives-oblong-colour"},
+    StartsAtANeighbour: set(),
+    CountsOnABank: {"survives-no-held-out-images"},
+    WritesIntoTheBank: {"leaves-inputs-alone"},
     ClaimsAnUnknownBall: {"claims-known-balls"},
 }
 

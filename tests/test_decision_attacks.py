@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advbench import Attack
+from advbench import Attack, Examples
+from advbench.bank import Bank
 from advbench.draws import Draws
 from advbench.passes import BatchSize
 from advbench.problem import Problem
@@ -49,8 +50,11 @@ def sizes(attack: Attack, stage: Scene, batch: int = 64) -> list[float]:
     [(Boundary(), L2(INFINITE)), (HopSkipJump(), L2(INFINITE)), (HopSkipJump(), Linf(INFINITE))],
     ids=["boundary-l2", "hopskipjump-l2", "hopskipjump-linf"],
 )
-def test_the_distance_to_a_plane_is_found_within_five_percent_by_labels_alone(attack: Attack, threat: Threat) -> None:
-    stage, optimum = plane_scene(threat, side=4)
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_the_distance_to_a_plane_is_found_within_five_percent_by_labels_alone(
+    attack: Attack, threat: Threat, targeted: bool
+) -> None:
+    stage, optimum = plane_scene(threat, side=4, targeted=targeted)
     found = sizes(attack, stage)
     assert max(found) <= 1.05 * optimum
     assert min(found) >= optimum * (1 - 1e-5)
@@ -145,12 +149,13 @@ class Stubborn(nn.Module):
         return torch.stack([x.flatten(1).sum(1) * 0 + 1, x.flatten(1).sum(1) * 0], 1)
 
 
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 @pytest.mark.parametrize("attack", [Boundary(), HopSkipJump()], ids=lambda attack: attack.name)
-def test_an_image_without_a_start_comes_back_as_it_is_at_a_bounded_price(attack: Attack) -> None:
-    stage = scene(L2(INFINITE), shape=(1, 5, 5), classes=2, net=Stubborn(), x=images(3, (1, 5, 5)))
+def test_an_image_without_a_start_comes_back_as_it_is_at_a_bounded_price(attack: Attack, targeted: bool) -> None:
+    stage = scene(L2(INFINITE), targeted, shape=(1, 5, 5), classes=2, net=Stubborn(), x=images(3, (1, 5, 5)))
     problem = stage.problem(attack)
     assert not attack.perturb(problem).any()
-    assert int(problem.forwards.max()) <= queries()
+    assert int(problem.forwards.max()) <= queries(bank=attack.name == "hopskipjump")
 
 
 @pytest.mark.parametrize("attack", [Boundary(), HopSkipJump()], ids=lambda attack: attack.name)
@@ -164,22 +169,93 @@ def test_an_image_without_a_start_does_not_stop_the_others(attack: Attack) -> No
 
     attack = replace(attack, **attack.trial)
     stage = scene(L2(INFINITE), shape=(1, 5, 5), classes=3, net=NeverTwo(), x=images(3, (1, 5, 5)))
-    # neither attack is offered a class to reach; here it serves to make one image hopeless: nothing is class 2
     others = (1 - stage.labels).index_fill(0, torch.tensor([1]), 2)
-    hopeless = replace(stage, labels=others, targeted=True)
+    hopeless = replace(stage, labels=others, targeted=True)  # nothing is class 2
     found = sizes(attack, hopeless)
     assert found[1] == INFINITE
     assert max(found[0], found[2]) < INFINITE
 
 
-def test_a_start_is_a_success_and_its_cost_is_bounded() -> None:
+@pytest.mark.parametrize("bank", [False, True], ids=["without-a-bank", "with-a-bank"])
+@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+def test_a_start_is_a_success_and_its_cost_is_bounded(targeted: bool, bank: bool) -> None:
     attack = HopSkipJump()
-    stage = scene(L2(INFINITE), count=6)
+    stage = scene(L2(INFINITE), targeted, count=6)
     problem = stage.problem(attack)
-    start = far_side(problem, problem.active, problem.draws)
+    start = far_side(problem, problem.active, problem.draws, bank=bank)
+    assert start.found.all() or (targeted and not bank)
+    assert torch.equal(problem.reached(start.p), start.found)
+    assert int(problem.forwards.max()) <= queries(bank=bank and not targeted) + 1
+
+
+# Starts at held-out images
+
+
+class Striped(nn.Module):
+    """Class 1 for images with bright columns among dark ones, which no noise has; class 0 for all others."""
+
+    stripes: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("stripes", torch.tensor([1.0, -1.0]).repeat(18).view(1, 6, 6) / 6)
+
+    def contrast(self, x: Tensor) -> Tensor:
+        return (x * self.stripes).flatten(1).sum(1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        side = 10 * (self.contrast(x) - 2)  # between -3 and 3; noise is within 1.5
+        return torch.stack([-side, side], 1)
+
+
+def striped(labels: list[int], contrasts: list[float]) -> Bank:
+    """Images as bright and as dark as their contrast says, with the labels that somebody gave them."""
+    x = 0.5 + torch.tensor(contrasts).view(-1, 1, 1, 1) * Striped().stripes
+    return Bank(Examples(x, torch.tensor(labels, dtype=torch.int64), torch.arange(len(labels)) + 900))
+
+
+def towards_stripes(threat: Threat, bank: Bank) -> tuple[Scene, Tensor]:
+    """Four images that are to become striped, and the closed form of their distances from that."""
+    net = Striped()
+    x = 0.5 + 0.1 * (images(4, (1, 6, 6)) - 0.5)
+    stage = scene(threat, shape=(1, 6, 6), classes=2, net=net, x=x)
+    missing = 2 - net.contrast(x)
+    optimum = missing if threat.name == "l2" else missing / net.stripes.abs().sum()
+    return replace(stage, labels=1 - stage.labels, targeted=True, bank=bank), optimum
+
+
+DECISIONS = pytest.mark.parametrize(
+    ("attack", "threat"),
+    [(Boundary(), L2(INFINITE)), (HopSkipJump(), L2(INFINITE)), (HopSkipJump(), Linf(INFINITE))],
+    ids=["boundary-l2", "hopskipjump-l2", "hopskipjump-linf"],
+)
+
+
+@DECISIONS
+def test_a_class_that_no_noise_is_of_is_reached_from_a_held_out_image_and_nearly_as_near_as_can_be(
+    attack: Attack, threat: Threat
+) -> None:
+    stage, optimum = towards_stripes(threat, striped([1, 0, 1], [3.0, -1.0, 2.5]))
+    ratio = torch.tensor(sizes(attack, stage)) / optimum
+    assert 1 - 1e-5 <= float(ratio.min()) <= float(ratio.max()) <= 1.05
+    assert min(sizes(attack, replace(stage, bank=striped([], [])))) == INFINITE
+
+
+@DECISIONS
+def test_the_networks_word_counts_and_not_the_label(attack: Attack, threat: Threat) -> None:
+    attack = replace(attack, **attack.trial)
+    near = [0.1 * k for k in range(15)]  # nearer, and called stripes by mistake
+    for labels in ([1] * 16, [0] * 15 + [1], [1] * 15 + [0]):
+        stage, _ = towards_stripes(threat, striped(labels, [*near, 2.6]))
+        assert max(sizes(attack, stage)) < INFINITE
+
+
+def test_what_it_takes_to_find_the_networks_images_is_counted() -> None:
+    stage, _ = towards_stripes(L2(INFINITE), striped([1] * 16, [0.1 * k for k in range(15)] + [2.6]))
+    problem = stage.problem(Boundary())
+    start = far_side(problem, problem.active, problem.draws, bank=True)
     assert start.found.all()
-    assert problem.reached(start.p).all()
-    assert int(problem.forwards.max()) <= queries() + 1
+    assert problem.forwards.tolist() == [16 + 5] * 4, "two rounds of eight, and the way back of the one that is there"
 
 
 # Budgets
@@ -198,12 +274,13 @@ def test_a_spent_budget_leaves_the_smallest_success_that_was_paid_for(attack: At
         minimizes=True,
         budget=300,
         batch=BatchSize(64),
+        bank=stage.bank,
     )
     p = problem.finish(attack.perturb(problem))
     assert int(problem.forwards.max()) <= 300
     assert all(verdict.fooled for verdict in stage.verdicts(p))
     first = stage.problem(attack)
-    nearest = far_side(first, first.active, first.draws.subset(first.active))
+    nearest = far_side(first, first.active, first.draws.subset(first.active), bank=attack.name == "hopskipjump")
     assert (p.flatten(1).norm(dim=1) <= nearest.p.flatten(1).norm(dim=1) + 1e-5).all()
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from advbench.answer import seeded
+from advbench.bank import Bank
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
@@ -57,6 +58,8 @@ class Job:
     shards: tuple[Shard, ...]
     fit: Fit | None = None
     """What one perturbation for all shards is fitted on; None for an attack that takes every example by itself."""
+    bank: Bank | None = None
+    """Held-out images to start at; None for an attack that does not declare that it uses them."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,7 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
         budget=job.budget,
         deadline=deadline,
         batch=batch,
+        bank=None if job.bank is None else job.bank.to(device),
     )
     if len(x) == 0 or problem.done:
         p = problem.start()
@@ -150,6 +154,7 @@ def _craft_shared(job: Job, fit: Fit, batch: BatchSize, deadline: float | None) 
         budget=job.budget,
         deadline=deadline,
         batch=batch,
+        bank=None if job.bank is None else job.bank.to(device),
     )
     p = problem.start()
     if len(x):

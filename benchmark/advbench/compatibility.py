@@ -17,6 +17,11 @@ def offered(model: Model, defenses: tuple[Defense, ...]) -> Access:
     return access
 
 
+def told(attack: Attack) -> str:
+    """What it is told, in words: of the target, and beside it."""
+    return f"{attack.needs.words}, held-out images" if attack.uses_bank else attack.needs.words
+
+
 def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset) -> str | None:
     """A reason why this target makes no sense, or None."""
     if reason := model.why_not(dataset):

@@ -140,8 +140,8 @@ def evaluate(
 
     Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Detectors among
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
-    one perturbation for all fit it there, or on the part that `fit` names. With `db` the facts also go to a database
-    that `advbench show` reads.
+    one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
+    without it can't aim at a class. With `db` the facts also go to a database that `advbench show` reads.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")

@@ -54,6 +54,8 @@ class Attack(Plugin):
     """Whether it looks for the smallest perturbation; it then runs once, in the unbounded ball."""
     scope: ClassVar[Literal["example", "set"]] = "example"
     """`set`: it looks for one perturbation that serves all images, and `perturb` is given a `SharedProblem`."""
+    uses_bank: ClassVar[bool] = False
+    """Whether it starts at held-out images, which `problem.bank` then holds; without any it can't aim at a class."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
 

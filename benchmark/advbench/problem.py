@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from advbench.access import Access
+from advbench.bank import Bank
 from advbench.draws import Draws
 from advbench.errors import AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
@@ -56,6 +57,7 @@ class Problem(Successes):
         budget: int | None = None,
         deadline: float | None = None,
         batch: BatchSize | None = None,
+        bank: Bank | None = None,
     ) -> None:
         self.images = images.clone()
         self.goal = Goal(goal.labels.clone(), goal.targeted)
@@ -71,6 +73,7 @@ class Problem(Successes):
         self._budget = budget
         self._deadline = deadline
         self._batch = batch or BatchSize.auto(images.device)
+        self._bank = bank
         count, device = len(images), images.device
         self._best = threat.identity(images)
         # in float64, since what an undetected success counts for would drown the sizes in float32
@@ -106,6 +109,13 @@ class Problem(Successes):
     def active(self) -> Tensor:
         """Indices of the examples that are not done."""
         return self._index
+
+    @property
+    def bank(self) -> Bank:
+        """Held-out images to start at; empty where the data have none."""
+        if self._bank is None:
+            raise AccessError("asked for held-out images but does not declare `uses_bank = True`")
+        return self._bank
 
     # What an attack does with perturbations
 
@@ -308,17 +318,13 @@ class Problem(Successes):
         if self._changed:  # asking who is active costs a wait on a GPU
             self._index = self._active.nonzero().squeeze(1)
             self._gathered: dict[tuple[int, int], Tensor] = {}
-            self._named: tuple[Tensor, int] | None = None
+            self._named: tuple[Tensor | None, int] = None, -1
             self._changed = False
 
     def _images(self, who: Tensor, of: Tensor | None, first: int) -> Tensor:
         """The images of one batch of rows; the same ones come again, pass after pass, until somebody leaves."""
-        named = None if of is None else (of, of._version)
-        if self._named is None or named is None:
-            same = self._named is named
-        else:
-            same = self._named[0] is of and self._named[1] == named[1]
-        if not same:
+        named = of, -1 if of is None else of._version
+        if self._named[0] is not of or self._named[1] != named[1]:
             self._named, self._gathered = named, {}
         key = first, len(who)
         if key not in self._gathered:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from advbench.compatibility import told
 from advbench.plugin import Attack
 from advbench.registry import Registry
 from advbench.threats import THREATS
@@ -31,4 +32,4 @@ def markdown(registry: Registry) -> str:
 def _row(attack: Attack) -> list[str]:
     balls = [YES if name in attack.threats else "" for name in THREATS]
     flags = [attack.targeted, attack.minimizes, attack.scope == "set"]
-    return [attack.name, *balls, *(YES if flag else "" for flag in flags), attack.needs.words]
+    return [attack.name, *balls, *(YES if flag else "" for flag in flags), told(attack)]

@@ -51,6 +51,9 @@ def attack_checks(attack: Attack) -> Iterator[Check]:
                 yield Check(attack.label, f"{title}-{what}", partial(trial, attack, threat, targeted))
         for what, odd in ODD.items():
             yield Check(attack.label, f"{name}-survives-{what}", partial(survives, attack, partial(odd, threat)))
+        if attack.uses_bank:
+            bare = partial(_without_a_bank, threat)
+            yield Check(attack.label, f"{name}-survives-no-held-out-images", partial(survives, attack, bare))
     # who is told nothing can do nothing but submit what it was given
     if attack.threats & set(THREATS) and not attack.minimizes and attack.needs:
         yield Check(attack.label, "is-no-worse-than-chance", partial(is_no_worse_than_chance, attack))
@@ -105,6 +108,8 @@ def leaves_inputs_alone(attack: Attack, threat: Threat, targeted: bool) -> None:
     perturbed(attack, problem)
     check_inputs(attack, problem, stage.images, stage.labels)
     demand(torch.equal(problem.draws.ids, stage.ids), "`perturb` wrote into `problem.draws.ids`")
+    same = not attack.uses_bank or torch.equal(problem.bank.examples.images, stage.bank.examples.images)
+    demand(same, "`perturb` wrote into the images of `problem.bank`")
 
 
 def repeats(attack: Attack, threat: Threat, targeted: bool) -> None:
@@ -233,6 +238,11 @@ def _already_wrong(threat: Threat) -> Scene:
 def _double(threat: Threat) -> Scene:
     shape = (1, 8, 8)
     return scene(threat, net=StageNet(shape).double(), x=images(4, shape).double())
+
+
+def _without_a_bank(threat: Threat) -> Scene:
+    stage = scene(threat)
+    return replace(stage, bank=replace(stage.bank, examples=stage.bank.examples[:0]))
 
 
 ODD: dict[str, Callable[[Threat], Scene]] = {

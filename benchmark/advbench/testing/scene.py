@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
+from advbench.bank import Bank
 from advbench.cell import check_form, perturbed
+from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
 from advbench.goal import Goal
@@ -25,6 +27,8 @@ from advbench.threats import Threat
 
 FORM = "gives-what-is-due"
 """The check that looks at form; the others only try what has passed it."""
+HELD_OUT = 64
+NO_BANK = Bank(Examples(torch.zeros(0, 1, 1, 1), torch.zeros(0, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)))
 
 
 class Watched(Problem):
@@ -50,6 +54,8 @@ class Scene:
     ids: Tensor
     threat: Threat
     targeted: bool
+    bank: Bank = NO_BANK
+    """For those that declare that they use it."""
 
     @property
     def goal(self) -> Goal:
@@ -74,6 +80,7 @@ class Scene:
             already=None if together else margin > MARGIN,
             deadline=time.monotonic() + LIMIT,
             batch=BatchSize(batch),
+            bank=self.bank.to(self.images.device) if attack.uses_bank else None,
         )
 
     def perturbed(self, attack: Attack, seed: int = 0, batch: int = 8) -> Tensor:
@@ -106,7 +113,14 @@ def scene(
     labels = run_in_batches(target.logits, x, BatchSize(64)).argmax(1)
     if targeted:
         labels = (labels + 1) % classes
-    return Scene(target, x, labels, torch.arange(len(x)) + 100, threat, targeted)
+    return Scene(target, x, labels, torch.arange(len(x)) + 100, threat, targeted, _held_out(target, x))
+
+
+def _held_out(target: Target, x: Tensor) -> Bank:
+    """Images that are not tried, each with the label that the network gives it."""
+    others = images(HELD_OUT, tuple(x.shape[1:]), first=5000)
+    labels = run_in_batches(target.logits, others.to(x.dtype), BatchSize(64)).argmax(1)
+    return Bank(Examples(others, labels, torch.arange(HELD_OUT) + 5000))
 
 
 def steadfast(threat: Threat, targeted: bool) -> Scene:

@@ -4,8 +4,8 @@ The two steps are adapted as by a trust region (Michels et al., 2019, arXiv:1906
 proposal relative to the distance, and ν, the part of the distance that is given up. How is left open. Here several
 proposals are asked in one pass, and those that are still wrongly classified are all taken, as if one after the other;
 then some reductions around ν, also in one pass, of which the largest that succeeds is kept. γ grows when more than
-the best share of proposals stayed wrong, ν when its largest reduction succeeded, and both shrink otherwise. There is
-no start for a chosen class without an image of it, so it is untargeted only.
+the best share of proposals stayed wrong, ν when its largest reduction succeeded, and both shrink otherwise. The
+start is the nearest of many noisy images, towards a class the nearest held-out image of it (`far_side`).
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Boundary(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1712.04248"
     threats: ClassVar[frozenset[str]] = frozenset({"l2"})
     needs: ClassVar[Access] = Access.LABELS
-    targeted: ClassVar[bool] = False
     minimizes: ClassVar[bool] = True
+    uses_bank: ClassVar[bool] = True
     trial = {"queries": 400}
 
     queries: int = at_least(200, default=25_000)  # the start alone takes up to 170
@@ -53,11 +53,12 @@ class Boundary(Attack):
     def perturb(self, problem: Problem) -> Tensor:
         who = problem.active
         draws = problem.draws.subset(who)
-        start = far_side(problem, who, draws)
+        start = far_side(problem, who, draws, bank=problem.goal.targeted)
         rows = start.found.nonzero().squeeze(1)
         who, draws = who[rows], draws.subset(rows)
         walk = Walk(problem, who, draws, to_border(problem, start.p[rows], who, BISECTIONS), self)
-        for _ in range((self.queries - queries() - BISECTIONS) // (self.proposals + len(RUNGS))):
+        # the bank is asked only when aiming, and the start then costs less than one from noise may
+        for _ in range((self.queries - queries(bank=False) - BISECTIONS) // (self.proposals + len(RUNGS))):
             if problem.done or len(rows) == 0:
                 break
             walk.step()

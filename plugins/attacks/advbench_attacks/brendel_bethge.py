@@ -7,10 +7,10 @@ an image, on top of an exact projection, for the whole batch at once:
 - l-infinity: for a bound on the pixels' change, the point nearest to the current one is a projection, too.
 
 Left open by the paper, or chosen otherwise after measuring (see docs/attacks/minimal-norm.md):
-- it starts at images of other classes, which an attack here does not have. The starts from the adversarial side are
-  points beyond the planes of the likeliest classes (the first steps of targeted `fab`, which go as far as the corners
-  of the box where gradients are masked); the start from the clean side is what a few steps of `fmn` find. Every start
-  is walked from, and the smallest success of all counts;
+- it starts at images of other classes. The starts from the adversarial side are here points beyond the planes of the
+  likeliest classes (the first steps of targeted `fab`, which go as far as the corners of the box where gradients are
+  masked); the start from the clean side is what a few steps of `fmn` find. Every start is walked from, and the smallest
+  success of all counts;
 - the trust region is a share of the current distance, falling geometrically, and steps have no momentum;
 - a step goes beyond the plane by a tenth of the trust region: on a curved boundary the points of the plane itself are
   hardly ever successes.
@@ -30,7 +30,7 @@ from advbench.goal import Goal
 from advbench.parameters import at_least
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
+from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.fab import FAB
 from advbench_attacks.fmn import FMN
 from advbench_attacks.hyperplane import nearest
@@ -63,7 +63,7 @@ class BrendelBethge(Attack):
     def passes(self, classes: int) -> int:
         far = FAB(steps=max(1, self.far), targets=self.targets).passes(classes) if self.far else 0
         starts = min(self.targets, classes - 1) * (self.far > 0) + 1
-        return 1 + self.clean + far + (self.steps + 1) * starts + FINAL
+        return 1 + self.clean + far + (self.steps + 1) * starts + FINAL + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
         p, of = self._starts(problem)
@@ -80,15 +80,16 @@ class BrendelBethge(Attack):
             share = (trust / length(move, "l2").clamp_min(torch.finfo(p.dtype).tiny)).clamp_max(1)
             p = inside(p + share * move, low, high)
         problem.logits(p.view_as(x), of)
-        return shrink(problem, problem.best, FINAL)
+        return ended(problem, FINAL)
 
     def _starts(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Where the walks begin, and the example of each; with no success from the clean side, at the image."""
-        of = [problem.active]
+        who = problem.active  # a budget may be spent before the starts are found
+        of = [who]
         logits = problem.logits(problem.start())
         if self.clean:
             FMN(steps=self.clean).search(problem)
-        starts = [problem.best.flatten(1)[problem.active]]
+        starts = [problem.best.flatten(1)[who]]
         if self.far:
             fab = FAB(steps=self.far, targets=self.targets)
             rows, aim = fab.rows(problem, logits)

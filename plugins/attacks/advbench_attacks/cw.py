@@ -16,7 +16,8 @@ Where the paper leaves something open:
 - Michels et al. (2019) name the paper's two other ways to stay in the box. `projected` clips the perturbation after
   each step of Adam; `clipped` lets it go and clips it inside the hinge alone. Both move pixels by a tenth of `rate`.
 - The margin asked for is kappa, but the smallest success is kept, whatever its margin: kappa only steers the path.
-- A bisection towards the clean image ends the attack.
+- A bisection towards the clean image, and a step to the nearest point of several linearised boundaries, end the
+  attack (`ending`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from advbench.goal import Goal
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
+from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.rival import lead, nearest_rival, rival_after
 
 INNER = 1e-4
@@ -95,7 +96,7 @@ class CW(Attack):
     bisections: int = at_least(0, default=4)
 
     def passes(self, classes: int) -> int:
-        return 2 + (self.constant == 0) + self.rounds * self.steps + self.bisections
+        return 2 + (self.constant == 0) + self.rounds * self.steps + self.bisections + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
         search = self._begun(problem)
@@ -106,7 +107,7 @@ class CW(Attack):
             for _ in range(leg):
                 search = self._stepped(problem, search)
             search = self._turned(problem, search)
-        return problem.project(shrink(problem, problem.best, self.bisections))
+        return problem.project(ended(problem, self.bisections))
 
     def _begun(self, problem: Problem) -> Search:
         of = problem.active

@@ -6,7 +6,8 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
 - the first radius is 3, from which robust networks are reached as well; the paper starts at 1;
 - what the box cuts off is given back once, by stretching again what is left;
 - no rounding to 256 grey levels: the referee judges images as they are;
-- in the end the smallest success is moved along the segment to the clean image (`bisection`).
+- in the end the smallest success is moved along the segment to the clean image, and from there once more to the
+  nearest point of the linearised boundaries of several classes (`ending`).
 """
 
 import math
@@ -20,11 +21,11 @@ from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
+from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.radius import stretched, unit
 
 FINAL = 8
-"""Forward passes of the way back in the end."""
+"""Forward passes of the way back along the segment."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,7 @@ class DDN(Attack):
     init: float = at_least(0, default=3.0)  # the first radius
 
     def passes(self, classes: int) -> int:
-        return self.steps + FINAL
+        return self.steps + 1 + FINAL + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
         x = problem.images
@@ -56,7 +57,7 @@ class DDN(Attack):
                 radius = radius * torch.where(won, 1 - gamma, 1 + gamma)
             p = stretched(p + alpha * radius * unit(probe.gradient.flatten(1)), radius, low, high)
         problem.logits(p.view_as(x))
-        return shrink(problem, problem.best, FINAL)
+        return ended(problem, FINAL)
 
     @property
     def _gammas(self) -> tuple[float, float]:

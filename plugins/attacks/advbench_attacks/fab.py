@@ -9,9 +9,10 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
   the paper's step has length zero, and a point that is not yet a success would stay there for good;
 - the nearest plane is sought among those of the `rivals` classes with the highest logits: with 10 classes, of all.
   Three take less than half of the backward passes, and reach fewer images at the same size on a robust network;
-- how near a plane is does not ask for the box, as in the paper: asking ended farther on a robust network;
+- how near a plane is does not ask for the box, as in the paper, until the end: asking ended farther on a robust
+  network;
 - a cell that aims at a class uses the plane between that class and the highest of the others;
-- the final search is the one that all minimal-norm attacks here end with (`bisection`);
+- the final search is the one that all minimal-norm attacks here end with (`ending`), where there is no radius;
 - a restart whose example has no success yet begins anywhere in the ball or, without a radius, in the box.
 """
 
@@ -29,12 +30,12 @@ from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
+from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.hyperplane import blockwise, distance, nearest
 from advbench_attacks.radius import dual, inside, length
 
 FINAL = 8
-"""Forward passes of the final search."""
+"""Forward passes of the way back along the segment."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class FAB(Attack):
     rivals: int = at_least(1, default=9)  # likeliest other classes, whose nearest is taken where there are no targets
 
     def passes(self, classes: int) -> int:
-        return 2 * self.steps * self.restarts * max(1, min(self.targets, classes - 1)) + 1 + FINAL
+        return 2 * self.steps * self.restarts * max(1, min(self.targets, classes - 1)) + 1 + FINAL + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
         logits = problem.logits(problem.start())
@@ -65,8 +66,7 @@ class FAB(Attack):
             self.walk(problem, start.flatten(1)[of], of, aim, logits[of])
             if problem.done:
                 break
-        best = problem.best
-        return problem.project(best) if problem.eps < torch.inf else shrink(problem, best, FINAL)
+        return problem.project(problem.best) if problem.eps < torch.inf else ended(problem, FINAL)
 
     def rows(self, problem: Problem, logits: Tensor) -> tuple[Tensor, Tensor | None]:
         """The example of every row, and the class that it goes for."""

@@ -1,9 +1,11 @@
-"""A start for attacks that see labels alone: the nearest of many wrongly classified images, pulled to the border.
+"""A start for attacks that see labels alone: the nearest of many images that reach the goal, pulled to the border.
 
-The papers draw uniform noise until one image is wrongly classified (Brendel et al., 2018, arXiv:1712.04248; Chen et
-al., 2020, arXiv:1904.02144; Michels et al., 2019, arXiv:1906.03612). Some classifiers give all noise one label, which
-is the right one for some images; so coarse noise, plain, turned and inverted images are asked as well, and harsher
-noise where none of them is wrong. Where nothing is, the start is the image itself, and the others of the batch go on.
+Without a class to aim at, the papers draw uniform noise until one image is wrongly classified (Brendel et al., 2018,
+arXiv:1712.04248; Chen et al., 2020, arXiv:1904.02144; Michels et al., 2019, arXiv:1906.03612). Some classifiers give
+all noise one label, which is the right one for some images; so coarse noise, plain, turned and inverted images are
+asked as well, and harsher noise where none of them is wrong. Towards a class, the papers start at an image of it: here
+at held-out ones, those nearest to the example first, and noise is asked only where the network puts none of them
+there. Where nothing reaches the goal, the start is the image itself, and the others of the batch go on.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from advbench_attacks.border import to_border
 
 TOGETHER = 8
 """Images of one kind, which are asked in one pass."""
+ROUNDS = 4
+"""Of so many images from the bank, for who finds no start among the first."""
 COARSE = 5
 """Bisections of every start, to tell which is the nearest."""
 
@@ -31,29 +35,60 @@ class Start:
     found: Tensor
 
 
-def far_side(problem: Problem, who: Tensor, draws: Draws) -> Start:
-    """The nearest start of every example in `who` that any kind of image leads to."""
-    x = problem.images[who]
-    p, found = torch.zeros_like(x), torch.zeros(len(x), dtype=torch.bool, device=x.device)
-    distance = x.new_full((len(x),), torch.inf)
-    for kind, needed in ((noise, False), (blocks, False), (relatives, False), (salt, True), (blots, True)):
-        rows = (~found).nonzero().squeeze(1) if needed else torch.arange(len(x), device=x.device)
+def far_side(problem: Problem, who: Tensor, draws: Draws, *, bank: bool) -> Start:
+    """The nearest start of every example in `who` that any kind of image leads to; with `bank`, held-out ones first."""
+    search = Search(problem, who)
+    aims = problem.goal.targeted
+    if bank:
+        search.offer_bank()
+    for kind, needed in ((noise, aims), (blocks, aims), (relatives, aims), (salt, True), (blots, True)):
+        rows = search.waiting if needed else torch.arange(len(who), device=who.device)
         if len(rows) == 0:
             draws.uniform(0)  # a stream must not depend on who else is looking for a start
             continue
-        numbers = draws.uniform(TOGETHER, *x.shape[1:], dtype=x.dtype)[rows]
-        q = kind(x[rows], numbers) - x[rows].unsqueeze(1)
-        near, length = _nearest(problem, q, who[rows])
-        closer = length < distance[rows]
-        distance[rows] = torch.where(closer, length, distance[rows])
-        p[rows] = torch.where(closer.view(-1, 1, 1, 1), near, p[rows])
-        found[rows] |= closer
-    return Start(p, found)
+        x = search.x[rows]
+        search.offer(rows, kind(x, draws.uniform(TOGETHER, *x.shape[1:], dtype=x.dtype)[rows]))
+    return Start(search.p, search.found)
 
 
-def queries() -> int:
-    """More than this costs no example."""
-    return 5 * TOGETHER + 3 * TOGETHER * COARSE
+def queries(*, bank: bool) -> int:
+    """More than this costs no example; who aims pays less than without a bank, since one kind of start is enough."""
+    return 5 * TOGETHER + 3 * TOGETHER * COARSE + (ROUNDS * TOGETHER + TOGETHER * COARSE if bank else 0)
+
+
+class Search:
+    """The best start that each example in `who` has been offered."""
+
+    def __init__(self, problem: Problem, who: Tensor) -> None:
+        self._problem, self._who = problem, who
+        self.x = problem.images[who]
+        self.p = torch.zeros_like(self.x)
+        self._distance = self.x.new_full((len(who),), torch.inf)
+
+    @property
+    def found(self) -> Tensor:
+        return self._distance < torch.inf
+
+    @property
+    def waiting(self) -> Tensor:
+        """Who has none."""
+        return (~self.found).nonzero().squeeze(1)
+
+    def offer(self, rows: Tensor, images: Tensor) -> None:
+        """Several images (R, K, …) for each of these rows."""
+        near, length = _nearest(self._problem, images - self.x[rows].unsqueeze(1), self._who[rows])
+        closer = length < self._distance[rows]
+        self._distance[rows] = torch.where(closer, length, self._distance[rows])
+        self.p[rows] = torch.where(closer.view(-1, 1, 1, 1), near, self.p[rows])
+
+    def offer_bank(self) -> None:
+        """Held-out images, those nearest to each image first, until the network says of some that they are there."""
+        bank = self._problem.bank
+        order = bank.nearest(self.x, self._problem.goal[self._who])
+        for first in range(0, min(ROUNDS * TOGETHER, len(bank)), TOGETHER):
+            rows = self.waiting
+            if len(rows):
+                self.offer(rows, bank.images(order[rows, first : first + TOGETHER]).to(self.x.dtype))
 
 
 def _nearest(problem: Problem, q: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:

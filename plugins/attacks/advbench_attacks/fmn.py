@@ -9,7 +9,8 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
   the difference of logits alone goes to the likeliest, and would stay there where another class is nearer;
 - in l2 the perturbation is stretched to the radius, too: the box cuts off what the guess reckons with;
 - gamma falls from 0.1 to 0.003 (paper: 0.05 to 0.0001), since there are fewer steps;
-- in the end the smallest success is moved along the segment to the clean image (`bisection`).
+- in the end the smallest success is moved along the segment to the clean image, and from there once more to the
+  nearest point of the linearised boundaries of several classes (`ending`).
 """
 
 import math
@@ -24,13 +25,13 @@ from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
 from advbench_attacks.ddn import annealed
+from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.fab import likeliest, nearest_class
 from advbench_attacks.radius import dual, inside, length, stretched, unit
 
 FINAL = 8
-"""Forward passes of the way back in the end."""
+"""Forward passes of the way back along the segment."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,11 @@ class FMN(Attack):
     rivals: int = at_least(1, default=9)  # the likeliest other classes, of which the first step takes the nearest
 
     def passes(self, classes: int) -> int:
-        return self.steps + 1 + FINAL
+        return self.steps + 2 + FINAL + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
         self.search(problem)
-        return shrink(problem, problem.best, FINAL)
+        return ended(problem, FINAL)
 
     def search(self, problem: Problem) -> None:
         """All but the way back in the end; the problem remembers what is found."""

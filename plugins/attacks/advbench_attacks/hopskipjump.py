@@ -1,9 +1,9 @@
 """HopSkipJump: gradient directions from labels alone (Chen et al., 2020, arXiv:1904.02144).
 
 Every part of a step is one batch of queries for all examples at once. Open in the paper: the random directions are
-uniform in every pixel, with no normalisation (`border.directions`); the start is the nearest of many (`far_side`); a
-step that ends further away than it began is not taken. Bisection stops at the paper's threshold, or at what float32
-can tell apart. There is no start for a chosen class without an image of it, so it is untargeted only.
+uniform in every pixel, with no normalisation (`border.directions`); the start is the nearest of many, held-out images
+among them (`far_side`); a step that ends further away than it began is not taken. Bisection stops at the paper's
+threshold, or at what float32 can tell apart.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class HopSkipJump(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1904.02144"
     threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
     needs: ClassVar[Access] = Access.LABELS
-    targeted: ClassVar[bool] = False
     minimizes: ClassVar[bool] = True
+    uses_bank: ClassVar[bool] = True
     trial = {"steps": 3, "directions": 20}
 
     steps: int = at_least(1, default=40)
@@ -47,7 +47,7 @@ class HopSkipJump(Attack):
 
     def passes(self, classes: int) -> int:
         bisections = 15  # of an image of MNIST's size; a step is halved about twice
-        return queries() // 2 + sum(self.count(step) + bisections + 3 for step in range(1, self.steps + 1))
+        return queries(bank=True) // 2 + sum(self.count(step) + bisections + 3 for step in range(1, self.steps + 1))
 
     def count(self, step: int) -> int:
         """Directions for the gradient of this step, the first being 1."""
@@ -56,7 +56,7 @@ class HopSkipJump(Attack):
     def perturb(self, problem: Problem) -> Tensor:
         who = problem.active
         draws = problem.draws.subset(who)
-        start = far_side(problem, who, draws)
+        start = far_side(problem, who, draws, bank=True)
         rows = start.found.nonzero().squeeze(1)
         hop = Hop(problem, who[rows], draws.subset(rows), start.p[rows])
         for step in range(1, self.steps + 1):

@@ -39,7 +39,7 @@ class StdCnn(Model):
         return classifier(dataset, *layers).to(memory_format=torch.channels_last)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return training_recipe(dataset, epochs=12, learning_rate=1e-2)
+        return training_recipe(dataset, epochs=40, learning_rate=5e-3)
 
 
 @dataclass(frozen=True)

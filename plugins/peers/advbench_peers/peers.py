@@ -26,6 +26,7 @@ from advbench_peers.libraries import (
     steps,
 )
 from advbench_peers.minimal_norm import MINIMAL_NORM
+from advbench_peers.wasserstein import WASSERSTEIN
 
 
 def peers_of(attack: Attack, threat: str) -> list[Peer]:
@@ -114,4 +115,5 @@ PEERS: tuple[Peer, ...] = (
         in_torchattacks("Square", norm=lambda s: s.norm, eps=eps, n_queries=queries),
     ),
     *MINIMAL_NORM,
+    *WASSERSTEIN,
 )
