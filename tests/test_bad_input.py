@@ -245,14 +245,14 @@ def test_a_full_disk_ends_a_run_in_one_line_and_it_can_be_resumed(
 ) -> None:
     Path("mine.yaml").write_text(SUITE)
     assert advbench("run", "mine.yaml", "--examples", "1").code == 0
-    configured = store_connection._configured
+    configured = store_connection.configured
 
     def nearly_full(connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.execute("PRAGMA max_page_count = 1")  # no more than it has: SQLite's own error, not ours
         return configured(connection)
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_connection, "_configured", nearly_full)
+        patch.setattr(store_connection, "configured", nearly_full)
         words = advbench("run", "mine.yaml").complaint
     assert words == ("results.sqlite: the disk is full; free some space and run the same command again to resume")
     assert advbench("run", "mine.yaml").code == 0

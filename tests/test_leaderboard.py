@@ -6,10 +6,8 @@ import csv
 import io
 import json
 import re
-import sqlite3
 import subprocess
 import sys
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +21,7 @@ from typer.testing import CliRunner
 import advbench_leaderboard
 from advbench.comparison import compare
 from advbench.errors import AdvbenchError
-from advbench.store import Store
+from advbench.store import Store, marks
 from advbench_leaderboard.markup import web_address
 from advbench_leaderboard.render import render
 from advbench_leaderboard.tables import TABLES
@@ -120,19 +118,18 @@ def test_certificates_and_checks_are_shown_where_the_database_has_them(site: Ren
             for e in range(COUNT)
         ]  # one of ten is proved and wrong
         store.add_certificates("strong", radii)
-    with closing(sqlite3.connect(site.database)) as database, database:
-        database.execute("CREATE TABLE verifications (cell, at, sound)")
-        sound = "SELECT id, '1', key <> 'strong2-fgsm' FROM cells WHERE source <> 'plain'"
-        database.execute(f"INSERT INTO verifications {sound}")
-        database.execute("INSERT INTO verifications SELECT id, '2', 1 FROM cells WHERE key = 'plain-fgsm'")
+        for cell in store.rows("SELECT id, key, source FROM cells ORDER BY id"):
+            if cell["source"] != "plain" or cell["key"] == "plain-fgsm":
+                facts = marks.facts_of(store, [cell["id"]]).get(cell["id"], {})
+                marks.add(store, cell["key"], facts, sound=cell["key"] != "strong2-fgsm")
     site.again()
     reader = read(site.board)
     assert column(reader, row_of(reader, "strong"), "Certified lower bound").split(" ")[0] == "22.5"  # 9 of 40
     assert column(reader, row_of(reader, "plain"), "Certified lower bound") == "–"
-    marks = {row[1].split(" ")[0]: row[1] for row in reader.rows[1:6]}
-    assert "verified" in marks["strong"].split(" ")
-    assert "verified" not in marks["strong2"].split(" ")
-    assert "verified" not in marks["plain"].split(" ")  # not all of its cells
+    shown_marks = {row[1].split(" ")[0]: row[1] for row in reader.rows[1:6]}
+    assert "verified" in shown_marks["strong"].split(" ")
+    assert "verified" not in shown_marks["strong2"].split(" ")
+    assert "verified" not in shown_marks["plain"].split(" ")  # not all of its cells
     kinds = [a["data-verified"] for tag, a in reader.tags if "data-verified" in a]
     assert sorted(map(str, kinds)) == ["differs", "not verified", "verified", "verified", "verified"]
 
@@ -198,7 +195,7 @@ def test_provenance_says_under_what_the_numbers_were_made(site: Rendered) -> Non
 def test_text_from_plugins_is_shown_and_never_obeyed(tmp_path: Path) -> None:
     site = rendered(tmp_path, evil=EVIL)
     for page in site.pages:
-        text = page.read_text(encoding="utf-8")
+        text = page.read_text(encoding="utf-8").replace("<wbr>", "")
         if page.name != "metrics.html":  # which holds no plugin's words
             assert "&lt;script&gt;alert(1)&lt;/script&gt;" in text, page
             assert "{{ 7 * 7 }}" in text
@@ -315,16 +312,25 @@ def test_columns_are_explained(site: Rendered) -> None:
 
 
 def test_figures_say_what_they_are(site: Rendered) -> None:
-    figures = [
-        text for page in site.pages for text in re.findall(r'<svg class="figure.*?</svg>', page.read_text(), re.S)
-    ]
-    assert len(figures) > 8
-    for text in figures:
+    figures = {
+        str(page.relative_to(site.root)): re.findall(r'<svg class="figure.*?</svg>', page.read_text(), re.S)
+        for page in site.pages
+    }
+    names = {re.sub(r"-[0-9a-f]{10}", "", page): len(found) for page, found in figures.items() if found}
+    assert names == {
+        **dict.fromkeys(("boards/digits-rotate-shift-30-3px.html", "compare/digits-rotate-shift-30-3px.html"), 1),
+        **{f"attacks/{attack}.html": 1 for attack in ("cw", "fgsm", "noise", "pgd")},
+        "targets/plain.html": 1,
+        "targets/strong.html": 1,
+        "targets/detector.html": 2,
+        "threats.html": 1,
+    }
+    for text in (text for found in figures.values() for text in found):
         name = re.search(r'aria-labelledby="(\w+) (\w+)"', text)
         assert name
         assert f'<title id="{name[1]}">' in text
         assert f'<desc id="{name[2]}">' in text
-        assert len(re.findall(r'class="title">[^<]*[A-Za-z]', text)) >= 1  # axes in words
+        assert len(re.findall(r'class="title"[^>]*>[^<]*[A-Za-z]', text)) == 2  # both axes in words
 
 
 def test_without_a_script_every_row_and_column_is_there(site: Rendered) -> None:
@@ -417,3 +423,14 @@ def test_the_command_renders_and_names_the_index(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert re.fullmatch(r"1 board, (\d+) of \1 files written: .*index\.html", result.output.strip())
     assert result.output.strip().endswith(str(tmp_path / "site" / "index.html"))
+
+
+def test_transfer_rates_can_be_downloaded(site: Rendered) -> None:
+    found = json.loads((site.root / "data/transfer.json").read_text(encoding="utf-8"))["rows"]
+    (row,) = found
+    assert (row["source_label"], row["attack"], row["target_label"]) == ("plain", "pgd", "strong")
+    assert (row["fooled_k"], row["fooled_n"], row["fooled"]) == (36, COUNT, 0.9)
+    assert 0.75 < row["fooled_low"] < 0.9 < row["fooled_high"] < 1
+    assert row["undetected"] is None, "that target raises no alarms"
+    page = (site.root / f"cells/{slug(row['cell'][:12], row['cell'])}.html").read_text(encoding="utf-8")
+    assert "90.0" in page

@@ -4,11 +4,14 @@ neither the data set nor the network.
 
 from __future__ import annotations
 
+import math
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from advbench.target import Target
@@ -19,13 +22,13 @@ COUNT = 8
 ROOM = 400_000
 """Bytes of pictures in a cell before they are packed: fewer examples where images are large, but one at least."""
 
+LEVELS = 2
+"""Of 255: how far another machine's rounding may move a pixel of a picture."""
+
 
 def shown_of(ids: Iterable[int], shape: tuple[int, ...]) -> frozenset[int]:
     """The examples of a cell that become exhibits."""
-    pixels = 1
-    for side in shape:
-        pixels *= side
-    count = max(1, min(COUNT, ROOM // (3 * pixels)))
+    count = max(1, min(COUNT, ROOM // (3 * math.prod(shape))))
     return frozenset(list(ids)[:count])
 
 
@@ -52,6 +55,27 @@ def exhibits(
         }
         for place, row in enumerate(rows.tolist())
     ]
+
+
+def unlike(fresh: Mapping[str, Any], stored: Mapping[str, Any], shape: tuple[int, ...]) -> str:
+    """Which picture of a stored row is not what the stored perturbation gives; empty where all are."""
+    if stored["words"] != fresh["words"]:
+        return "other words beside the picture are stored"
+    for name in ("original", "perturbed", "redrawn", "moved"):
+        one, other = _numbers(fresh[name], name, shape), _numbers(stored[name], name, shape)
+        if one.shape != other.shape or not np.allclose(one, other, rtol=1e-2, atol=LEVELS if name != "moved" else 1e-2):
+            return f"another picture is stored ({name})"
+    return ""
+
+
+def _numbers(data: bytes | None, name: str, shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Unpacked, and never more than a picture of that shape can hold; empty where there are none."""
+    room = 4 * math.prod(shape) + 1
+    try:
+        raw = zlib.decompressobj().decompress(data or b"", room)
+        return np.frombuffer(raw, np.float16 if name == "moved" else np.uint8).astype(np.float64)
+    except (zlib.error, ValueError, TypeError):
+        return np.empty(0)
 
 
 def packed(image: Tensor) -> bytes:

@@ -7,6 +7,8 @@ from advbench.errors import PluginError
 
 def plain(text: str) -> str:
     """Without control characters, which would steer a terminal."""
+    if text.isprintable():
+        return text.strip()
     return "".join(c if c.isprintable() else " " for c in text).strip()
 
 

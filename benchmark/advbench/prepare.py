@@ -94,15 +94,21 @@ def ready_target(
     return Ready(target, clean, examples), row
 
 
-def find_target(
-    row: Mapping[str, Any], dataset: Dataset, data: Data, *, registry: Registry, device: torch.device
-) -> Target:
-    """A stored target rebuilt from weights that are on this machine; nothing is trained."""
-    # by every parameter, since a label leaves out what may have another default on this machine
+def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
+    """Who a stored target is made of: by every parameter, since a label leaves out what has another default."""
     params = row["params"]
     model = configure(registry.model(row["model"]), params["model"])
     chain = registry.defense(row["defenses"])
     defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
+    return TargetPlan(dataset, model, defenses)
+
+
+def find_target(
+    row: Mapping[str, Any], dataset: Dataset, data: Data, *, registry: Registry, device: torch.device
+) -> Target:
+    """A stored target rebuilt from weights that are on this machine; nothing is trained."""
+    plan = stored_plan(row, dataset, registry)
+    model, defenses = plan.model, plan.defenses
     found = find_weights(model, defenses, dataset, data)
     if found is None:
         raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")

@@ -10,7 +10,9 @@ from typing import Any
 
 import torch
 
+from advbench.bank import Bank
 from advbench.cell import Job, Shard
+from advbench.compatibility import told
 from advbench.data import Data, DataFolders, Examples
 from advbench.engine import Engine, InProcess, describe
 from advbench.errors import AdvbenchError, PluginError, TimeUpError
@@ -65,6 +67,7 @@ def run(
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
     for cell in plan.cells:
         fitting_set(suite, cell, datasets[cell.source.dataset])
+        starting_bank(cell, datasets[cell.source.dataset])
     record_run(
         store,
         registry,
@@ -84,7 +87,7 @@ def run(
             suite, store, registry, settings.device, datasets, reporter, summary, settings.check_interrupted
         )
         ready = roster.ready(plan.targets)
-        _Session(suite, store, registry, settings, reporter, summary, ready, datasets).craft(plan.cells)
+        Session(suite, store, registry, settings, reporter, summary, ready, datasets).craft(plan.cells)
         how = "finished"
     except KeyboardInterrupt:
         summary.interrupted = True
@@ -95,7 +98,7 @@ def run(
     return summary
 
 
-class _Session:
+class Session:
     """What one run carries from cell to cell."""
 
     def __init__(
@@ -130,7 +133,8 @@ class _Session:
         examples = self._examples(cell)
         origin = asdict(self.registry.origin(cell.attack))
         fit = fitting_set(self.suite, cell, self.datasets[cell.source.dataset])
-        key = cell_key(self.suite, cell, source, examples, origin, fit)
+        bank = starting_bank(cell, self.datasets[cell.source.dataset])
+        key = cell_key(self.suite, cell, source, examples, origin, fit, bank)
         self.reporter.cell(cell.label)
         self.store.add_cell(self._cell_row(key, cell, source, examples, origin))
         stored = self.store.shards(key)
@@ -145,7 +149,8 @@ class _Session:
         try:
             if missing:
                 fit = self.judging.with_found(fit, key, cell, shards)
-            for crafted in self.settings.engine.craft(self._job(cell, source, missing, fit)) if missing else ():
+            job = self._job(cell, source, missing, fit, bank)
+            for crafted in self.settings.engine.craft(job) if missing else ():
                 self._shrink(crafted.batch)
                 self.judging.keep(key, cell, crafted)
                 self.reporter.shard(crafted.shard.span, cached=False)
@@ -173,7 +178,7 @@ class _Session:
         self.summary.failed.append((cell.label, reason))
         self.reporter.ended(cell.label, "failed", reason)
 
-    def _job(self, cell: CellPlan, source: Ready, shards: tuple[Shard, ...], fit: Fit | None) -> Job:
+    def _job(self, cell: CellPlan, source: Ready, shards: tuple[Shard, ...], fit: Fit | None, bank: Bank | None) -> Job:
         return Job(
             attack=cell.attack,
             threat=cell.threat,
@@ -187,6 +192,7 @@ class _Session:
             device=str(self.settings.device),
             shards=shards,
             fit=fit,
+            bank=bank,
         )
 
     def _cell_row(
@@ -214,7 +220,7 @@ class _Session:
             "protocol": PROTOCOL,
             "budget": self.suite.budget,
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
-            "needs": cell.attack.needs.words,
+            "needs": told(cell.attack),
         }
 
     def _shrink(self, batch: int) -> None:
@@ -233,8 +239,19 @@ def fitting_set(suite: Suite, cell: CellPlan, data: Data) -> Fit | None:
     return Fit.on(data, suite.fit, judged, cell.goal, dataset, suite.seed, cell.attack.label)
 
 
+def starting_bank(cell: CellPlan, data: Data) -> Bank | None:
+    """The held-out images that the attack may start at; None for one that does not declare that it uses them."""
+    return Bank.wanted(cell.attack, cell.goal, data, cell.source.dataset)
+
+
 def cell_key(
-    suite: Suite, cell: CellPlan, source: Ready, examples: Examples, origin: Mapping[str, Any], fit: Fit | None
+    suite: Suite,
+    cell: CellPlan,
+    source: Ready,
+    examples: Examples,
+    origin: Mapping[str, Any],
+    fit: Fit | None,
+    bank: Bank | None,
 ) -> str:
     """A hash of everything that can change the cell's outcome; the target's key stands for data and weights."""
     return content_key(
@@ -251,5 +268,6 @@ def cell_key(
             "budget": suite.budget,
             "protocol": PROTOCOL,
             **({} if fit is None else {"fit": fit.fingerprint}),
+            **({} if bank is None else {"bank": bank.fingerprint}),
         }
     )

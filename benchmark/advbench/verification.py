@@ -14,12 +14,13 @@ from advbench.data import Data, DataFolders
 from advbench.draws import Draws
 from advbench.engine import describe
 from advbench.errors import AdvbenchError
+from advbench.exhibits import exhibits, shown_of, unlike
 from advbench.goal import choose_labels
 from advbench.plugin import Dataset
 from advbench.prepare import Ready, certificate_rows, clean_rows, find_target
 from advbench.referee import Verdict, judge, render
 from advbench.registry import Registry
-from advbench.store import Store
+from advbench.store import Store, marks
 from advbench.stored import StoredShard, load_dataset, stored_shards, threat_of
 from advbench.target import Target
 
@@ -41,6 +42,10 @@ class Verified:
     differences: list[str] = field(default_factory=list)
     unchecked: str = ""
     """Why nothing, or not everything, could be checked."""
+    facts: dict[str, str] = field(default_factory=dict)
+    """Of a cell: the checksums, by target, of what was stored when this began (`store.marks`)."""
+    shaken: str = ""
+    """Of a cell: the targets whose clean answers differ or could not be checked, so that its rates can't be trusted."""
 
     @property
     def sound(self) -> bool:
@@ -56,28 +61,46 @@ def verify(
     device: torch.device,
 ) -> Iterator[Verified]:
     """Ask again about the clean images, and referee the stored perturbations, on every target that was judged."""
-    datasets: dict[str, tuple[Dataset, Data] | str] = {}
-    targets: dict[str, Target | str] = {}
-    rows = {row["key"]: row for row in store.targets()}
+    verifier = Verifier(store, registry, folders, device)
     for cell in cells:
-        source = rows[cell["source"]]["label"]
+        yield from verifier.cell(cell)
+
+
+class Verifier:
+    """Referees cells again, and each target's clean answers before the first cell that was judged on it."""
+
+    def __init__(self, store: Store, registry: Registry, folders: DataFolders, device: torch.device) -> None:
+        self.store, self.registry, self.folders, self.device = store, registry, folders, device
+        self.datasets: dict[str, tuple[Dataset, Data] | str] = {}
+        self.targets: dict[str, Target | str] = {}
+        self.clean: dict[str, Verified] = {}
+        """By target key, where there are answers to check."""
+        self.rows = {row["key"]: row for row in store.targets()}
+
+    def cell(self, cell: dict[str, Any]) -> Iterator[Verified]:
+        """The cell's result comes last."""
+        source = self.rows[cell["source"]]["label"]
         result = Verified(cell["key"], f"{cell['attack']} in {cell['family']} on {source}")
+        result.facts = marks.facts_of(self.store, [cell["id"]]).get(cell["id"], {})
         fingerprint = cell["data_fingerprint"]
-        if fingerprint not in datasets:
-            datasets[fingerprint] = _dataset(registry, folders, cell["dataset"], fingerprint)
-        found = datasets[fingerprint]
+        if fingerprint not in self.datasets:
+            self.datasets[fingerprint] = _dataset(self.registry, self.folders, cell["dataset"], fingerprint)
+        found = self.datasets[fingerprint]
         if isinstance(found, str):
             result.unchecked = found
             yield result
-            continue
+            return
         dataset, data = found
-        judged = store.judged(cell["key"])
-        for key in sorted({target for target, _ in judged}):
-            if key not in targets:
-                targets[key] = target = _target(rows[key], dataset, data, registry, device)
+        judged = self.store.judged(cell["key"])
+        keys = sorted({cell["source"], *(target for target, _ in judged)})
+        for key in keys:
+            if key not in self.targets:
+                self.targets[key] = target = _target(self.rows[key], dataset, data, self.registry, self.device)
                 if isinstance(target, Target):
-                    yield _verify_clean(store, rows[key], target, data, device)
-        _verify_cell(store, cell, dataset, data, targets, judged, device, result)
+                    self.clean[key] = _verify_clean(self.store, self.rows[key], target, data, self.device)
+                    yield self.clean[key]
+        result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
+        _verify_cell(self.store, cell, dataset, data, self.targets, judged, self.device, result)
         yield result
 
 
@@ -103,6 +126,8 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
     """What is right under attack depends on what was right before it."""
     result = Verified("", f"clean answers of {target.label}", "answers")
     stored = store.clean(row["key"])
+    if bool(row["randomised"]) != (target.draws > 1):
+        result.differences.append(f"it answers {'' if target.draws > 1 else 'not '}by chance, stored otherwise")
     if not _near(target.threshold, row["threshold"]):
         result.differences.append(f"the detector's threshold is {target.threshold}, stored {row['threshold']}")
     ids = data.judge.ids.tolist()
@@ -140,15 +165,27 @@ def _verify_cell(
     threat = threat_of(cell)
     randomised = {row["key"] for row in store.targets() if row["randomised"]}
     seen: set[int] = set()
-    keys = sorted({target for target, _ in judged})
+    keys = sorted({cell["source"], *(target for target, _ in judged)})
     stored = {key: {row["example"]: row for row in store.outcomes(cell["key"], key)} for key in keys}
+    shown_first = shown_of(store.examples(cell["examples"]), dataset.shape)
+    pictures = {row["example"]: row for row in store.exhibits(cell["key"])}
     result.unchecked = "; ".join(str(targets[key]) for key in keys if isinstance(targets[key], str))
+    if wrong := _wrong_examples(store, cell, data):
+        result.differences.append(wrong)
     try:
         for shard in stored_shards(store, cell, data.judge, device):
             rendered = render(threat, shard.x, shard.p)
             seen.update(shard.examples.ids.tolist())
             if wrong := _wrong_aim(cell, shard, dataset.classes):
                 result.differences.append(wrong)
+            if isinstance(source := targets[cell["source"]], Target):
+                shown = frozenset(pictures) & shown_first & set(shard.examples.ids.tolist())
+                for fresh in exhibits(source, threat, shard.x, shard.p, rendered.images, shard.examples.ids, shown):
+                    kept = pictures.pop(fresh["example"])
+                    if source.draws > 1:
+                        fresh["redrawn"] = kept["redrawn"]  # drawn by chance
+                    if wrong := unlike(fresh, kept, dataset.shape):
+                        result.differences.append(f"example {fresh['example']}: {wrong}")
             for key in keys:
                 target = targets[key]
                 if isinstance(target, str) or (key, shard.number) not in judged:
@@ -167,11 +204,21 @@ def _verify_cell(
         return
     if store.cell_status(cell["key"]) == "done" and (lost := _due(store, cell, data) - seen):
         result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
+    if pictures and isinstance(targets[cell["source"]], Target):
+        result.differences.append(f"example {min(pictures)}: a picture of what is not among the first perturbations")
     for key in keys:
         target = targets[key]
         if isinstance(target, Target):
             left = [f"example {example} on {target.label}: stored, but no perturbation is" for example in stored[key]]
             result.differences += left
+
+
+def _wrong_examples(store: Store, cell: Mapping[str, Any], data: Data) -> str:
+    """The examples are the first ones of the data set, not some that somebody chose."""
+    right = data.judge[: cell["count"]]
+    if right.fingerprint == cell["examples"] and store.examples(cell["examples"]) == right.ids.tolist():
+        return ""
+    return f"its examples are not the first {cell['count']} of {cell['dataset']}"
 
 
 def _due(store: Store, cell: Mapping[str, Any], data: Data) -> set[int]:

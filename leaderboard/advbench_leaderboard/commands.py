@@ -14,6 +14,16 @@ def verify_cell(cell: Cell, database: str) -> str:
     return _line("advbench", "verify", cell.key[:12], "--db", database)
 
 
+def reproduce_cell(cell: Cell, database: str) -> str:
+    """Crafts the cell again, with all that the database says of it."""
+    return _line("advbench", "reproduce", cell.key[:12], "--db", database)
+
+
+def reproduce_transfer(cell: Cell, target: str, database: str) -> str:
+    """The same, judged on another target too."""
+    return _line("advbench", "reproduce", cell.key[:12], "--on", target[:12], "--db", database)
+
+
 def show_cell(cell: Cell, database: str) -> str:
     return _line("advbench", "show", cell.key[:12], "--db", database)
 

@@ -10,7 +10,7 @@ from markupsafe import Markup, escape
 
 from advbench_leaderboard import commands
 from advbench_leaderboard.figures.chart import shapes, swatch
-from advbench_leaderboard.figures.heat import shade
+from advbench_leaderboard.figures.heat import shade, sheet
 from advbench_leaderboard.figures.scale import shown_number
 from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import Page
@@ -43,6 +43,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         swatch=swatch,
         shapes=shapes,
         shade=shade,
+        sheet=sheet,
     )
     made.filters.update(
         percent=percent,
@@ -71,12 +72,8 @@ def web_address(text: str) -> str:
 
 
 def breakable(text: str) -> Markup:
-    """Long names of entrants may go on in a new line where a part begins."""
-    return Markup("").join(
-        Markup("<wbr>") + escape(part) if part[0] in "(+" else escape(part)
-        for part in re.split(r"(?=[(+])", shown(text))
-        if part
-    )
+    """Long names may go on in a new line where a part begins."""
+    return Markup("<wbr>").join(escape(part) for part in re.split(r"(?=[(+])|(?<=[/,])", shown(text)) if part)
 
 
 def _final(value: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any
 
 from advbench import notes
 from advbench.store import Store
+from advbench.store.marks import Mark
 from advbench_leaderboard.facts import (
     answers,
     boards,
@@ -27,6 +28,7 @@ from advbench_leaderboard.facts import (
 from advbench_leaderboard.facts.answers import Answers
 from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark
 from advbench_leaderboard.facts.cells import Cell, Verdicts
+from advbench_leaderboard.facts.checks import Import
 from advbench_leaderboard.facts.curves import Curve
 from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
 from advbench_leaderboard.facts.exhibits import Exhibit
@@ -56,7 +58,10 @@ class Site:
     """The newest first."""
     skips: tuple[Skip, ...]
     said: Mapping[tuple[str, str], Said]
-    verified: Mapping[str, bool]
+    marks: Mapping[str, Mark]
+    """By cell key: what `advbench verify` found last."""
+    imports: Mapping[str, Import]
+    """By cell key: from which database it came, where it came from another one."""
     folders: frozenset[str] = field(default=frozenset())
     download: str | None = None
     """Where the database itself lies in the site, if it does."""
@@ -218,7 +223,7 @@ def opened(database: Path, folders: frozenset[str] = frozenset(), download: str 
 
 def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), download: str | None = None) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
-    found_skips, verified = skips.skips(store), checks.verified(store)
+    found_skips, marks = skips.skips(store), checks.verifications(store)
     found = Gathered(
         targets=targets,
         datasets=datasets,
@@ -228,7 +233,7 @@ def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), d
         skips=found_skips,
         notes=_notes(store),
         certified=checks.certified(store),
-        verified=verified,
+        verified={cell: mark.sound for cell, mark in marks.items()},
     )
     return Site(
         store=store,
@@ -241,7 +246,8 @@ def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), d
         runs=runs.runs(store),
         skips=found_skips,
         said=entrants.said(store),
-        verified=verified,
+        marks=marks,
+        imports=checks.imported(store),
         folders=folders,
         download=download,
     )

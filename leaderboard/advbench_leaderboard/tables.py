@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from advbench_leaderboard.facts.rate import Rate
+from advbench_leaderboard.facts.rate import Rate, rate_of
 from advbench_leaderboard.site import Site
 from advbench_leaderboard.text import shown
 
@@ -103,6 +103,17 @@ def _attacks(site: Site) -> Iterator[tuple[Value, ...]]:
                 )
 
 
+def _transfer(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        for row in site.transfer(b.key):
+            yield (
+                *(b.key, b.name, row["cell"], row["entrant"], row["source"], row["source_label"]),
+                *(row["target"], row["target_label"], *_rate(Rate(row["fooled"], row["n"]))),
+                *_rate(rate_of(row, "fooled_first_right", "first_right")),
+                *(*_rate(rate_of(row, "undetected", "n")), row["mean_size"], row["violations"], row["stop"]),
+            )
+
+
 def _targets(site: Site) -> Iterator[tuple[Value, ...]]:
     for t in site.targets.values():
         yield (
@@ -128,6 +139,8 @@ def _cells(site: Site) -> Iterator[tuple[Value, ...]]:
                 c.run,
                 c.at,
             ),
+            *((mark.sound, mark.at) if (mark := site.marks.get(c.key)) else (None, None)),
+            *((came.source, came.refereed) if (came := site.imports.get(c.key)) else (None, None)),
         )
 
 
@@ -214,6 +227,19 @@ TABLES = (
         _attacks,
     ),
     Table(
+        "transfer",
+        "Transfer between targets",
+        {**_BOARD, "cell": "the cell’s key", "attack": "the attack, with its goal"}
+        | {"source": "the key of the target that it was crafted on", "source_label": "that target’s label"}
+        | {"target": "the key of the target that it was judged on", "target_label": "that target’s label"}
+        | _rate_columns("fooled", "goal reached on the other target")
+        | _rate_columns("fooled_first_right", "the same, of those that target had right on the clean image")
+        | _rate_columns("undetected", "goal reached without an alarm of that target")
+        | {"mean_size": "of the perturbations that fooled", "violations": "perturbations that broke the rules"}
+        | {"stop": "first: at the first success; end: at the attack’s end"},
+        _transfer,
+    ),
+    Table(
         "targets",
         "Targets",
         {**_TARGET, "model": "the model", "defenses": "its defenses", "dataset": "the data set"}
@@ -231,7 +257,10 @@ TABLES = (
         | {"reason": "why it failed", "current": "whether it counts on its boards", "stop": "first or end"}
         | {"seed": "of the random draws", "protocol": "version of the rules", "needs": "what the attack may ask"}
         | {"forwards": "forward passes in all", "backwards": "gradients in all", "seconds": "time to craft"}
-        | {"run": "the run of its latest event", "at": "when that was"},
+        | {"run": "the run of its latest event", "at": "when that was"}
+        | {"verified": "whether `advbench verify` found the same facts; empty where it has not refereed these"}
+        | {"verified_at": "when that was", "imported_from": "the database that it was merged from"}
+        | {"refereed_on_arrival": "whether that merge refereed it"},
         _cells,
     ),
     Table(

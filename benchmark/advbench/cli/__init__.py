@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from advbench.cli import check, compare, data, export, plan, plugins, run, show, train, verify
+from advbench.cli import check, compare, data, export, merge, plan, plugins, reproduce, run, show, train, verify
 from advbench.cli.options import App
 from advbench.cli.text import plain
 from advbench.discovery import discover
@@ -18,7 +18,7 @@ from advbench.errors import AdvbenchError
 from advbench.registry import Registry
 from advbench.spec import SpecError
 
-COMMANDS = (run, plan, plugins, show, compare, verify, export, check, train, data)
+COMMANDS = (run, plan, plugins, show, compare, verify, reproduce, merge, export, check, train, data)
 
 _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 """Click's `ClickException`: some versions of typer bring a click of their own, others use the installed one."""

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
+from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
+from rich.console import Console
 
 from advbench.cli import options as opt
 from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
-from advbench.hardware import choose_device, make_repeatable
-from advbench.store import Store
+from advbench.hardware import choose_device, describe_hardware, describe_versions, make_repeatable
+from advbench.store import Store, marks
+from advbench.verification import Verified
 from advbench.verification import verify as verify_cells
 
 _SHOWN = 5
@@ -29,28 +35,69 @@ def verify(
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
     offline: opt.Offline = False,
+    mark: Annotated[
+        bool, typer.Option("--mark/--no-mark", help="Keep in the database what was found, for pages to show.")
+    ] = True,
 ) -> None:
     """Recompute every stored verdict and clean answer; exit code 1 when one differs or can't be checked."""
     console = terminal()
     make_repeatable()
     folders, where = opt.folders(data, offline), choose_device(device)
-    outcomes = bad = 0
-    with Store.open(db, readonly=True) as store:
+    outcomes = bad = kept = 0
+    # the one that writes is closed last, and takes SQLite's log file with it
+    with _written_to(db) if mark else nullcontext() as written, Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
         if not cells:
             raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
         for result in verify_cells(store, context.obj.registry, cells, folders=folders, device=where):
             outcomes += result.outcomes
             bad += not result.sound
-            verdict = "verified" if result.sound else "differs" if result.differences else "not checked"
-            name = f"{result.cell[:12]} {result.label}" if result.cell else result.label
-            say(console, f"{verdict:11} {name}: {result.outcomes} {result.noun}", "" if result.sound else "red")
-            for text in [*result.differences[:_SHOWN], result.unchecked]:
-                if text:
-                    say(console, f"· {text}")
-            if len(result.differences) > _SHOWN:
-                say(console, f"· and {len(result.differences) - _SHOWN} more")
+            tell(console, result)
+            kept += written is not None and keep_mark(written, result, where)
     summary = f"{outcomes:,} verdicts and clean answers of {len(cells)} cells refereed again"
     say(console, f"{summary}; {bad} could not be verified." if bad else f"{summary}; all verified.")
+    if written is not None:
+        say(console, f"{kept} marks kept in {db}; `advbench render` shows them.")
+    elif mark:
+        say(console, f"No mark kept: {db} can't be written to.")
     if bad:
         raise typer.Exit(1)
+
+
+def tell(console: Console, result: Verified) -> None:
+    """What was found, with the first few differences."""
+    verdict = "verified" if result.sound else "differs" if result.differences else "not checked"
+    name = f"{result.cell[:12]} {result.label}" if result.cell else result.label
+    say(console, f"{verdict:11} {name}: {result.outcomes} {result.noun}", "" if result.sound else "red")
+    for text in reasons(result):
+        say(console, f"· {text}")
+
+
+def reasons(result: Verified) -> list[str]:
+    """Why it is not sound: the first few differences, and what could not be checked."""
+    more = len(result.differences) - _SHOWN
+    shown = [*result.differences[:_SHOWN], f"and {more} more" if more > 0 else "", result.unchecked]
+    return [text for text in shown if text]
+
+
+def keep_mark(store: Store, result: Verified, device: torch.device) -> bool:
+    """What was found of a cell; what could not be checked, or has no facts yet, leaves no mark."""
+    if not result.facts or (result.unchecked and not result.differences):
+        return False
+    differences = [*result.differences, *([f"clean answers of {result.shaken}"] if result.shaken else [])]
+    marks.add(
+        store,
+        result.cell,
+        result.facts,
+        sound=not differences,
+        reason=differences[0] if differences else None,
+        versions=describe_versions(),
+        hardware=describe_hardware(device),
+    )
+    return True
+
+
+def _written_to(db: Path) -> Store | nullcontext[None]:
+    """The database for writing, where this user may; a file that is only to be read is verified all the same."""
+    writable = os.access(db, os.W_OK) and os.access(db.parent, os.W_OK)
+    return Store.open(db) if writable else nullcontext()

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
+import stat
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor
+
+LARGEST = 1 << 30
+"""Bytes of a file; the shards of a cell stay far below, and more is read from no one."""
 
 
 class Artifacts:
@@ -35,12 +40,23 @@ class Artifacts:
         """The tensors, checked against their hash."""
         from safetensors.torch import load
 
+        return load(self.read(sha))
+
+    def read(self, sha: str) -> bytes:
+        """The file, checked against its hash."""
         data = self._read(sha)
         if hashlib.sha256(data).hexdigest() != sha:
             raise AdvbenchError(f"{self._name(sha)}: damaged (its sha256 differs); restore this file from a copy")
-        return load(data)
+        return data
+
+    def keep(self, sha: str, data: bytes) -> None:
+        """Another folder's file, under the hash that it was checked against."""
+        self._write(sha, data)
 
     def path(self, sha: str) -> Path:
+        """Inside the folder, whatever a database says."""
+        if not re.fullmatch(r"[0-9a-f]{64}", str(sha)):
+            raise AdvbenchError(f"{str(sha)[:80]!r} is no sha256 of an artifact")
         return self.folder / sha[:2] / f"{sha}.safetensors"
 
     def _name(self, sha: str) -> str:
@@ -68,7 +84,12 @@ class Artifacts:
     def _read(self, sha: str) -> bytes:
         path = self.path(sha)
         try:
-            return path.read_bytes()
+            # a pipe in the place of a file would keep its reader waiting
+            with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
+                found = os.fstat(file.fileno())
+                if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+                    raise AdvbenchError(f"{path}: no file of at most {LARGEST >> 20} MiB, so no artifact")
+                return file.read()
         except FileNotFoundError:
             remedy = f"restore it from a copy; {self.folder.name} belongs beside the database"
             raise AdvbenchError(f"{path}: missing; {remedy}") from None

@@ -27,7 +27,7 @@ def connect(path: Path) -> sqlite3.Connection:
     if not path.parent.is_dir():
         raise AdvbenchError(f"{path}: the folder {path.parent} does not exist; make it first")
     with in_words(path):
-        connection = _configured(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None))
+        connection = configured(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None))
         try:
             refuse_strangers(connection, path)
             _write_ahead(connection)
@@ -50,7 +50,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise AdvbenchError(f"{path}: no such database; `advbench run --db {path}` makes one")
     with in_words(path):
-        connection = _configured(_open_readonly(path))
+        connection = configured(open_readonly(path))
         try:
             refuse_strangers(connection, path)
             if version_of(connection) == 0:
@@ -65,7 +65,7 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
 
 
 def connect_memory() -> sqlite3.Connection:
-    connection = _configured(sqlite3.connect(":memory:", isolation_level=None))
+    connection = configured(sqlite3.connect(":memory:", isolation_level=None))
     migrate(connection)
     views.refresh(connection)
     return connection
@@ -144,7 +144,7 @@ def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def _configured(connection: sqlite3.Connection) -> sqlite3.Connection:
+def configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -173,7 +173,7 @@ def _up_to_date(connection: sqlite3.Connection) -> bool:
     return version_of(connection) == SCHEMA_VERSION and views.current(connection)
 
 
-def _open_readonly(path: Path) -> sqlite3.Connection:
+def open_readonly(path: Path) -> sqlite3.Connection:
     address = f"file:{quote(str(path.resolve()))}"
     connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
     try:
@@ -194,7 +194,7 @@ def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
     copy = sqlite3.connect("", isolation_level=None)  # a temporary file that SQLite removes by itself
     connection.backup(copy)
     connection.close()
-    _configured(copy)
+    configured(copy)
     views.drop(copy)
     migrate(copy)
     return copy

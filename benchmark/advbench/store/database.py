@@ -37,6 +37,7 @@ JSON_COLUMNS = frozenset(
         "attack_params",
         "origin",
         "required",
+        "facts",
     ]
 )
 
@@ -92,45 +93,45 @@ class Store:
 
     def begin_run(self, row: Row) -> str:
         """`started` is now unless given."""
-        self._insert("runs", [{"started": _now(), **row}])
+        self.insert("runs", [{"started": now(), **row}])
         return str(row["id"])
 
     def end_run(self, run: str, how: str) -> None:
-        self._insert("run_ends", [{"run": run, "at": _now(), "how": how}])
+        self.insert("run_ends", [{"run": run, "at": now(), "how": how}])
 
     def add_plugins(self, run: str, rows: Iterable[Row]) -> None:
-        self._insert("plugins", ({**row, "run": run} for row in rows))
+        self.insert("plugins", ({**row, "run": run} for row in rows))
 
     def add_skips(self, run: str, rows: Iterable[Row]) -> None:
-        self._insert("skips", ({**row, "run": run} for row in rows))
+        self.insert("skips", ({**row, "run": run} for row in rows))
 
     # --- data, targets, boards
 
     def add_dataset(self, row: Row) -> None:
-        self._insert("datasets", [row])
+        self.insert("datasets", [row])
 
     def add_examples(self, fingerprint: str, ids: Iterable[int]) -> None:
         """The ids of the judged examples, in order."""
         rows = ({"fingerprint": fingerprint, "position": i, "example": example} for i, example in enumerate(ids))
-        self._insert("example_sets", rows)
+        self.insert("example_sets", rows)
 
     def examples(self, fingerprint: str) -> list[int]:
         found = self._all("SELECT example FROM example_sets WHERE fingerprint = ? ORDER BY position", fingerprint)
         return [row[0] for row in found]
 
     def add_target(self, row: Row) -> int:
-        self._insert("targets", [{"randomised": 0, "draws": 1, **row}])
-        return self._id("targets", row["key"])
+        self.insert("targets", [{"randomised": 0, "draws": 1, **row}])
+        return self.id_of("targets", row["key"])
 
     def add_clean(self, target: str, rows: Iterable[Row]) -> None:
         """What the target answers to unperturbed examples; `target` is its key, here and below."""
-        number = self._id("targets", target)
-        self._insert("clean", ({**row, "target": number} for row in rows))
+        number = self.id_of("targets", target)
+        self.insert("clean", ({**row, "target": number} for row in rows))
 
     def add_certificates(self, target: str, rows: Iterable[Row]) -> None:
         """The class of an unperturbed example, and the radius in a family of balls for which it is proved."""
-        number = self._id("targets", target)
-        self._insert("certificates", ({**row, "target": number} for row in rows))
+        number = self.id_of("targets", target)
+        self.insert("certificates", ({**row, "target": number} for row in rows))
 
     def certificates(self, target: str) -> dict[int, dict[str, Any]]:
         """What is proved, by example id."""
@@ -148,24 +149,24 @@ class Store:
         return {row["example"]: {**_plain(row), "target": target} for row in self._all(sql, target)}
 
     def add_board(self, row: Row) -> None:
-        self._insert("boards", [row])
+        self.insert("boards", [row])
 
     def add_note(self, target: str, kind: str, reason: str, run: str | None = None) -> None:
         """A flag on a target; the first of a kind stays."""
-        self._insert("notes", [{"target": self._id("targets", target), "kind": kind, "reason": reason, "run": run}])
+        self.insert("notes", [{"target": self.id_of("targets", target), "kind": kind, "reason": reason, "run": run}])
 
     # --- cells
 
     def add_cell(self, row: Row) -> int:
-        self._insert("cells", [{"minimizes": 0, **row}])
-        return self._id("cells", row["key"])
+        self.insert("cells", [{"minimizes": 0, **row}])
+        return self.id_of("cells", row["key"])
 
     def add_event(
         self, cell: str, run: str | None, status: str, reason: str | None = None, seconds: float | None = None
     ) -> None:
         """How an attempt at the cell ended: `done` or `failed`; the latest event is the cell's status."""
-        row = {"cell": self._id("cells", cell), "run": run, "at": _now(), "status": status}
-        self._insert("cell_events", [{**row, "reason": reason, "seconds": seconds}])
+        row = {"cell": self.id_of("cells", cell), "run": run, "at": now(), "status": status}
+        self.insert("cell_events", [{**row, "reason": reason, "seconds": seconds}])
 
     def cell_status(self, cell: str) -> str | None:
         """`done`, `failed`, or None for a cell that is unknown or has not ended yet."""
@@ -187,7 +188,7 @@ class Store:
 
         False, and nothing is written, when another process has stored the shard with other perturbations: judge those.
         """
-        number = self._id("cells", cell)
+        number = self.id_of("cells", cell)
         kept = artifact["sha256"] if artifact else shard.get("artifact")
         with self.transaction():
             found = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, shard["shard"])
@@ -195,11 +196,11 @@ class Store:
                 return False
             self._refuse_other_layout(number, shard)
             if artifact:
-                self._insert("artifacts", [artifact])
-            self._insert("shards", [{**shard, "cell": number, "artifact": kept}])
+                self.insert("artifacts", [artifact])
+            self.insert("shards", [{**shard, "cell": number, "artifact": kept}])
             for target, rows in outcomes.items():
                 self.add_judgement(cell, shard["shard"], target, rows)
-            self._insert("exhibits", ({**row, "cell": number} for row in exhibits))
+            self.insert("exhibits", ({**row, "cell": number} for row in exhibits))
         return True
 
     def _refuse_other_layout(self, cell: int, shard: Row) -> None:
@@ -213,11 +214,11 @@ class Store:
 
     def add_judgement(self, cell: str, shard: int, target: str, outcomes: Iterable[Row]) -> bool:
         """The outcomes of a stored shard on one more target; False when they were there already."""
-        place = {"cell": self._id("cells", cell), "target": self._id("targets", target)}
+        place = {"cell": self.id_of("cells", cell), "target": self.id_of("targets", target)}
         with self.transaction():
-            if not self._insert("judgements", [{**place, "shard": shard}]):
+            if not self.insert("judgements", [{**place, "shard": shard}]):
                 return False
-            self._insert("outcomes", ({**row, **place} for row in outcomes))
+            self.insert("outcomes", ({**row, **place} for row in outcomes))
         return True
 
     def shards(self, cell: str) -> dict[int, dict[str, Any]]:
@@ -253,7 +254,7 @@ class Store:
         """Any question in SQL; JSON columns come back as what was put in."""
         with in_words(self.path):
             # sqlite-utils undoes what such a question may write, and refuses what returns no rows
-            return [_decoded(row) for row in Database(self.connection, execute_plugins=False).query(sql, values)]
+            return [decoded(row) for row in Database(self.connection, execute_plugins=False).query(sql, values)]
 
     def boards(self) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")
@@ -291,9 +292,9 @@ class Store:
             "rates": self.rows("SELECT * FROM rates WHERE cell = ? ORDER BY board, target_label, target", key),
         }
 
-    # --- the two doors to SQLite
+    # --- the doors to SQLite
 
-    def _insert(self, table: str, rows: Iterable[Row]) -> int:
+    def insert(self, table: str, rows: Iterable[Row]) -> int:
         """How many rows were new. Only a known key is passed over; a missing or wrong value is still an error."""
         columns = self._columns.get(table) or self._look_up_columns(table)
         marks = ", ".join("?" * len(columns))
@@ -305,7 +306,7 @@ class Store:
         with in_words(self.path):
             return self.connection.execute(sql, values).fetchall()
 
-    def _id(self, table: str, key: str) -> int:
+    def id_of(self, table: str, key: str) -> int:
         found = self._all(f"SELECT id FROM {table} WHERE key = ?", key)
         if not found:
             raise LookupError(f"{table}: no key {key!r}")
@@ -332,12 +333,12 @@ def _written(value: Any) -> str | None:
 
 
 def _plain(row: sqlite3.Row) -> dict[str, Any]:
-    return _decoded({key: row[key] for key in row.keys()})  # noqa: SIM118 - a sqlite3.Row iterates over its values
+    return decoded({key: row[key] for key in row.keys()})  # noqa: SIM118 - a sqlite3.Row iterates over its values
 
 
-def _decoded(row: Row) -> dict[str, Any]:
+def decoded(row: Row) -> dict[str, Any]:
     return {key: json.loads(v) if key in JSON_COLUMNS and isinstance(v, str) else v for key, v in row.items()}
 
 
-def _now() -> str:
+def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")

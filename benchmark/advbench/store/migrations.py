@@ -84,12 +84,41 @@ def draws_and_certificates(connection: sqlite3.Connection) -> None:
     _append_only(connection, ["certificates"])
 
 
+def marks_and_imports(connection: sqlite3.Connection) -> None:
+    """What was refereed again, with checksums of the facts that were, and which cells came from another database."""
+    connection.execute("DROP TABLE IF EXISTS verifications")  # some kept one by hand, without checksums
+    connection.execute("""
+        CREATE TABLE verifications (
+          id INTEGER PRIMARY KEY,
+          cell INTEGER NOT NULL REFERENCES cells (id),
+          at TEXT NOT NULL,
+          sound INTEGER NOT NULL,
+          facts TEXT NOT NULL,
+          reason TEXT,
+          versions TEXT,
+          hardware TEXT
+        ) STRICT
+    """)
+    connection.execute("CREATE INDEX verifications_of_cell ON verifications (cell, id)")
+    connection.execute("""
+        CREATE TABLE imports (
+          id INTEGER PRIMARY KEY,
+          cell INTEGER NOT NULL REFERENCES cells (id),
+          at TEXT NOT NULL,
+          source TEXT NOT NULL,
+          refereed INTEGER NOT NULL
+        ) STRICT
+    """)
+    _append_only(connection, ["verifications", "imports"])
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
     fitting_sets,
     what_pages_show,
     draws_and_certificates,
+    marks_and_imports,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from advbench.store import Store
+from dataclasses import dataclass
+
+from advbench.store import Store, marks
+from advbench.store.marks import Mark
 from advbench_leaderboard.facts.rate import Rate
+
+
+@dataclass(frozen=True)
+class Import:
+    """How a cell came into this database."""
+
+    at: str
+    source: str
+    refereed: bool
 
 
 def certified(store: Store) -> dict[tuple[str, str], Rate]:
@@ -11,13 +23,14 @@ def certified(store: Store) -> dict[tuple[str, str], Rate]:
     return {(row["board"], row["target"]): Rate(row["right"], row["n"]) for row in store.rates("certified")}
 
 
-def verified(store: Store) -> dict[str, bool]:
-    """By cell key: what the newest row of `verifications (cell, at, sound)` says; `cell` is the number in `cells`.
+def verifications(store: Store) -> dict[str, Mark]:
+    """By cell key: what `advbench verify` found last, where the facts are still those that it refereed."""
+    return marks.marks(store)
 
-    `advbench verify` only reads today; a database has this table where somebody keeps what it found.
-    """
-    columns = {row["name"] for row in store.rows("SELECT name FROM pragma_table_info('verifications')")}
-    if not columns >= {"cell", "at", "sound"}:
-        return {}
-    rows = store.rows("SELECT c.key, v.sound FROM verifications v JOIN cells c ON c.id = v.cell ORDER BY v.at, v.rowid")
-    return {row["key"]: bool(row["sound"]) for row in rows}
+
+def imported(store: Store) -> dict[str, Import]:
+    """By cell key: the database that it came from by `advbench merge`, and whether it was refereed on arrival."""
+    rows = store.rows(
+        "SELECT c.key, i.at, i.source, i.refereed FROM imports i JOIN cells c ON c.id = i.cell ORDER BY i.id"
+    )
+    return {row["key"]: Import(row["at"], row["source"], bool(row["refereed"])) for row in rows}

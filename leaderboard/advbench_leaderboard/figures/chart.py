@@ -38,7 +38,7 @@ class Chart:
             *(label(self.y_words(v), left - 8, self.y(v) + 4, anchor="end", class_="tick") for v in self.y.ticks()),
             *(label(self.x_words(v), self.x(v), bottom + 18, anchor="middle", class_="tick") for v in self.x.ticks(6)),
             label(self.x_title, (left + right) / 2, bottom + 38, anchor="middle", class_="title"),
-            label(self.y_title, left - 8, top - 12, class_="title", dx=-26),
+            label(self.y_title, left - 8, top - 24, class_="title", dx=-26),
         ]
         return group(*parts, class_="axes", aria_hidden="true")
 

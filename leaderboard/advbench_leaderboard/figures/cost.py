@@ -40,7 +40,7 @@ def costs(attack: str, series: Sequence[tuple[str, Sequence[Point]]], others: Se
         WIDTH,
         HEIGHT,
         Logarithm(low, max(high, low + 1), 48, WIDTH - 24),
-        Scale(0.0, 1.0, HEIGHT - 52, 36),
+        Scale(0.0, 1.0, HEIGHT - 52, 44),
         "Forward and backward passes per example (each step ten times as many)",
         "Fooled, %",
         x_words=lambda power: shown_number(10**power),

@@ -33,7 +33,7 @@ def radius_curves(curves: Sequence[Curve], eps: float, ball: str) -> Markup:
         WIDTH,
         HEIGHT,
         Scale(0.0, far, 48, WIDTH - 16),
-        Scale(0.0, 1.0, HEIGHT - 52, 36),
+        Scale(0.0, 1.0, HEIGHT - 52, 44),
         "Radius of the ball",
         "Accuracy, %",
         y_words=lambda share: f"{100 * share:.0f}",
@@ -45,7 +45,7 @@ def radius_curves(curves: Sequence[Curve], eps: float, ball: str) -> Markup:
         label(
             f"this board: {shown_number(eps)}",
             at + (6 if words_right else -6),
-            chart.y.end + 10,
+            chart.y.end - 6,
             anchor="start" if words_right else "end",
         ),
         class_="here",

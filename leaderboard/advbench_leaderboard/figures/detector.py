@@ -54,7 +54,7 @@ def histogram(title: str, found: Sequence[Bin], threshold: float | None) -> Mark
         WIDTH,
         HEIGHT,
         Scale(found[0].low, found[-1].high, 48, WIDTH - 16),
-        Scale(0.0, top * 1.05, HEIGHT - 52, 36),
+        Scale(0.0, top * 1.05, HEIGHT - 52, 44),
         "Suspicion",
         "Share of images, %",
         y_words=lambda share: f"{100 * share:.3g}",
@@ -91,7 +91,7 @@ def _line_at(chart: Chart, at: float, words: str) -> Markup:
     right = at < WIDTH * 0.65
     return group(
         element("path", d=f"M{at:.1f} {chart.y.start}V{chart.y.end}"),
-        label(words, at + (6 if right else -6), chart.y.end - 2, anchor="start" if right else "end"),
+        label(words, at + (6 if right else -6), chart.y.end - 6, anchor="start" if right else "end"),
         class_="here",
     )
 
@@ -103,7 +103,7 @@ def detector_curves(title: str, curve: Sequence[DetectorPoint], threshold: float
         WIDTH,
         HEIGHT,
         Scale(0.0, 1.0, 48, WIDTH - 16),
-        Scale(0.0, min(1.0, top * 1.1), HEIGHT - 52, 36),
+        Scale(0.0, min(1.0, top * 1.1), HEIGHT - 52, 44),
         "False alarms on clean images, %",
         "Fooled without an alarm, %",
         x_words=lambda share: f"{100 * share:.0f}",

@@ -12,7 +12,7 @@ from advbench_leaderboard.figures.chart import SERIES, mark
 from advbench_leaderboard.figures.scale import Scale
 from advbench_leaderboard.figures.svg import element, frame, group, label
 
-ROW, LEFT, TOP, WIDTH = 34.0, 190.0, 34.0, 760.0
+ROW, LEFT, TOP, WIDTH = 34.0, 230.0, 30.0, 760.0
 SLOT = 3.4
 """How far the marks of neighbouring series stand apart within a row."""
 FIRST = 4
@@ -27,7 +27,7 @@ class Series:
 
 
 def dots(
-    title: str, description: str, rows: Sequence[str], series: Sequence[Series], x_title: str = "Accuracy, %"
+    title: str, description: str, rows: Sequence[str], series: Sequence[Series], *, x_title: str, y_title: str
 ) -> Markup:
     x = Scale(0.0, 1.0, LEFT, WIDTH - 20)
     height = TOP + ROW * len(rows) + 40
@@ -42,6 +42,7 @@ def dots(
         *(label(f"{100 * v:.0f}", x(v), bottom + 18, anchor="middle", class_="tick") for v in x.ticks()),
         *(label(_short(row), LEFT - 12, TOP + ROW * (i + 0.5) + 4, anchor="end") for i, row in enumerate(rows)),
         label(x_title, (LEFT + WIDTH - 20) / 2, bottom + 36, anchor="middle", class_="title"),
+        label(y_title, LEFT - 12, TOP - 10, anchor="end", class_="title"),
         class_="axes",
     )
     groups = [_group(place, one, x) for place, one in enumerate(series)]
@@ -71,4 +72,4 @@ def _group(place: int, one: Series, x: Scale) -> Markup:
 
 
 def _short(text: str) -> str:
-    return text if len(text) <= 28 else f"{text[:27]}…"
+    return text if len(text) <= 30 else f"{text[:29]}…"

@@ -55,6 +55,8 @@ def _context(site: Site, board: Board) -> dict[str, object]:
         "a mark a target, with its 95 % interval.",
         rows,
         series,
+        x_title="Accuracy, %",
+        y_title="Under",
     )
     right = site.right(board.key)
     packed = {

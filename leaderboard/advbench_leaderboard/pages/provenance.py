@@ -25,10 +25,36 @@ class Used:
     runs: int
 
 
+@dataclass(frozen=True)
+class Merged:
+    """A database that cells came from."""
+
+    source: str
+    cells: int
+    refereed: int
+    at: str
+
+
 def pages(site: Site) -> Iterator[Page]:
     database = shlex.quote(shown(site.database))
-    context = {"used": _used(site.runs), "database": database, "limit": LIMIT, "plugin_limit": PLUGIN_LIMIT}
+    checked = sum(mark.sound for mark in site.marks.values())
+    context = {
+        "checked": checked,
+        "merged": _merged(site),
+        "used": _used(site.runs),
+        "database": database,
+        "limit": LIMIT,
+        "plugin_limit": PLUGIN_LIMIT,
+    }
     yield Page("provenance.html", "provenance.html.j2", context)
+
+
+def _merged(site: Site) -> list[Merged]:
+    found = []
+    for source in sorted({one.source for one in site.imports.values()}):
+        of = [one for one in site.imports.values() if one.source == source]
+        found.append(Merged(source, len(of), sum(one.refereed for one in of), max(one.at for one in of)))
+    return found
 
 
 def _used(runs: tuple[Run, ...]) -> list[Used]:

@@ -94,7 +94,8 @@ def _side(boards: list[Board]) -> Side:
         "it is robust only in some of the balls.",
         [board.ball for board in boards],
         series,
-        "Robust accuracy, %",
+        x_title="Robust accuracy, %",
+        y_title="Ball",
     )
     rows = tuple(Row(targets[key], entries[key], balls(targets[key]), by_key) for key in order)
     return Side(boards[0].dataset, tuple(boards), rows, tuple(series), figure)

@@ -10,6 +10,10 @@ let writing = false;
 function keep(key, value) {
   if (value) state.set(key, value);
   else state.delete(key);
+  write();
+}
+
+function write() {
   const text = new URLSearchParams([...state]).toString();
   writing = true;
   history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
@@ -20,6 +24,13 @@ function make(name, properties = {}, ...children) {
   const made = Object.assign(document.createElement(name), properties);
   made.append(...children);
   return made;
+}
+
+// a button beside the words of a head, on the side away from its numbers
+function accompany(cell, button) {
+  const words = make("span", {}, ...cell.childNodes);
+  const parts = cell.classList.contains("number") ? [button, words] : [words, button];
+  cell.append(make("span", { className: "sorts" }, ...parts));
 }
 
 const plain = (cell) => cell.textContent.trim();
@@ -73,7 +84,7 @@ class Table {
         keep(this.key("sort"), next && `${name}-${next}`);
         this.read();
       });
-      head.append(button);
+      accompany(head, button);
       this.buttons.set(column, button);
     });
   }
@@ -161,7 +172,9 @@ class Table {
     });
     this.order();
     this.showColumns();
-    if (this.count) this.count.textContent = shown === this.rows.length ? `${shown} rows` : `${shown} of ${this.rows.length} rows`;
+    if (this.count) {
+      this.count.textContent = shown === this.rows.length ? `${shown} rows` : shown ? `${shown} of ${this.rows.length} rows` : "No row fits";
+    }
     if (this.reset) this.reset.hidden = ![...state.keys()].some((key) =>
       ["q", "sort", "attack", "hide", ...this.filters].some((what) => key === this.key(what)));
   }
@@ -312,7 +325,7 @@ class Matrix {
       this.read();
     });
     this.buttons.push([button, what, key]);
-    cell.append(button);
+    accompany(cell, button);
   }
 
   // places in the order of their values; those without one come last
@@ -350,13 +363,19 @@ class Matrix {
   }
 }
 
-document.querySelectorAll("table[data-sortable]").forEach((table, place) => new Table(table, place));
+document.querySelectorAll("table[data-sortable]").forEach((table, place) => {
+  if (table.tBodies[0].rows.length > 1) new Table(table, place);
+});
 document.querySelectorAll("figure[data-series-figure]").forEach((figure) => new Figure(figure));
 document.querySelectorAll("table[data-follows]").forEach(follow);
 document.querySelectorAll("table[data-reorder]").forEach((table) => new Matrix(table));
 
 addEventListener("hashchange", () => {
   if (writing) return;
+  if (location.hash && !location.hash.includes("=")) {
+    if (state.size) write(); // the reader has jumped to a place, and keeps the view
+    return;
+  }
   state.clear();
   for (const [key, value] of address()) state.set(key, value);
   for (const redraw of redraws) redraw();

@@ -1,0 +1,96 @@
+"""`advbench merge`: other databases join one, and what they claim is refereed first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from advbench.cli import options as opt
+from advbench.cli.text import say, terminal
+from advbench.errors import AdvbenchError
+from advbench.hardware import choose_device, make_repeatable
+from advbench.merging import Arrival, Checking
+from advbench.merging import merge as merge_cells
+from advbench.store import Store
+from advbench.store.incoming import open_incoming
+
+_SHOWN = 5
+
+
+def register(app: typer.Typer) -> None:
+    app.command("merge")(merge)
+
+
+def merge(
+    context: typer.Context,
+    into: Annotated[Path, typer.Argument(metavar="INTO", help="The database that the others join; made when missing.")],
+    origin: Annotated[list[Path], typer.Argument(metavar="FROM...", help="Databases to read; they stay as they are.")],
+    check: Annotated[
+        str,
+        typer.Option(metavar="WHAT", help="What to referee before it joins: all, none, or how many cells, by chance."),
+    ] = "all",
+    keep_boards: Annotated[
+        bool, typer.Option("--keep-boards", help="Add no board: entries join those that INTO has.")
+    ] = False,
+    data: opt.DataFolder = None,
+    device: opt.Device = "auto",
+    offline: opt.Offline = False,
+) -> None:
+    """Join databases; what does not hold when refereed again, or contradicts INTO, stays out, with exit code 1."""
+    console = terminal()
+    make_repeatable()
+    checking = Checking(context.obj.registry, opt.folders(data, offline), choose_device(device), sample_of(check))
+    for path in origin:  # before anything is written
+        if into.exists() and path.exists() and into.samefile(path):
+            raise AdvbenchError(f"{path}: a database can't be merged into itself")
+        open_incoming(path).close()
+    if keep_boards and not into.exists():
+        raise AdvbenchError(
+            f"{into}: no such database; without --keep-boards it is made, with the boards of the others"
+        )
+    refused = 0
+    with Store.open(into) as store:
+        for path in origin:
+            with open_incoming(path) as incoming:
+                refused += _one(console, store, incoming, path, checking, boards=not keep_boards)
+    if refused:
+        raise typer.Exit(1)
+
+
+def sample_of(text: str) -> int | None:
+    """How many cells to referee; None for all."""
+    if text in ("all", "none"):
+        return None if text == "all" else 0
+    if not (text.isascii() and text.isdigit()) or not 0 < len(text) < 10:
+        raise AdvbenchError(f"--check {text}: give all, none, or how many cells")
+    return int(text)
+
+
+def _one(console: Console, into: Store, origin: Store, path: Path, checking: Checking, *, boards: bool) -> int:
+    """How many cells stayed out."""
+    counts: Counter[str] = Counter()
+    refereed = 0
+    for arrival in merge_cells(into, origin, path.name, checking, boards=boards):
+        counts[arrival.status] += 1
+        refereed += arrival.refereed and arrival.status == "taken"
+        _tell(console, arrival)
+    parts = [f"{counts['taken']} cells taken ({refereed} of them refereed again)", f"{counts['there']} there already"]
+    parts += [f"{counts[name]} {name}" for name in ("unfinished", "conflict", "rejected") if counts[name]]
+    say(console, f"{path}: {', '.join(parts)}.")
+    return counts["conflict"] + counts["rejected"]
+
+
+def _tell(console: Console, arrival: Arrival) -> None:
+    if arrival.status in ("there", "unfinished"):
+        return
+    outcomes = f": {arrival.outcomes:,} outcomes" if arrival.status == "taken" else ""
+    style = "red" if arrival.refused else ""
+    say(console, f"{arrival.status:11} {arrival.cell[:12]} {arrival.label}{outcomes}", style)
+    for reason in arrival.reasons[:_SHOWN]:
+        say(console, f"· {reason}")
+    if len(arrival.reasons) > _SHOWN:
+        say(console, f"· and {len(arrival.reasons) - _SHOWN} more")

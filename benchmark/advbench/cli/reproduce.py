@@ -1,0 +1,69 @@
+"""`advbench reproduce`: one number of a database again, from nothing but what the database says."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+
+from advbench.cli import options as opt
+from advbench.cli.progress import Display
+from advbench.cli.text import duration, percent, say, terminal
+from advbench.hardware import choose_device
+from advbench.reproduction import Number, Reproduced
+from advbench.reproduction import reproduce as reproduce_cell
+from advbench.run import Settings
+from advbench.store import Store
+
+
+def register(app: typer.Typer) -> None:
+    app.command("reproduce")(reproduce)
+
+
+def reproduce(
+    context: typer.Context,
+    cell: Annotated[
+        list[str],
+        typer.Argument(metavar="CELL...", help="Beginnings of cells' keys; `advbench show --cells` lists them."),
+    ],
+    on: Annotated[
+        list[str] | None,
+        typer.Option("--on", metavar="TARGET", help="Judge on this target too; may be repeated."),
+    ] = None,
+    db: opt.Database = opt.DATABASE,
+    data: opt.DataFolder = None,
+    device: opt.Device = "auto",
+    offline: opt.Offline = False,
+) -> None:
+    """Craft cells again, from scratch, and hold their numbers against the stored ones; exit code 1 when one differs."""
+    console = terminal()
+    command = shlex.join(["advbench", *sys.argv[1:]])
+    settings = Settings(device=choose_device(device), folders=opt.folders(data, offline), command=command)
+    same = True
+    with Store.open(db, readonly=True) as store:
+        for one in [store.cell(prefix) for prefix in cell]:
+            with Display(console) as display:
+                found = reproduce_cell(store, context.obj.registry, one, settings, on=on or (), reporter=display)
+            say(console, f"{one['key'][:12]} {found.label}: {_made(found)}")
+            for number in found.numbers:
+                same &= number.same
+                say(console, _told(number), "" if number.same else "red")
+            if found.other_versions:
+                say(console, f"· made under other versions: {found.other_versions}")
+    if not same:
+        raise typer.Exit(1)
+
+
+def _made(found: Reproduced) -> str:
+    return f"{found.examples} examples crafted again in {duration(found.seconds)}"
+
+
+def _told(number: Number) -> str:
+    shares = [percent(count / number.n) if number.n else "–" for count in (number.stored, number.again)]
+    verdicts = f"{number.differing} verdicts differ" if number.differing else "every verdict is the same"
+    return (
+        f"{number.board}, {number.target}: fooled {shares[0]} % ({number.stored} of {number.n}) as stored, "
+        f"{shares[1]} % ({number.again}) again; {verdicts}"
+    )

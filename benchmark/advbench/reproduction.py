@@ -1,0 +1,236 @@
+"""A cell crafted again from what a database says of it, and its numbers held against the stored ones."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from advbench.data import Data, Examples
+from advbench.errors import AdvbenchError
+from advbench.foreign import plain
+from advbench.hardware import make_repeatable
+from advbench.plan import CellPlan, TargetPlan
+from advbench.prepare import Ready, clean_rows, judged_examples, ready_target, record_dataset, stored_plan
+from advbench.protocol import PROTOCOL
+from advbench.provenance import record_run
+from advbench.registry import Registry
+from advbench.report import Reporter, Summary
+from advbench.run import Session, Settings
+from advbench.store import Store
+from advbench.store.database import shard_size
+from advbench.stored import load_dataset, threat_of
+from advbench.suite import Suite
+from advbench.values import configure
+
+VERDICT = ("goal_label", "predicted", "reached", "violation")
+
+
+@dataclass(frozen=True)
+class Number:
+    """How often a cell fools a target, on one board."""
+
+    board: str
+    target: str
+    n: int
+    stored: int
+    again: int
+    differing: int
+    """Examples with another verdict, whether or not the count is the same."""
+
+    @property
+    def same(self) -> bool:
+        return self.stored == self.again and not self.differing
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    label: str
+    examples: int
+    seconds: float
+    numbers: tuple[Number, ...]
+    other_versions: str
+    """What differs from when the numbers were made; empty where nothing does."""
+
+
+def reproduce(
+    store: Store,
+    registry: Registry,
+    cell: Mapping[str, Any],
+    settings: Settings,
+    *,
+    on: Sequence[str] = (),
+    reporter: Reporter | None = None,
+) -> Reproduced:
+    """The same attack, ball, goal, seed, stop, budget and examples on the same target, in a database of its own.
+
+    `on` are labels of other targets to judge the examples on. Weights that are not on this machine are trained anew.
+    """
+    began = time.monotonic()
+    reporter = reporter or Reporter()
+    if cell["protocol"] != PROTOCOL:
+        raise AdvbenchError(f"judged by protocol {cell['protocol']}, this advbench judges by {PROTOCOL}")
+    if store.cell_status(cell["key"]) != "done":
+        raise AdvbenchError(f"cell {cell['key'][:12]} is not done: it has no number yet")
+    rows = _targets(store, cell, on)
+    dataset, data = load_dataset(registry, settings.folders, cell["dataset"], cell["data_fingerprint"])
+    examples = judged_examples(data, cell["count"], dataset)
+    if examples.fingerprint != cell["examples"]:
+        raise AdvbenchError(
+            f"cell {cell['key'][:12]}: its examples are not the first {cell['count']} of {dataset.label}"
+        )
+    plans = {row["key"]: stored_plan(row, dataset, registry) for row in rows}
+    suite = _suite(store, cell, rows[0], plans[rows[0]["key"]])
+    attack = configure(registry.attack(cell["attack"]), cell["attack_params"] or {})
+    threat = threat_of({**cell, "fit": None})
+    plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
+    summary = Summary(run=str(uuid.uuid4()))
+    with Store.memory() as scratch:
+        record_run(
+            scratch,
+            registry,
+            suite,
+            run=summary.run,
+            device=settings.device,
+            command=settings.command,
+            determinism=make_repeatable(),
+        )
+        record_dataset(scratch, registry, dataset, data)
+        scratch.add_examples(examples.fingerprint, examples.ids.tolist())
+        ready = {
+            plans[row["key"]]: _ready(scratch, registry, row, plans[row["key"]], data, examples, settings, reporter)
+            for row in rows
+        }
+        Session(suite, scratch, registry, settings, reporter, summary, ready, {dataset: data}).craft((plan,))
+        if summary.failed:
+            raise AdvbenchError(f"cell {cell['key'][:12]} failed this time: {summary.failed[0][1]}")
+        (fresh,) = scratch.rows("SELECT * FROM cells")
+        numbers = [
+            number
+            for row in rows
+            for number in _numbers(
+                store,
+                cell,
+                row,
+                store.outcomes(cell["key"], row["key"]),
+                scratch.outcomes(fresh["key"], ready[plans[row["key"]]].key),
+            )
+        ]
+    label = plain(f"{cell['attack']} in {threat.name} on {rows[0]['label']}")
+    other = "" if fresh["key"] == cell["key"] else _other(cell, fresh, rows[0], ready[plans[rows[0]["key"]]])
+    return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other)
+
+
+def _targets(store: Store, cell: Mapping[str, Any], on: Sequence[str]) -> list[dict[str, Any]]:
+    """The source first, then those that were asked for; each must have been judged."""
+    judged = {key for key, _ in store.judged(cell["key"])}
+    rows = {row["key"]: row for row in store.targets()}
+    found = [rows[cell["source"]]]
+    for text in on:
+        named = [row for key, row in rows.items() if key in judged and (row["label"] == text or key.startswith(text))]
+        if len(named) != 1:
+            known = ", ".join(sorted(rows[key]["label"] for key in judged))
+            raise AdvbenchError(
+                f"--on {text}: {len(named)} of this cell's targets are called so; it was judged on {known}"
+            )
+        found += [row for row in named if row not in found]
+    return found
+
+
+def _suite(store: Store, cell: Mapping[str, Any], source: Mapping[str, Any], plan: TargetPlan) -> Suite:
+    shards = store.shards(cell["key"])
+    return Suite(
+        name="reproduce",
+        seed=cell["seed"],
+        stop=cell["stop"],
+        fit=cell["fit"] or "calibrate",
+        shard=shard_size(next(iter(shards.values()))) if shards else cell["count"],
+        budget=cell["budget"],
+        timeout=None,
+        false_positive_rate=source["false_positive_rate"] or 0.05,
+        models=(plan.model,),
+        defenses=(plan.defenses,),
+        boards=(),
+    )
+
+
+def _ready(
+    scratch: Store,
+    registry: Registry,
+    row: Mapping[str, Any],
+    plan: TargetPlan,
+    data: Data,
+    examples: Examples,
+    settings: Settings,
+    reporter: Reporter,
+) -> Ready:
+    ready, fresh = ready_target(
+        plan,
+        data,
+        examples,
+        registry=registry,
+        false_positive_rate=row["false_positive_rate"] or 0.05,
+        device=settings.device,
+        progress=lambda fraction, text: reporter.training(plan.label, fraction, text),
+    )
+    if fresh["weights_sha256"] != row["weights_sha256"]:
+        raise AdvbenchError(
+            f"{plan.label}: the weights here ({fresh['weights_sha256'][:12]}) are not those that were judged "
+            f"({row['weights_sha256'][:12]}); with others there are other numbers"
+        )
+    scratch.add_target(fresh)
+    scratch.add_clean(ready.key, clean_rows(ready))
+    return ready
+
+
+def _numbers(
+    store: Store,
+    cell: Mapping[str, Any],
+    target: Mapping[str, Any],
+    stored: list[dict[str, Any]],
+    again: list[dict[str, Any]],
+) -> list[Number]:
+    boards = store.rows("SELECT board_name, radius FROM board_cells WHERE cell = ? ORDER BY board_name", cell["key"])
+    boards = boards or [{"board_name": cell["family"], "radius": cell["eps"]}]
+    before = {row["example"]: row for row in stored}
+    after = {row["example"]: row for row in again}
+    differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
+    label = plain(target["label"])
+    return [
+        Number(
+            plain(board["board_name"]),
+            label,
+            len(stored),
+            sum(fools(row, cell, board["radius"]) for row in stored),
+            sum(fools(row, cell, board["radius"]) for row in again),
+            differing,
+        )
+        for board in boards
+    ]
+
+
+def _verdict(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    return None if row is None else tuple(row[name] for name in VERDICT)
+
+
+def fools(outcome: Mapping[str, Any], cell: Mapping[str, Any], radius: float | None) -> bool:
+    """As the view `rates` counts."""
+    within = not cell["minimizes"] or radius is None or outcome["size"] <= radius * (1 + 1e-6)
+    return bool(outcome["reached"]) and outcome["violation"] is None and within
+
+
+def _other(cell: Mapping[str, Any], fresh: Mapping[str, Any], row: Mapping[str, Any], ready: Ready) -> str:
+    """Why the key is another one: the source of a plugin has changed since, mostly."""
+    parts = []
+    old, new = cell["origin"] or {}, fresh["origin"] or {}
+    if old != new:
+        parts.append(f"the attack ({_version(old)} then, {_version(new)} now)")
+    if row["key"] != ready.key:
+        parts.append("the target's plugins or their versions")
+    return plain(" and ".join(parts) or "its key")
+
+
+def _version(origin: Mapping[str, Any]) -> str:
+    return f"{origin.get('distribution')} {origin.get('version')}, source {str(origin.get('digest'))[:8]}"

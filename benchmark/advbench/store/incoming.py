@@ -1,0 +1,115 @@
+"""A database that somebody else wrote, opened for `advbench merge`: read, held against our schema, and never obeyed."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from advbench.errors import AdvbenchError
+from advbench.foreign import plain
+from advbench.protocol import PROTOCOL
+from advbench.store.artifacts import Artifacts
+from advbench.store.connection import configured, connect_memory, in_words, open_readonly, refuse_strangers
+from advbench.store.database import Store, decoded
+from advbench.store.migrations import SCHEMA_VERSION, version_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+LARGEST_FILE = 32 << 30
+"""Bytes of a database."""
+LARGEST_VALUE = 16 << 20
+"""Bytes of one value in it."""
+LONGEST_TEXT = 20_000
+"""Characters of a name or a reason; settings in JSON may be longer."""
+DEEPEST = 20
+
+
+def open_incoming(path: Path) -> Store:
+    """The stranger's store, only to be read; refused unless it is one of today's schema and of our protocol."""
+    if not path.is_file():
+        raise AdvbenchError(f"{path}: no such database")
+    if path.stat().st_size > LARGEST_FILE:
+        raise AdvbenchError(f"{path}: larger than {LARGEST_FILE >> 30} GiB; too large to be merged")
+    with in_words(path):
+        connection = configured(open_readonly(path))
+        try:
+            _refuse(connection, path)
+        except BaseException:
+            connection.close()
+            raise
+    return Store(connection, path, Artifacts(path.with_suffix(".artifacts")))
+
+
+def _refuse(connection: sqlite3.Connection, path: Path) -> None:
+    connection.execute("PRAGMA trusted_schema = OFF")  # no function is called because a table's text says so
+    connection.execute("PRAGMA cell_size_check = ON")
+    connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
+    refuse_strangers(connection, path)
+    version = version_of(connection)
+    if version == 0:
+        raise AdvbenchError(f"{path} is empty; there is nothing to merge")
+    if version < SCHEMA_VERSION:
+        raise AdvbenchError(
+            f"{path}: written by an older advbench (schema {version}, not {SCHEMA_VERSION}); "
+            "`advbench verify` with this version brings it up to date"
+        )
+    with closing(connect_memory()) as ours:
+        known = _schema(ours)
+    if _schema(connection) != known:
+        raise AdvbenchError(f"{path}: its tables are not those that advbench makes; merge a database of `advbench run`")
+    for table in ("cells", "boards"):
+        for (protocol,) in connection.execute(f"SELECT DISTINCT protocol FROM {table}"):
+            if protocol != PROTOCOL:
+                raise AdvbenchError(
+                    f"{path}: judged by protocol {plain(str(protocol))[:20]}, this advbench judges by {PROTOCOL}; "
+                    "results of different protocols never meet: run its suite again with this version"
+                )
+
+
+def _schema(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
+    """Tables and indices: what is read. Views are not, and no trigger hears of reading."""
+    sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
+    found = connection.execute(sql)
+    return {tuple(row) for row in found if not str(row[1]).startswith("sqlite_stat")}
+
+
+class RefusedError(AdvbenchError):
+    """What a stranger wrote can't be taken."""
+
+
+def rows(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
+    """Of columns with one name the last one stands, so that a content key can hide a number."""
+    with in_words(store.path):
+        cursor = store.connection.execute(sql, values)
+        columns = [column[0] for column in cursor.description]
+        return [decoded(dict(zip(columns, row, strict=True))) for row in cursor]
+
+
+def said(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
+    """Rows of a stranger's database, without what would steer a terminal."""
+    try:
+        found = rows(store, sql, *values)
+    except (ValueError, RecursionError) as error:  # JSON columns
+        raise RefusedError(f"its facts can't be read ({type(error).__name__})") from error
+    return [{name: _harmless(value, name) for name, value in row.items()} for row in found]
+
+
+def _harmless(value: Any, name: str, depth: int = 0) -> Any:
+    if isinstance(value, str):
+        if len(value) > LONGEST_TEXT:
+            raise RefusedError(f"{name}: {len(value)} characters are too many")
+        return plain(value)
+    if depth > DEEPEST:
+        raise RefusedError(f"{name}: nested too deep")
+    if isinstance(value, dict):
+        return {plain(str(key)): _harmless(inner, name, depth + 1) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_harmless(inner, name, depth + 1) for inner in value]
+    return value
+
+
+def names(found: Sequence[dict[str, Any]], column: str) -> list[str]:
+    return sorted({str(row[column]) for row in found if row[column] is not None})

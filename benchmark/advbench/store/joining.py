@@ -1,0 +1,273 @@
+"""A cell of another database joins this one: what is missing is added, what is there is compared, none replaced."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from advbench.errors import AdvbenchError
+from advbench.store.database import Row, Store, now
+from advbench.store.incoming import RefusedError, names, rows, said
+
+NEAR = 5e-3
+"""How far real numbers of the same fact lie apart when two machines wrote them."""
+
+_TARGETS = "SELECT value FROM json_each(?)"
+
+
+class ConflictError(AdvbenchError):
+    """Two databases say different things of what has the same key."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Facts with content keys in the place of numbers; `?` is a list of the values that `by` names."""
+
+    name: str
+    sql: str
+    by: str
+    identity: tuple[str, ...]
+    apart: frozenset[str] = frozenset()
+    """Columns that may differ: clocks, machines and paths."""
+
+
+TABLES = (
+    Table("runs", f"SELECT * FROM runs WHERE id IN ({_TARGETS})", "runs", ("id",)),
+    Table("run_ends", f"SELECT * FROM run_ends WHERE run IN ({_TARGETS})", "runs", ("run",)),
+    Table("plugins", f"SELECT * FROM plugins WHERE run IN ({_TARGETS})", "runs", ("run", "kind", "label")),
+    Table(
+        "skips",
+        f"SELECT * FROM skips WHERE run IN ({_TARGETS})",
+        "runs",
+        ("run", "dataset", "model", "defenses", "attack", "threat", "goal"),
+    ),
+    Table(
+        "datasets",
+        f"SELECT * FROM datasets WHERE fingerprint IN ({_TARGETS})",
+        "data",
+        ("fingerprint",),
+        frozenset({"source", "partial", "train_fingerprint", "calibrate_fingerprint"}),
+    ),
+    Table(
+        "example_sets",
+        f"SELECT * FROM example_sets WHERE fingerprint IN ({_TARGETS})",
+        "examples",
+        ("fingerprint", "position"),
+    ),
+    Table("targets", f"SELECT * FROM targets WHERE key IN ({_TARGETS})", "targets", ("key",), frozenset({"id"})),
+    Table(
+        "clean",
+        f"SELECT c.*, t.key AS target FROM clean c JOIN targets t ON t.id = c.target WHERE t.key IN ({_TARGETS})",
+        "targets",
+        ("target", "example"),
+    ),
+    Table(
+        "certificates",
+        "SELECT p.*, t.key AS target FROM certificates p JOIN targets t ON t.id = p.target "
+        f"WHERE t.key IN ({_TARGETS})",
+        "targets",
+        ("target", "example", "family"),
+    ),
+    Table("cells", f"SELECT * FROM cells WHERE key IN ({_TARGETS})", "cell", ("key",), frozenset({"id"})),
+    Table(
+        "shards",
+        f"SELECT s.*, c.key AS cell FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key IN ({_TARGETS})",
+        "cell",
+        ("cell", "shard"),
+        frozenset({"run", "batch", "seconds", "forwards", "backwards"}),
+    ),
+    Table(
+        "judgements",
+        "SELECT c.key AS cell, t.key AS target, j.shard FROM judgements j "
+        f"JOIN cells c ON c.id = j.cell JOIN targets t ON t.id = j.target WHERE c.key IN ({_TARGETS})",
+        "cell",
+        ("cell", "target", "shard"),
+    ),
+    Table(
+        "outcomes",
+        "SELECT o.*, c.key AS cell, t.key AS target FROM outcomes o "
+        f"JOIN cells c ON c.id = o.cell JOIN targets t ON t.id = o.target WHERE c.key IN ({_TARGETS})",
+        "cell",
+        ("cell", "target", "example"),
+        frozenset({"tolerance", "excess"}),
+    ),
+    Table(
+        "exhibits",
+        f"SELECT e.*, c.key AS cell FROM exhibits e JOIN cells c ON c.id = e.cell WHERE c.key IN ({_TARGETS})",
+        "cell",
+        ("cell", "example"),
+        frozenset({"original", "perturbed", "redrawn", "moved"}),
+    ),
+)
+"""In an order in which each needs only those before it."""
+
+_OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
+
+
+@dataclass
+class Joining:
+    """Cells of one database into another; remembers which targets are known to be the same."""
+
+    into: Store
+    origin: Store
+    source: str
+    """What the other database is called."""
+    settled: set[str] = field(default_factory=set)
+
+    def is_there(self, cell: str) -> bool:
+        """Whether all that is said of the cell is here; a conflict where something else is."""
+        missing = self._missing(cell)
+        here, there = self.into.cell_status(cell), self.origin.cell_status(cell)
+        return not any(missing[table] for table in _OF_CELL) and (here == "done" or here == there)
+
+    def take(self, cell: str) -> list[Row]:
+        """Copies its perturbations, and says how they are listed. They are in place before a row names them."""
+        found = said(
+            self.origin,
+            "SELECT DISTINCT s.artifact FROM shards s JOIN cells c ON c.id = s.cell "
+            "WHERE c.key = ? AND s.artifact IS NOT NULL ORDER BY s.artifact",
+            cell,
+        )
+        listed: list[Row] = []
+        for sha in (row["artifact"] for row in found):
+            try:
+                data = self.origin.artifacts.read(sha)
+            except AdvbenchError as error:
+                raise RefusedError(str(error)) from error
+            self.into.artifacts.keep(sha, data)
+            listed.append({"sha256": sha, "bytes": len(data), "kind": "perturbations"})
+        return listed
+
+    def join(self, cell: str, *, refereed: bool) -> int:
+        """Everything of the cell that is not here yet, in one transaction; how many outcomes were new."""
+        into = self.into
+        artifacts = self.take(cell)
+        with into.transaction():
+            into.insert("artifacts", artifacts)
+            missing = self._missing(cell)
+            newcomers = {row["key"] for row in missing["targets"]}
+            done = into.cell_status(cell) == "done"
+            for table in TABLES:
+                into.insert(table.name, [self._numbered(table.name, row) for row in missing[table.name]])
+            self._notes(newcomers)
+            if not done:
+                self._events(cell, bool(missing["cells"]))
+            if any(missing[table] for table in _OF_CELL):
+                number = into.id_of("cells", cell)
+                row = {"cell": number, "at": now(), "source": self.source, "refereed": int(refereed)}
+                into.insert("imports", [row])
+        return len(missing["outcomes"])
+
+    def settle(self, cell: str) -> None:
+        """After a cell has joined: its targets need not be compared again."""
+        self.settled |= set(self._keys(cell)["targets"])
+
+    def _missing(self, cell: str) -> dict[str, list[Row]]:
+        keys = self._keys(cell)
+        missing: dict[str, list[Row]] = {}
+        for table in TABLES:
+            wanted = json.dumps([key for key in keys[table.by] if key not in self.settled])
+            theirs = said(self.origin, table.sql, wanted)
+            ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, wanted)}
+            missing[table.name] = list(_new(table, theirs, ours))
+        return missing
+
+    def _keys(self, cell: str) -> dict[str, list[str]]:
+        (row,) = said(self.origin, "SELECT * FROM cells WHERE key = ?", cell)
+        judged = said(
+            self.origin,
+            "SELECT DISTINCT t.key FROM judgements j JOIN cells c ON c.id = j.cell JOIN targets t ON t.id = j.target "
+            "WHERE c.key = ?",
+            cell,
+        )
+        runs = said(
+            self.origin,
+            "SELECT run FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? "
+            "UNION SELECT run FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key = ?",
+            cell,
+            cell,
+        )
+        return {
+            "cell": [cell],
+            "data": [row["data_fingerprint"]],
+            "examples": [row["examples"]],
+            "targets": sorted({row["source"], *names(judged, "key")}),
+            "runs": names(runs, "run"),
+        }
+
+    def _numbered(self, table: str, row: Row) -> Row:
+        """With this database's own numbers for cells and targets."""
+        plain = {name: value for name, value in row.items() if not (name == "id" and table in ("targets", "cells"))}
+        if "cell" in plain:
+            plain["cell"] = self.into.id_of("cells", plain["cell"])
+        if "target" in plain:
+            plain["target"] = self.into.id_of("targets", plain["target"])
+        return plain
+
+    def _notes(self, newcomers: Iterable[str]) -> None:
+        """Doubts about targets that come with this cell; nobody raises any about those that are here."""
+        sql = (
+            f"SELECT t.key, n.kind, n.reason FROM notes n JOIN targets t ON t.id = n.target WHERE t.key IN ({_TARGETS})"
+        )
+        for row in said(self.origin, sql, json.dumps(sorted(newcomers))):
+            self.into.add_note(row["key"], row["kind"], row["reason"])
+
+    def _events(self, cell: str, new: bool) -> None:
+        """How it ended. Of cells that differ only in seed or version, the one that stands on a board goes on to."""
+        number = self.into.id_of("cells", cell)
+        rivals = self._standing(number)
+        sql = "SELECT e.* FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? ORDER BY e.id"
+        events = said(self.origin, sql, cell)
+        events = events if new else [event for event in events[-1:] if event["status"] == "done"]
+        again = [{**rival, "id": None} for rival in rivals if events]
+        self.into.insert("cell_events", [{**event, "id": None, "cell": number} for event in events] + again)
+
+    def _standing(self, number: int) -> list[dict[str, Any]]:
+        """The event of the cell that the newcomer would push off its boards, unless both come from one database."""
+        found = self.into.rows(
+            """
+            SELECT e.*, c.key, EXISTS (SELECT 1 FROM imports i WHERE i.cell = c.id AND i.source = ?) AS same
+            FROM cells c
+            JOIN cells n USING (data_fingerprint, examples, protocol, family, source, attack, goal)
+            JOIN cell_state s ON s.cell = c.id JOIN cell_events e ON e.cell = c.id AND e.status = 'done'
+            WHERE n.id = ? AND c.id <> n.id AND c.eps IS n.eps AND s.current
+              AND e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id AND status = 'done')
+            """,
+            self.source,
+            number,
+        )
+        known = "SELECT 1 FROM cells WHERE key = ?"
+        return [
+            {name: value for name, value in row.items() if name not in ("key", "same")}
+            for row in found
+            if not (row["same"] and rows(self.origin, known, row["key"]))
+        ]
+
+
+def _new(table: Table, theirs: Iterable[Row], ours: Mapping[tuple[Any, ...], Row]) -> Iterable[Row]:
+    """Their rows that are not here; one that says something else than ours is a conflict."""
+    for row in theirs:
+        known = ours.get(tuple(row[name] for name in table.identity))
+        if known is None:
+            yield row
+            continue
+        for name, value in row.items():
+            if name not in table.apart and not _same(value, known[name]):
+                place = " ".join(str(row[name])[:12] for name in table.identity)
+                raise ConflictError(
+                    f"{table.name} {place}: {name} is {_brief(known[name])} here, {_brief(value)} there"
+                )
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float) and math.isfinite(one) and math.isfinite(other):
+        return abs(one - other) <= NEAR * max(1.0, abs(one))
+    return bool(one == other)
+
+
+def _brief(value: Any) -> str:
+    text = f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
+    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -1,0 +1,136 @@
+"""The marks that `advbench verify` leaves: when a cell was refereed again, and of which facts that is said."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from advbench.store.database import now
+
+if TYPE_CHECKING:
+    from advbench.store.database import Store
+
+_FACTORS = (73856093, 19349663, 83492791, 15485863, 32452843, 49979687, 67867967, 86028121)
+_PRIMES = (2147483647, 2147483629)
+
+
+def _mixed(*columns: str) -> str:
+    """SQL for one number of many rows, which differs wherever a value in one of them does, but by chance.
+
+    SQLite has no digest of its own; ten million rows read out to take one would need half a minute, this needs 5 s.
+    """
+    terms = (f"coalesce({column}, -7) * {factor}" for column, factor in zip(columns, _FACTORS, strict=False))
+    inner = f"(({' + '.join(terms)}) % {_PRIMES[0]})"
+    return f"sum(({inner} + 12345) * {inner} % {_PRIMES[1]})"
+
+
+def _whole(column: str) -> str:
+    """A real number as an integer, where it matters to nobody beyond."""
+    return f"CAST({column} * 1e6 AS INTEGER) % 1000003"
+
+
+_OUTCOMES = _mixed(
+    "o.example",
+    "o.goal_label",
+    "o.reached",
+    "o.predicted",
+    "length(o.violation)",
+    _whole("o.size"),
+    _whole("o.suspicion"),
+    _whole("o.confidence"),
+)
+_CLEAN = _mixed("c.example", "c.label", "c.predicted", _whole("c.suspicion"), _whole("c.confidence"))
+_CERTIFICATES = _mixed("p.example", "length(p.family)", "p.predicted", _whole("p.radius"))
+_THESE = "IN (SELECT value FROM json_each(?))"
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What the newest verification of a cell says."""
+
+    at: str
+    sound: bool
+    reason: str | None
+
+
+def add(
+    store: Store,
+    cell: str,
+    facts: Mapping[str, str],
+    *,
+    sound: bool,
+    reason: str | None = None,
+    versions: Mapping[str, Any] | None = None,
+    hardware: Mapping[str, Any] | None = None,
+) -> None:
+    """Keep that the facts were refereed again; `facts` is what `facts_of` said before that began."""
+    row = {"cell": store.id_of("cells", cell), "at": now(), "sound": int(sound), "facts": dict(facts)}
+    store.insert("verifications", [{**row, "reason": reason, "versions": versions, "hardware": hardware}])
+
+
+def marks(store: Store) -> dict[str, Mark]:
+    """By cell key, the newest mark of each; one whose facts are no longer those that were verified is none."""
+    rows = store.rows("""
+        SELECT c.id, c.key, v.at, v.sound, v.reason, v.facts FROM verifications v JOIN cells c ON c.id = v.cell
+        WHERE v.id = (SELECT max(id) FROM verifications WHERE cell = v.cell) ORDER BY c.key
+    """)
+    today = facts_of(store, [row["id"] for row in rows])
+    return {
+        row["key"]: Mark(row["at"], bool(row["sound"]), row["reason"])
+        for row in rows
+        if row["facts"] and row["facts"].items() <= today.get(row["id"], {}).items()
+    }
+
+
+def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
+    """By a cell's number and its targets' keys: a checksum of everything that the cell's rates on it are made from."""
+    these = json.dumps(list(cells))
+    targets = _per_target(store)
+    answers = {
+        (row["fingerprint"], row["target"]): (row["n"], row["clean"])
+        for row in store.rows(
+            f"""
+            SELECT e.fingerprint, t.key AS target, count(*) AS n, {_CLEAN} AS clean
+            FROM example_sets e CROSS JOIN targets t JOIN clean c ON c.target = t.id AND c.example = e.example
+            WHERE e.fingerprint IN (SELECT examples FROM cells WHERE id {_THESE}) GROUP BY e.fingerprint, t.id
+            """,
+            these,
+        )
+    }
+    shards: dict[int, list[Any]] = defaultdict(list)
+    for row in store.rows(f"SELECT * FROM shards WHERE cell {_THESE} ORDER BY cell, shard", these):
+        shards[row["cell"]].append([row["shard"], row["first"], row["count"], row["artifact"]])
+    said = {row["id"]: row for row in store.rows(f"SELECT * FROM cells WHERE id {_THESE}", these)}
+    found: dict[int, dict[str, str]] = defaultdict(dict)
+    for row in store.rows(
+        f"""
+        SELECT o.cell, t.key AS target, count(*) AS n, {_OUTCOMES} AS outcomes
+        FROM outcomes o JOIN targets t ON t.id = o.target WHERE o.cell {_THESE} GROUP BY o.cell, o.target
+        """,
+        these,
+    ):
+        cell = {name: value for name, value in said[row["cell"]].items() if name != "id"}
+        clean = answers.get((cell["examples"], row["target"]))
+        facts = [cell, shards[row["cell"]], targets[row["target"]], clean, row["n"], row["outcomes"]]
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        found[row["cell"]][row["target"]] = digest[:16]
+    return found
+
+
+def _per_target(store: Store) -> dict[str, Any]:
+    """What holds of a target whatever the cell: who it is, its threshold, and what it proves."""
+    proved = {
+        row["target"]: [row["n"], row["certificates"]]
+        for row in store.rows(f"""
+            SELECT t.key AS target, count(*) AS n, {_CERTIFICATES} AS certificates
+            FROM certificates p JOIN targets t ON t.id = p.target GROUP BY t.id
+        """)
+    }
+    return {
+        row["key"]: [{name: value for name, value in row.items() if name != "id"}, proved.get(row["key"])]
+        for row in store.targets()
+    }

@@ -1,0 +1,468 @@
+"""Databases join without losing, replacing or believing anything."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT, Advbench, Results
+
+from advbench.store import SCHEMA_VERSION, Store, content, marks
+from advbench.store.joining import Joining
+
+SHARED = ("plugins", "skips")  # of runs, which a merge takes with the cells that they made
+
+
+def facts(db: Path) -> dict[str, list[tuple[Any, ...]]]:
+    with Store.open(db, readonly=True) as store:
+        return content(store)
+
+
+def everything(db: Path) -> list[str]:
+    connection = sqlite3.connect(db)
+    dumped = list(connection.iterdump())
+    connection.close()
+    return dumped
+
+
+def edit(db: Path, *statements: str) -> None:
+    """What somebody might do by hand, triggers put away."""
+    connection = sqlite3.connect(db)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        connection.execute(f'DROP TRIGGER "{name}"')
+    with connection:
+        for sql in statements:
+            assert connection.execute(sql).rowcount
+    connection.close()
+
+
+def rates(store: Store, view: str) -> list[str]:
+    return sorted(map(repr, store.rates(view)))
+
+
+def key(db: Path, number: int = 1) -> str:
+    with Store.open(db, readonly=True) as store:
+        return str(store.rows("SELECT key FROM cells WHERE id = ?", number)[0]["key"])
+
+
+def cells(db: Path) -> set[str]:
+    with Store.open(db, readonly=True) as store:
+        return {row["key"] for row in store.rows("SELECT key FROM cells")}
+
+
+@pytest.fixture(scope="module")
+def merged(advbench: Advbench, results: Results, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Everything of `results`, refereed and taken."""
+    into = tmp_path_factory.mktemp("merged") / "into.sqlite"
+    done = advbench("merge", into, results.db)
+    assert done.code == 0, done.out + done.err
+    assert "24 cells taken (24 of them refereed again), 0 there already." in done.out
+    return into
+
+
+def test_a_merged_database_knows_what_its_origin_knows(merged: Path, results: Results) -> None:
+    assert facts(merged) == facts(results.db)
+    with Store.open(merged, readonly=True) as one, Store.open(results.db, readonly=True) as other:
+        for view in ("robust_accuracy", "fooling", "transfer"):
+            assert rates(one, view) == rates(other, view)
+
+
+def test_merging_twice_changes_nothing(advbench: Advbench, merged: Path, results: Results) -> None:
+    before = everything(merged)
+    done = advbench("merge", merged, results.db)
+    assert done.code == 0
+    assert "0 cells taken (0 of them refereed again), 24 there already." in done.out
+    assert everything(merged) == before
+
+
+def test_cells_that_were_refereed_on_arrival_are_marked_and_say_where_they_came_from(merged: Path) -> None:
+    with Store.open(merged, readonly=True) as store:
+        assert [mark.sound for mark in marks.marks(store).values()] == [True] * 24
+        assert {(row["source"], row["refereed"]) for row in store.rows("SELECT * FROM imports")} == {("toys.sqlite", 1)}
+
+
+def test_the_perturbations_come_along_so_that_anybody_can_referee_them(advbench: Advbench, merged: Path) -> None:
+    assert advbench("verify", "--no-mark", "--db", merged).code == 0
+
+
+def test_two_parts_make_the_whole(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    for seed in ("toy", "toy(seed=1)"):
+        part = tmp_path / f"{'one' if seed == 'toy' else 'two'}.sqlite"
+        assert advbench("run", results.suite, "--model", seed, "--db", part).code == 0
+    into = tmp_path / "into.sqlite"
+    done = advbench("merge", into, tmp_path / "one.sqlite", tmp_path / "two.sqlite")
+    assert done.code == 0, done.out
+    assert len(cells(into)) == 24
+    whole, here = facts(results.db), facts(into)
+    for table in ("targets", "cells", "clean", "boards", "shards", "exhibits", "artifacts", "states"):
+        assert here[table] == whole[table], table
+    # who never met was never judged on each other
+    assert set(here["outcomes"]) < set(whole["outcomes"])
+    # and a run over both completes what is missing, without crafting anything again
+    again = advbench("run", results.suite, "--db", into)
+    assert "0 cells crafted, 24 kept" in again.out
+    assert facts(into)["outcomes"] == whole["outcomes"]
+
+
+def test_judgements_on_a_newcomer_join_the_cell_that_is_there(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    into = tmp_path / "into.sqlite"
+    assert advbench("run", results.suite, "--model", "toy", "--db", into).code == 0
+    done = advbench("merge", into, results.db)
+    assert done.code == 0, done.out
+    assert facts(into) | dict.fromkeys(SHARED) == facts(results.db) | dict.fromkeys(SHARED)
+
+
+@pytest.mark.parametrize(
+    ("sql", "words"),
+    [
+        ("UPDATE outcomes SET reached = 1 - reached WHERE cell = 1 AND example = 63", "example 63 on toy: reached"),
+        ("UPDATE outcomes SET predicted = (predicted + 1) % 3 WHERE cell = 1 AND example = 63", "predicted"),
+        ("DELETE FROM outcomes WHERE cell = 1 AND example = 63", "is not stored"),
+        ("UPDATE exhibits SET perturbed = original, words = 'harmless' WHERE cell = 1 AND example = 60", "words"),
+        ("UPDATE cells SET count = 19 WHERE id = 1", "its examples are not the first 19"),
+    ],
+)
+def test_what_somebody_altered_stays_out_and_the_rest_comes_in(
+    advbench: Advbench, results: Results, tmp_path: Path, sql: str, words: str
+) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    edit(origin, sql)
+    done = advbench("merge", into, origin)
+    assert done.code == 1
+    assert f"rejected {key(origin)[:12]}" in " ".join(done.out.split())
+    assert words in done.out
+    assert "23 cells taken (23 of them refereed again), 0 there already, 1 rejected." in done.out
+    assert cells(into) == cells(origin) - {key(origin)}
+    assert advbench("verify", "--db", into).code == 0
+
+
+def test_clean_answers_that_somebody_altered_keep_everything_out_that_was_judged_on_the_target(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    edit(origin, "UPDATE clean SET predicted = label WHERE target = 1", "UPDATE clean SET confidence = 1")
+    done = advbench("merge", into, origin)
+    assert done.code == 1
+    assert "clean answers of toy" in done.out
+    assert cells(into) == set()
+
+
+@pytest.mark.parametrize("damage", ["cut", "missing", "pipe", "elsewhere"])
+def test_artifacts_that_do_not_hold_keep_their_cell_out(
+    advbench: Advbench, results: Results, tmp_path: Path, damage: str
+) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    with Store.open(origin, readonly=True) as store:
+        sha = store.rows("SELECT artifact FROM shards WHERE cell = 1")[0]["artifact"]
+        sql = "SELECT c.key FROM cells c JOIN shards s ON s.cell = c.id WHERE s.artifact = ?"
+        names = {row["key"] for row in store.rows(sql, sha)}
+    file = tmp_path / "copy.artifacts" / sha[:2] / f"{sha}.safetensors"
+    if damage == "cut":
+        file.write_bytes(file.read_bytes()[:-1])
+    elif damage == "elsewhere":
+        edit(origin, f"UPDATE shards SET artifact = '../../{'a' * 58}' WHERE artifact = '{sha}'")
+    else:
+        file.unlink()
+    if damage == "pipe":
+        os.mkfifo(file)
+    for check in ("all", "none"):
+        done = advbench("merge", into, origin, "--check", check)
+        assert done.code == 1, done.out
+        assert f"{len(names)} rejected" in done.out
+        words = {"cut": "damaged", "missing": "missing", "pipe": "so no artifact", "elsewhere": "is no sha256"}[damage]
+        assert words in done.out
+        assert cells(into) == cells(origin) - names
+    assert advbench("verify", "--db", into).code == 0
+
+
+def test_other_facts_under_the_same_key_are_a_conflict_and_replace_nothing(
+    advbench: Advbench, merged: Path, results: Results, tmp_path: Path
+) -> None:
+    origin = results.copy(tmp_path)
+    edit(
+        origin,
+        "UPDATE outcomes SET predicted = (predicted + 1) % 3 WHERE cell = 1 AND example = 63",
+        "UPDATE cells SET attack = 'another' WHERE id = 2",
+    )
+    before = everything(merged)
+    for check in ("all", "none"):
+        done = advbench("merge", merged, origin, "--check", check)
+        assert done.code == 1
+        assert "0 cells taken (0 of them refereed again), 22 there already, 2 conflict." in done.out
+        assert "attack is pgd(steps=3) here, another there" in done.out
+        assert "predicted is" in done.out
+        assert everything(merged) == before
+
+
+def test_the_cell_that_stands_on_a_board_is_not_pushed_off_it(
+    advbench: Advbench, merged: Path, results: Results, tmp_path: Path
+) -> None:
+    into = tmp_path / "into.sqlite"
+    assert advbench("merge", into, results.db, "--check", "none").code == 0
+    weaker = tmp_path / "weaker.sqlite"
+    assert advbench("run", results.suite, "--seed", "7", "--db", weaker).code == 0
+    with Store.open(into, readonly=True) as store:
+        before = rates(store, "fooling")
+    assert advbench("merge", into, weaker, "--check", "none").code == 0
+    assert len(cells(into)) == 48
+    with Store.open(into, readonly=True) as store:
+        assert rates(store, "fooling") == before
+    everything_before = everything(into)
+    assert "24 there already" in advbench("merge", into, weaker, results.db, "--check", "none").out
+    assert everything(into) == everything_before
+
+
+def test_of_one_database_the_cell_asked_for_last_stands_wherever_it_is_merged(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    origin = results.copy(tmp_path)
+    for seed in ("7", "0"):  # the first ones stand again
+        assert advbench("run", results.suite, "--seed", seed, "--db", origin).code == 0
+    into = tmp_path / "into.sqlite"
+    assert advbench("merge", into, origin, "--check", "none").code == 0
+    with Store.open(into, readonly=True) as one, Store.open(origin, readonly=True) as other:
+        assert rates(one, "fooling") == rates(other, "fooling")
+
+
+def test_what_was_not_refereed_says_so(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    into = tmp_path / "into.sqlite"
+    done = advbench("merge", into, results.db, "--check", "5")
+    assert done.code == 0
+    assert "24 cells taken (5 of them refereed again)" in done.out
+    with Store.open(into, readonly=True) as store:
+        assert len(marks.marks(store)) == 5
+        assert sum(row["refereed"] for row in store.rows("SELECT * FROM imports")) == 5
+    assert advbench("render", "--db", into, "--out", tmp_path / "site").code == 0
+    pages = [page.read_text(encoding="utf-8") for page in (tmp_path / "site/cells").glob("*.html")]
+    assert sum("not refereed on arrival" in page for page in pages) == 19
+    assert sum(">refereed on arrival" in page or ", refereed on arrival" in page for page in pages) == 5
+    assert all("toys.sqlite" in page for page in pages)
+
+
+def test_a_sample_that_does_not_hold_keeps_out_what_was_not_looked_at(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    edit(origin, "UPDATE outcomes SET reached = 1 - reached")
+    done = advbench("merge", into, origin, "--check", "2")
+    assert done.code == 1
+    assert "0 cells taken (0 of them refereed again), 0 there already, 24 rejected." in done.out
+    assert "of the same database did not hold" in done.out
+    assert cells(into) == set()
+
+
+def test_marks_are_not_believed_when_somebody_else_made_them(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    assert advbench("verify", "--db", origin).code == 0
+    assert advbench("merge", into, origin, "--check", "none").code == 0
+    with Store.open(into, readonly=True) as store:
+        assert store.rows("SELECT * FROM verifications") == []
+
+
+def test_entries_join_the_boards_that_are_there_and_bring_none(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    into, origin = tmp_path / "into.sqlite", tmp_path / "origin.sqlite"
+    assert advbench("run", results.suite, "--model", "toy", "--threat", "linf(eps=0.2)", "--db", into).code == 0
+    easy = results.suite.read_text().replace("attacks: [noise, pgd(steps=3)]", "attacks: [noise]")
+    (tmp_path / "easy.yaml").write_text(easy)
+    assert advbench("run", tmp_path / "easy.yaml", "--model", "toy(seed=1)", "--db", origin).code == 0
+    boards = facts(into)["boards"]
+    assert advbench("merge", into, origin, "--keep-boards").code == 0
+    assert facts(into)["boards"] == boards
+    with Store.open(into, readonly=True) as store:
+        unranked = {row["target_label"]: row["unranked"] for row in store.rates("robust_accuracy")}
+    assert unranked["toy"] is None
+    assert unranked["toy(seed=1)"] == "pgd(steps=3) has not been run", "who met less than asked has no rank"
+    assert advbench("merge", into, origin).code == 0
+    assert set(boards) < set(facts(into)["boards"]), "who asks for no board less gets theirs too"
+
+
+def test_origins_are_only_read(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    origin = results.copy(tmp_path)
+    before = origin.read_bytes()
+    (tmp_path / "copy.artifacts").chmod(0o555)
+    origin.chmod(0o444)
+    assert advbench("merge", tmp_path / "into.sqlite", origin).code == 0
+    assert origin.read_bytes() == before
+
+
+def test_names_from_strangers_steer_no_terminal(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    evil = "char(27) || '[31m' || char(10) || 'taken: all' || char(8238)"
+    edit(origin, f"UPDATE targets SET label = {evil}", f"UPDATE runs SET command = {evil}, suite = {evil}")
+    done = advbench("merge", into, origin, "--check", "none")
+    assert done.code == 0
+    edit(origin, f"UPDATE cells SET attack = {evil}")
+    conflict = advbench("merge", into, origin)
+    assert conflict.code == 1
+    for text in (done.out, conflict.out):
+        assert "\x1b" not in text
+        assert "\u202e" not in text
+        assert "\ntaken: all" not in text
+    with Store.open(into, readonly=True) as store:
+        assert all(row["label"].isprintable() for row in store.targets())
+        assert all(row["command"].isprintable() for row in store.rows("SELECT command FROM runs"))
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        (f"PRAGMA user_version = {SCHEMA_VERSION - 1}", "written by an older advbench"),
+        (f"PRAGMA user_version = {SCHEMA_VERSION + 1}", "written by a newer advbench"),
+        ("PRAGMA application_id = 5", "not one of advbench"),
+        ("ALTER TABLE outcomes ADD COLUMN more TEXT", "its tables are not those that advbench makes"),
+        ("UPDATE cells SET protocol = 99 WHERE id = 3", "results of different protocols never meet"),
+        ("UPDATE targets SET params = '[[[' WHERE id = 1", "its facts can't be read"),
+        ("UPDATE cells SET params = printf('%.*c', 50000, '[') WHERE id = 1", "its facts can't be read"),
+    ],
+)
+def test_what_cannot_be_merged_is_refused_in_one_line(
+    advbench: Advbench, results: Results, tmp_path: Path, statement: str, words: str
+) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    if statement.startswith("UPDATE"):
+        edit(origin, statement)
+    else:
+        connection = sqlite3.connect(origin)
+        connection.execute(statement)
+        connection.close()
+    assert words in advbench("merge", into, origin).complaint
+    assert not into.exists() or cells(into) == set()
+
+
+def test_places_that_hold_nothing_to_merge(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    into = tmp_path / "into.sqlite"
+    assert "no such database" in advbench("merge", into, tmp_path / "none.sqlite").complaint
+    (tmp_path / "text.sqlite").write_text("not a database, " * 1000)
+    assert "not a SQLite database" in advbench("merge", into, tmp_path / "text.sqlite").complaint
+    assert "can't be merged into itself" in advbench("merge", results.db, results.db).complaint
+    assert "no such database" in advbench("merge", into, results.db, "--keep-boards").complaint
+    assert "give all, none, or how many" in advbench("merge", into, results.db, "--check", "some").complaint
+    assert not into.exists()
+
+
+def test_a_view_in_the_place_of_a_table_is_not_read(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    origin = results.copy(tmp_path)
+    connection = sqlite3.connect(origin)
+    connection.execute("PRAGMA foreign_keys = OFF")
+    connection.execute("PRAGMA legacy_alter_table = ON")
+    connection.execute("ALTER TABLE outcomes RENAME TO hidden")
+    connection.execute("CREATE VIEW outcomes AS SELECT * FROM hidden")
+    connection.close()
+    assert "its tables are not those" in advbench("merge", tmp_path / "into.sqlite", origin).complaint
+
+
+def test_weights_are_read_from_nowhere_else(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import advbench_toys
+    from safetensors.torch import save_file
+
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    save_file(advbench_toys.network(0, 1.0).state_dict(), tmp_path / "w.safetensors")
+    (here / "one.yaml").write_text(
+        f"data: toy-blots\nexamples: 6\nmodels: toy-trainee(weights={tmp_path}/w.safetensors)\n"
+        "attacks: noise\nthreats: linf(eps=0.1)\n"
+    )
+    assert advbench("run", "one.yaml", "--db", "one.sqlite").code == 0
+    done = advbench("merge", "into.sqlite", "one.sqlite")
+    assert done.code == 1
+    assert "is no file in the current folder or below" in done.out
+    monkeypatch.chdir(tmp_path)
+    assert advbench("merge", "into.sqlite", "here/one.sqlite").code == 0
+
+
+def test_failures_come_along_and_never_undo_what_is_done(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    assert advbench("merge", into, results.db, "--check", "none").code == 0
+    with Store.open(origin) as store:
+        store.add_event(key(origin), None, "failed", "later it broke")
+    assert "24 there already" in advbench("merge", into, origin).out
+    with Store.open(into, readonly=True) as store:
+        assert store.cell_status(key(origin)) == "done"
+    fresh = tmp_path / "fresh.sqlite"
+    assert advbench("merge", fresh, origin).code == 0
+    with Store.open(fresh, readonly=True) as store:
+        assert store.cell_status(key(origin)) == "failed"
+
+
+CHILD = """
+import sys
+sys.path[:0] = {paths!r}
+sys.argv = ["advbench", "merge", {into!r}, {origin!r}]
+import advbench.merging
+before = advbench.merging._Merging.join
+def join(self, cell, arrival, result):
+    print("joining", flush=True)
+    before(self, cell, arrival, result)
+advbench.merging._Merging.join = join
+from advbench.cli import main
+main()
+"""
+
+
+def test_a_merge_killed_again_and_again_ends_as_if_nothing_had_happened(
+    results: Results, merged: Path, tmp_path: Path
+) -> None:
+    into = tmp_path / "into.sqlite"
+    metadata = next(path for path in map(Path, sys.path) if (path / "advbench_toys-1.0.dist-info").exists())
+    code = CHILD.format(paths=[str(ROOT / "tests/toys"), str(metadata)], into=str(into), origin=str(results.db))
+    chance = random.Random(0)
+    kills = int(os.environ.get("ADVBENCH_KILLS", "3"))
+    inside = 0
+    for kill in range(kills + 1):
+        child = subprocess.Popen(
+            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert child.stdout is not None
+        if kill < kills:
+            for _ in range(2):  # so every attempt gets on
+                child.stdout.readline()
+            time.sleep(chance.uniform(0, 0.05))
+            child.send_signal(signal.SIGKILL)
+            child.communicate()
+            inside += 0 < len(cells(into)) < 24
+        else:
+            out, err = child.communicate(timeout=300)
+            assert child.returncode == 0, out + err
+    assert inside, "no kill landed while there was work to lose"
+    assert facts(into) == facts(merged)
+    with Store.open(into, readonly=True) as store:
+        assert store.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
+        assert [mark.sound for mark in marks.marks(store).values()] == [True] * 24
+        assert len(store.rows("SELECT * FROM imports")) == 24
+    with Store.open(merged, readonly=True) as store:
+        current = rates(store, "fooling")
+    with Store.open(into, readonly=True) as store:
+        assert rates(store, "fooling") == current
+
+
+def test_a_conflict_in_the_middle_of_a_cell_leaves_nothing_of_it(results: Results, tmp_path: Path) -> None:
+    from advbench.store.incoming import open_incoming
+
+    def broken(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with Store.open(tmp_path / "into.sqlite") as into, open_incoming(results.db) as origin:
+        before = content(into)
+        joining = Joining(into, origin, "toys")
+        joining._events = broken  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            joining.join(key(results.db), refereed=True)
+        assert content(into) == before
