@@ -157,6 +157,8 @@ def test_a_radius_may_be_written_as_a_fraction(advbench: Advbench, written: str)
         (["mine.yaml", "--attack", "\x1b]0;owned\x07\x1b[31mpdg"], "--attack"),
         (["mine.yaml", "--dataset", "toy-nowhere"], "its images are not here; put blots.npz into a folder given by"),
         (["mine.yaml", "--dataset", "mnist", "--offline"], "mnist"),
+        (["mine.yaml", "--defense", "reconstruction"], "nothing to run: reconstruction needs reconstruction, which"),
+        (["mine.yaml", "--model", "torchvision(weights=DEFAULT)"], "nothing to run: torchvision(weights=DEFAULT): its"),
         (["mine.yaml", "--model", "toy-trainee", "--defense", "toy-doubtin"], "did you mean 'toy-doubting'?"),
     ],
 )

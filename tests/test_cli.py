@@ -375,7 +375,7 @@ def test_train_keeps_weights_finds_them_again_and_checks_them(
         r"published: shelf/toy-trainee\+toy-blots.safetensors, \d+\.\d % right on the \d+ judged", shelf.out
     )
     (entry,) = json.loads(Path("shelf/manifest.json").read_text())["weights"]
-    assert {"file", "sha256", "recipe", "accuracy", "tested", "hardware", "seconds"} <= entry.keys()
+    assert {"name", "file", "sha256", "recipe", "accuracy", "tested", "hardware", "minutes"} <= entry.keys()
     checked = advbench("train", "toy-trainee", "--dataset", "toy-blots", "--check")
     assert checked.code == 0
     assert "toy-trainee on toy-blots: agrees: " in checked.out

@@ -99,6 +99,33 @@ def test_of_two_classes_the_one_aimed_at_is_met_within_one_percent(variables: st
     assert float(ratio.max()) < 1.01
 
 
+@pytest.mark.parametrize("targeted", [False, True])
+@pytest.mark.parametrize("variables", ["tanh", "projected", "clipped"])
+def test_a_success_leads_by_kappa_and_is_no_larger_than_that_takes(variables: str, targeted: bool) -> None:
+    plane, lead = HalfSpace(SHAPE), 4.0
+    stage = scene(L2(INFINITE), targeted, shape=SHAPE, classes=2, net=plane, x=plane.beside(6, 0.3))
+    p = stage.perturbed(CW(variables=variables, kappa=lead))
+    assert float(stage.goal.margin(plane(stage.images + p)).min()) > lead
+    # along the normal both logits move by ten times the way, one up and one down
+    ratio = p.flatten(1).norm(dim=1) / (0.3 + lead / 20)
+    assert float(ratio.min()) > 0.9999
+    assert float(ratio.max()) < 1.01
+
+
+@pytest.mark.parametrize("variables", ["tanh", "projected", "clipped"])
+def test_on_odd_sizes_too_nothing_depends_on_the_company(variables: str) -> None:
+    # vectors of a processor hold 16 numbers or fewer, and what is left over of them must round as they do
+    attack, stage = CW(variables=variables, rounds=2, steps=40), scene(L2(INFINITE), shape=(1, 5, 7), count=19)
+    parts = [stage[rows].perturbed(attack) for rows in (slice(0, 1), slice(1, 4), slice(4, 19))]
+    assert torch.equal(stage.perturbed(attack), torch.cat(parts))
+
+
+def test_where_no_image_leads_by_kappa_there_is_no_success() -> None:
+    plane = HalfSpace(SHAPE)
+    stage = scene(L2(INFINITE), shape=SHAPE, classes=2, net=plane, x=plane.beside(3, 0.3))
+    assert not any(verdict.fooled for verdict in stage.verdicts(stage.perturbed(CW(kappa=1e3, rounds=3))))
+
+
 @each_attack
 def test_where_boundaries_have_corners_nothing_is_nearer_than_the_nearest(attack: Attack, threat: Threat) -> None:
     net, x = Corners(), grey(12)

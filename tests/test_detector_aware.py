@@ -23,6 +23,7 @@ from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import Linf, RotateShift
 from advbench.weights import find_weights
 from advbench_attacks import aware as aware_module
+from advbench_attacks.autoattack import AutoAttack
 from advbench_attacks.aware import Aware
 from advbench_attacks.noise import Noise
 from advbench_attacks.pgd import PGD
@@ -238,12 +239,13 @@ class Redraws(PGD):
         ("aware", "aware looks out for suspicion itself"),
         ("redraws", "redraws needs reconstruction"),
         ("turner", "turner does not search linf balls"),
+        ("autoattack(version=rand)", "means over draws are taken of the problem itself"),
     ],
 )
 def test_what_can_not_be_made_aware_is_refused_with_the_reason(
     named: str, complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    attacks: list[Attack] = [PGD(), Noise(), Smallest(), RPGD(), Aware(), Redraws(), Turner()]
+    attacks: list[Attack] = [PGD(), Noise(), Smallest(), RPGD(), Aware(), Redraws(), Turner(), AutoAttack()]
     monkeypatch.setattr(aware_module, "discover", lambda: Registry(attacks={one.name: one for one in attacks}))
     aware = Aware(attack=named)
     with pytest.raises(AdvbenchError, match=complaint):

@@ -214,10 +214,10 @@ def test_pooling_keeps_the_longest_vector_and_norm_keeps_directions() -> None:
 
 @pytest.mark.parametrize("model", [StdCnn(), Gcnn(), RotEqNet()], ids=lambda model: model.name)
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 30, 30), (1, 28, 32)])
-def test_images_that_would_not_turn_are_refused_with_a_reason(model: Model, shape: tuple[int, int, int]) -> None:
+def test_images_that_would_not_turn_are_refused_with_a_remedy(model: Model, shape: tuple[int, int, int]) -> None:
     reason = model.why_not(data_of(shape)) or ""
     assert "squares whose side four divides" in reason
-    assert f"{shape[1]}x{shape[2]}" in reason
+    assert f"not {shape[1]}x{shape[2]}; take `small-cnn`" in reason
 
 
 class TestAugment:

@@ -91,7 +91,7 @@ def test_a_network_without_one_is_told_how_to_name_it() -> None:
 def test_a_defense_that_reads_features_is_planned_only_where_a_model_names_them() -> None:
     data = Mnist5k()
     reason = why_no_target(SmallCNN(), (KdePrior(),), data)
-    assert reason == "kde-prior needs a model that names its feature layer, which small-cnn does not"
+    assert reason == "kde-prior needs a feature layer, which small-cnn does not name: take a model that does"
     assert why_no_target(VggSmall(), (KdePrior(),), data) is None
     assert why_no_target(Torchvision(), (KdePrior(),), data) is not None
     assert why_no_target(Torchvision(architecture="vgg19"), (KdePrior(),), data) is None

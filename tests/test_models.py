@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import safetensors.torch
 import torch
+from torchvision import models
 
 from advbench.data import DataFolders
 from advbench.draws import Draws
@@ -22,6 +24,7 @@ from advbench_datasets.svhn import Svhn
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
 from advbench_models.cnn_cr import CnnCr, ReconstructingNet
+from advbench_models.normalisation import IMAGENET
 from advbench_models.small_cnn import SmallCNN
 from advbench_models.torchvision import Torchvision
 from advbench_models.wong2019 import Wong2019
@@ -127,6 +130,25 @@ class TestTorchvision:
     def test_unknown_official_weights_name_the_known_ones(self) -> None:
         with pytest.raises(AdvbenchError, match="IMAGENET1K_V1"):
             Torchvision(weights="IMAGENET22K").build(Mnist())
+
+    def test_a_file_that_torchvision_made_loads(self, tmp_path: Path) -> None:
+        name, path = "shufflenet_v2_x0_5", tmp_path / "theirs.safetensors"
+        theirs = models.get_model(name, weights=None, num_classes=10).eval()
+        safetensors.torch.save_file(theirs.state_dict(), path)
+        net = fitted(Torchvision(architecture=name), Cifar10(), load_weights(path)[0], path)
+        images = torch.rand(2, 3, 64, 64)
+        mean, deviation = (torch.tensor(numbers).view(3, 1, 1) for numbers in IMAGENET)
+        assert torch.equal(net(images), theirs((images - mean) / deviation))
+
+    def test_weights_that_cannot_be_downloaded_are_one_line_with_what_to_do(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def unreachable(*args: object, **kwargs: object) -> None:
+            raise URLError("no route")
+
+        monkeypatch.setattr(models, "get_model", unreachable)
+        with pytest.raises(AdvbenchError, match=r"of resnet18 are not on this machine.*weights=FILE$"):
+            Torchvision(weights="DEFAULT").build(Mnist())
 
     def test_a_file_is_not_official(self) -> None:
         assert not Torchvision(weights="resnet.safetensors").official

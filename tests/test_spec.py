@@ -106,6 +106,7 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
         ("1_000", "1_000"),
         ("resnet-18", "resnet-18"),
         ("../weights/x.safetensors", "../weights/x.safetensors"),
+        ("../weights/cnn-cr+mnist-5k.safetensors", "../weights/cnn-cr+mnist-5k.safetensors"),
         ("2020/x.bin", "2020/x.bin"),
         ('"8/255"', "8/255"),
         (r'"a\"b, c)"', 'a"b, c)'),

@@ -382,3 +382,13 @@ def test_rendering_has_gradients_that_an_attack_can_follow() -> None:
     for threat in (Linf(0.1), L2(0.1), Wasserstein(0.5, kernel=3)):
         p = threat.start(x, draws(2)).requires_grad_()
         assert torch.autograd.gradcheck(lambda q, t=threat: t.apply(x, q), (p,))
+
+
+def test_a_random_start_in_l2_does_not_depend_on_the_company() -> None:
+    # so many that some roots are taken in a processor's vectors, and others beside them
+    x = torch.full((3000, 1, 2, 2), 0.5)
+    alone = [
+        L2(0.3).start(x[first : first + 7], Draws(0, "x", torch.arange(3000)[first : first + 7]))
+        for first in range(0, 3000, 7)
+    ]
+    assert torch.equal(L2(0.3).start(x, Draws(0, "x", torch.arange(3000))), torch.cat(alone))

@@ -143,8 +143,16 @@ def test_progress_ends_at_one() -> None:
 
 def test_accuracy_below_the_floor_is_an_error_that_names_both() -> None:
     model = Tiny(Recipe(epochs=1, batch=128, learning_rate=1e-9, floor=0.99))
-    with pytest.raises(AdvbenchError, match=r"tiny.*below the 99\.0%"):
+    with pytest.raises(AdvbenchError, match=r"tiny.*below the 99\.0%.*or bring weights: tiny\(weights=FILE\)"):
         train(model, [], DATASET, DATA)
+
+
+def test_what_a_network_reached_by_itself_is_not_expected_behind_what_changes_its_training() -> None:
+    model = Tiny(Recipe(expected=0.9))
+    alone, behind = effective_recipe(model, [], DATASET), effective_recipe(model, [Watcher()], DATASET)
+    assert alone
+    assert behind
+    assert (alone.expected, behind.expected) == (0.9, 0.0)
 
 
 def test_a_loss_that_is_no_number_ends_the_training_early() -> None:

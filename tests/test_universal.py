@@ -27,6 +27,7 @@ from advbench.testing.stage import HalfSpace
 from advbench.threats import L2, Linf, Threat
 from advbench.threats.shared import Shared
 from advbench.verification import verify
+from advbench_attacks import spectral
 from advbench_attacks.pgd import PGD
 from advbench_attacks.spectral import Spectral, principal
 from advbench_attacks.universal import Universal
@@ -170,6 +171,13 @@ def test_the_principal_direction_is_numpys_top_singular_vector() -> None:
         found = principal(torch.tensor(rows).view(count, 1, 8, 8)).flatten().numpy()
         assert abs(float(found @ expected)) == pytest.approx(1, abs=1e-9)
         assert np.linalg.norm(found) == pytest.approx(1)
+
+
+def test_deepfools_directions_do_not_depend_on_how_many_are_found_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    attack, stage = Spectral(directions="deepfool"), scene(Shared.of(L2(1.0)))
+    together = stage.perturbed(attack)
+    monkeypatch.setattr(spectral, "TOGETHER", 4)
+    assert torch.equal(stage.perturbed(attack), together)
 
 
 def test_directions_of_zero_are_no_principal_direction() -> None:

@@ -210,6 +210,12 @@ def test_a_named_file_is_taken_whatever_else_is_there(tmp_path: Path) -> None:
     assert found.state_dict["1.bias"].tolist() == [0.5, 0.5]
 
 
+def test_a_file_of_another_network_says_what_it_is_for() -> None:
+    path = obtain_weights(Line(), [], DATASET, DATA).path
+    with pytest.raises(AdvbenchError, match="the file says it is for 'line' on 'points'"):
+        find_weights(Line(bias=False, weights=str(path)), [], DATASET, DATA)
+
+
 def test_a_model_that_comes_with_its_weights_is_never_trained() -> None:
     found = obtain_weights(Ready(), [], DATASET, DATA)
     assert found.path is None
@@ -235,7 +241,7 @@ def test_float16_keeps_what_it_can_and_only_that(tmp_path: Path) -> None:
 def test_published_weights_are_found_through_their_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     made = obtain_weights(Line(), [Trainer()], DATASET, DATA)
     assert made.path
-    file = publish_weights(made.path, tmp_path / "shelf", seconds=1)
+    file = publish_weights(made.path, tmp_path / "shelf", seconds=90)
     made.path.unlink()
     monkeypatch.setenv("ADVBENCH_WEIGHTS", f"{tmp_path / 'nowhere'}:{tmp_path / 'shelf'}")
     found = find_weights(Line(), [Trainer()], DATASET, DATA)
@@ -244,6 +250,7 @@ def test_published_weights_are_found_through_their_manifest(tmp_path: Path, monk
     assert file.name == "line+trainer+points.safetensors"
     (entry,) = manifest(tmp_path / "shelf").values()
     assert entry["recipe"] == Line().recipe(DATASET).params()
+    assert (entry["name"], entry["minutes"]) == ("line+trainer+points", 1.5)
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(AdvbenchError, match=r"line\+trainer\+points"):
         find_weights(Line(), [Trainer()], DATASET, DATA)
@@ -305,7 +312,8 @@ def test_shipped_weights_are_small_and_complete() -> None:
     listed = {entry["file"] for entry in manifest(folder).values()}
     assert listed == {path.name for path in folder.glob("*.safetensors")}
     assert sum((folder / name).stat().st_size for name in listed) <= 6_000_000
-    assert json.loads((folder / "manifest.json").read_text())["weights"][0]["sha256"]
+    for entry in json.loads((folder / "manifest.json").read_text())["weights"]:
+        assert {"name", "sha256", "recipe", "accuracy", "hardware", "minutes"} <= entry.keys()
 
 
 def test_a_plugin_that_can_not_be_imported_does_not_hide_weights(monkeypatch: pytest.MonkeyPatch) -> None:

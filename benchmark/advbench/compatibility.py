@@ -32,7 +32,10 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
         if reason := defense.why_not(dataset):
             return f"{defense.label}: {reason}"
         if defense.trains and (model.weights or model.recipe(dataset) is None):
-            return f"{defense.label} changes training, but {model.label} comes with weights of its own"
+            return (
+                f"{defense.label} changes training, but {model.label} comes with weights of its own: "
+                "take one that is trained here, without weights=…"
+            )
         if defense.trains and (late := [one for one in earlier if not (one.trains or one.trained_behind)]):
             return f"{defense.label} changes training and must come before {late[0].label}"
         if type(defense).wrap is not Defense.wrap and (proved := [one for one in earlier if one.certifies]):
@@ -43,7 +46,7 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
                 return f"{defense.label} needs {lacking}, which {hides[0].label} hides: write {defense.label} before it"
             return f"{defense.label} needs {lacking}, which {model.label} does not offer: take a model that does"
         if defense.reads_features and not model.feature_layer:
-            return f"{defense.label} needs a model that names its feature layer, which {model.label} does not"
+            return f"{defense.label} needs a feature layer, which {model.label} does not name: take a model that does"
         access &= defense.keeps
     if len(detectors := [defense.label for defense in defenses if defense.detects]) > 1:
         return f"two detectors, {detectors[0]} and {detectors[1]}: keep one of them"

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from advbench.access import Access
-from advbench.problem import MARGIN, Problem
+from advbench.errors import PluginError
+from advbench.problem import Problem
 
 
 class Expected(Problem):
@@ -24,6 +25,10 @@ class Expected(Problem):
     @classmethod
     def of(cls, problem: Problem, draws: int) -> Expected:
         """A view: whatever is found, spent or done here is so in `problem`."""
+        if not isinstance(problem, Problem):
+            raise PluginError(
+                "means over draws are taken of the problem itself, not of gradients that something else leads"
+            )
         view = cls.__new__(cls)
         view.__dict__ = problem.__dict__
         view._problem, view._draws = problem, draws
@@ -41,7 +46,7 @@ class Expected(Problem):
         self._logits[who] = logits.to(self._logits.dtype)
         goal = self._goal[who]
         margin = torch.stack([goal.margin(draw[: len(who)]) for draw in self._several]).amin(0)
-        sure = (margin > MARGIN).nonzero().squeeze(1)
+        sure = (margin > self.margin).nonzero().squeeze(1)
         super()._remember(who[sure], q[sure], images[sure], logits[sure], repeated)
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:

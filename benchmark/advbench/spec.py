@@ -17,6 +17,7 @@ from advbench.parameters import written
 _NUMERAL = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _NUMBER = re.compile(rf"({_NUMERAL})(?:/({_NUMERAL}))?(?![\w./~:@%-])", re.ASCII)
 _WORD = re.compile(r"[\w./~:@%-]+")
+_PATH = re.compile(r"[\w./~:@%+-]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _CONSTANTS = {"true": True, "false": False, "null": None, "inf": math.inf, "-inf": -math.inf}
@@ -181,6 +182,10 @@ class _Reader:
         word = self.match(_WORD)
         if not word:
             self.unexpected("a value")
+        if self.text.startswith("+", self.position) and not _NAME.fullmatch(word.group()):
+            self.position = start  # no chain begins so, but a path may hold a plus: weights/a+b.safetensors
+            word = self.match(_PATH)
+            assert word
         joined = self.text.startswith(("(", "+"), self.position)
         if not joined:
             return _CONSTANTS.get(word.group(), word.group()), word.group()

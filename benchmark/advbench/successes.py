@@ -60,6 +60,8 @@ class Successes(ABC):
     _won: Tensor
     _active: Tensor
     _changed: bool
+    margin: float = MARGIN
+    """By how much a success has to lead; an attack that is asked for surer ones raises it before its first pass."""
 
     @property
     def found(self) -> Tensor:
@@ -141,7 +143,7 @@ class Successes(ABC):
 
     def _reached(self, goal: Goal, logits: Tensor) -> Tensor:
         """Who is there by more than rounding; who gets no answer any more has left the true label, too."""
-        reached = goal.margin(logits) > MARGIN
+        reached = goal.margin(logits) > self.margin
         refused = self._target.abstains(logits if self._target.scale == 1 else logits / self._target.scale)
         if refused is None:
             return reached

@@ -96,7 +96,7 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
         path = Path(model.weights).expanduser()
         state, header = load_weights(path)
         return FoundWeights(
-            fitted(model, dataset, state, path),
+            fitted(model, dataset, state, path, _own_words(header)),
             file_digest(path),
             str(path),
             _recipe_of(header),
@@ -207,6 +207,7 @@ def fitted(model: Model, dataset: Dataset, state: Mapping[str, Tensor], path: Pa
     with torch.random.fork_rng(devices=[]):  # initial weights that are thrown away need no random numbers of anybody's
         net = model.build(dataset)
     wanted = net.state_dict()
+    state = _inside(state, wanted)
     where = f"{path}: not the weights of {model.label} on {dataset.label}"
     hint = remedy or "name the model and the parameters that they were trained with"
     for key, value in wanted.items():
@@ -222,6 +223,22 @@ def fitted(model: Model, dataset: Dataset, state: Mapping[str, Tensor], path: Pa
             raise AdvbenchError(f"{where}: {key!r} is unexpected; {hint}")
     net.load_state_dict(state)
     return net.eval()
+
+
+def _inside(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Named as the network names them, where it holds the file's network inside, as those of torchvision are held."""
+    for holder in {key.partition(".")[0] for key in wanted}:
+        renamed = {f"{holder}.{key}": value for key, value in state.items()}
+        if renamed.keys() == wanted.keys():
+            return renamed
+    return state
+
+
+def _own_words(header: Mapping[str, Any]) -> str:
+    """What a file that training made says it is for; nothing where it says nothing."""
+    if not {"model", "dataset"} <= header.keys():
+        return ""
+    return f"the file says it is for {header['model']!r} on {header['dataset']!r}"
 
 
 def _recipe_of(header: Mapping[str, Any]) -> Recipe | None:

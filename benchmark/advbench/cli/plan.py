@@ -11,10 +11,11 @@ from rich.text import Text
 from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import plain, say, terminal
-from advbench.plan import CellPlan, Skip, make_plan
+from advbench.plan import CellPlan, Plan, make_plan
 from advbench.suite import embedded_suites, load_suite
 
 _MOST_GOALS = 3
+_MOST_TARGETS = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -58,7 +59,7 @@ def plan(
     show_table(console, _cells(laid_out.cells, show_data=len(where) > 1), title)
     if laid_out.skips:
         console.print()
-        show_table(console, _skips(laid_out.skips), "skipped")
+        show_table(console, _skips(laid_out), "skipped")
     known = [passes for cell in laid_out.cells if (passes := _passes(cell)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
     say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")
@@ -111,10 +112,13 @@ def _entrants(cells: Iterable[CellPlan]) -> str:
     return "; ".join(words) if any("→" in word for word in words) else ", ".join(words)
 
 
-def _skips(skips: Iterable[Skip]) -> Table:
+def _skips(laid_out: Plan) -> Table:
     """A row for every reason."""
+    everyone: dict[str, list[str]] = {}
+    for one in laid_out.targets:
+        everyone.setdefault(one.dataset.label, []).append(one.label)
     rows: dict[tuple[str, str, str], dict[str, None]] = {}
-    for skip in skips:
+    for skip in laid_out.skips:
         target = skip.model if skip.defenses == "none" else f"{skip.model}+{skip.defenses}"
         what = f"{skip.attack}, {skip.goal}, in {skip.threat}" if skip.attack else "everything"
         rows.setdefault((skip.dataset, what, skip.reason), {})[target] = None
@@ -124,6 +128,7 @@ def _skips(skips: Iterable[Skip]) -> Table:
     names(found, "targets", (target for targets in rows.values() for target in targets))
     found.add_column("why", overflow="fold")
     for (data, what, reason), targets in rows.items():
-        listed = Text("\n".join(plain(target) for target in targets))
+        many = len(targets) > _MOST_TARGETS and set(targets) == set(everyone.get(data, ()))
+        listed = Text(f"all {len(targets)}" if many else "\n".join(plain(target) for target in targets))
         found.add_row(Text(plain(data)), Text(plain(what)), listed, Text(plain(reason)))
     return found

@@ -19,6 +19,7 @@ from advbench.cli.text import duration, say, terminal
 from advbench.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device
+from advbench.plan import make_plan
 from advbench.run import Settings
 from advbench.run import run as run_suite
 from advbench.store import Store
@@ -65,6 +66,10 @@ def run(
             datasets=dataset,
         ),
     )
+    if not (laid_out := make_plan(wanted)).cells:
+        reasons = list(dict.fromkeys(skip.reason for skip in laid_out.skips))
+        more = f" ({len(reasons) - 1} more: see `advbench plan`)" if len(reasons) > 1 else ""
+        raise AdvbenchError(f"nothing to run: {reasons[0]}{more}")
     engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
     if suite in embedded_suites() and not dataset:

@@ -44,8 +44,8 @@ class L2(Threat):
         if math.isinf(self.eps):
             return draws.uniform(*x.shape[1:], dtype=x.dtype) - x
         direction = self.steepest(x, draws.normal(*x.shape[1:], dtype=x.dtype))
-        # uniform in the volume of the ball
-        distance = draws.uniform(1, 1, 1, dtype=x.dtype).pow(1 / math.prod(x.shape[1:]))
+        # uniform in the volume of the ball; a root by `exp`, since `pow` rounds otherwise in another company
+        distance = (draws.uniform(1, 1, 1, dtype=x.dtype).log() / math.prod(x.shape[1:])).exp()
         return self.project(x, direction * (distance * self.eps))
 
     def apply(self, x: Tensor, p: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from advbench.problem import MARGIN, Problem
+from advbench.problem import Problem
 
 
 def shrink(problem: Problem, p: Tensor, rounds: int, of: Tensor | None = None) -> Tensor:
@@ -27,7 +27,7 @@ def shrink(problem: Problem, p: Tensor, rounds: int, of: Tensor | None = None) -
             guess = guess + 0.05 * (high - guess)
             inside = (guess > low) & (guess < high)
             earlier, place = place, torch.where(inside, guess, (low + high) / 2)
-        before, lead = lead, goal.margin(problem.logits(p * place.view(wide), of)) - MARGIN
+        before, lead = lead, goal.margin(problem.logits(p * place.view(wide), of)) - problem.margin
         success = lead > 0
         high = torch.where(success, torch.minimum(high, place), high)
         low = torch.where(success, low, torch.maximum(low, place))

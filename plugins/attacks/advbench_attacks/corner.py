@@ -69,13 +69,14 @@ def solved(g: Tensor, b: Tensor, low: Tensor, high: Tensor, l2: bool) -> Tensor:
     at = begun(b, low, high, l2)
     done = torch.zeros_like(at.t, dtype=torch.bool)
     answer = at.d
-    for _ in range(ROUNDS):
+    for turn in range(ROUNDS):
         gap = at.gap
         size = at.d.square().mean(1, keepdim=True) if l2 else at.t
         missing = (b - along(g, at.d)).amax(1, keepdim=True)
         answer = torch.where(done, answer, at.d)
         done = done | ~((gap > CLOSE * size) | (missing > TOUCH))  # true of NaN, too
-        if bool(done.all()):
+        # asking costs a wait on a GPU, and who is done keeps his answer
+        if (g.device.type == "cpu" or turn % 4 == 3) and bool(done.all()):
             break
         solve = newton(g, b, at, l2)
         guess = solve(-at.room * at.force, -at.spare * at.weight)

@@ -26,6 +26,8 @@ REACH = 3.0
 """Spread of a fresh weight: what makes a few stripes or rings."""
 REWIRED, NUDGED = 0.05, 0.25
 """Shares of the connections that a child breaks or makes, and that it changes."""
+TOGETHER = 128
+"""Images that are painted at once: what all nodes say of them stays in a cache, and large ones in memory."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,8 @@ class CPPN(Attack):
 
     def _fitness(self, problem: Problem, genes: Tensor, examples: Tensor) -> Tensor:
         of = examples.repeat_interleave(self.population)
-        images = problem.project(_painted(genes.flatten(0, 1), problem.images), of=of)
+        painted = [_painted(some, problem.images) for some in torch.split(genes.flatten(0, 1), TOGETHER)]
+        images = problem.project(torch.cat(painted), of=of)
         marks = log_confidence(problem.goal[of], problem.logits(images, of=of))
         return marks.nan_to_num(nan=-math.inf).view(len(examples), self.population).to(genes.dtype)
 
@@ -78,7 +81,8 @@ class CPPN(Attack):
     def _children(self, problem: Problem, genes: Tensor) -> Tensor:
         """One of every parent: weights nudged, some by little, some by much, and a few connections made or broken."""
         shape, draws = genes.shape[1:], problem.draws
-        strength = REACH * 10 ** draws.uniform(shape[0], 1, low=-1.5, high=0.0)
+        # by `exp`: a power rounds otherwise in a vector than beside it, and would depend on the company
+        strength = REACH * draws.uniform(shape[0], 1, low=-1.5 * math.log(10), high=0.0).exp()
         nudged = genes + strength * draws.normal(*shape) * (draws.uniform(*shape) < NUDGED) * (genes != 0)
         other = torch.where(genes == 0, REACH * draws.normal(*shape), 0)
         return torch.where(draws.uniform(*shape) < REWIRED, other, nudged)

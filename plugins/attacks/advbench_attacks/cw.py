@@ -15,13 +15,14 @@ Where the paper leaves something open:
   with a success hardly smaller than the last one's was the last. Each example goes through its rounds at its own pace.
 - Michels et al. (2019) name the paper's two other ways to stay in the box. `projected` clips the perturbation after
   each step of Adam; `clipped` lets it go and clips it inside the hinge alone. Both move pixels by a tenth of `rate`.
-- The margin asked for is kappa, but the smallest success is kept, whatever its margin: kappa only steers the path.
+- A success has to lead by kappa, and the smallest of these is kept, as in the authors' code.
 - A bisection towards the clean image, and a step to the nearest point of several linearised boundaries, end the
   attack (`ending`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, ClassVar
@@ -91,7 +92,7 @@ class CW(Attack):
     rate: float = at_least(0, default=0.1)
     constant: float = at_least(0, default=0.0)  # the first c; 0: from the first gradient
     candidates: int = at_least(1, default=9)  # rival classes whose boundaries are compared at the start
-    kappa: float = at_least(0, default=0.0)
+    kappa: float = at_least(0, default=0.0)  # the lead that a success must have, in logits
     variables: str = one_of("tanh", "projected", "clipped")
     bisections: int = at_least(0, default=4)
 
@@ -99,6 +100,7 @@ class CW(Attack):
         return 2 + (self.constant == 0) + self.rounds * self.steps + self.bisections + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
+        problem.margin = MARGIN + self.kappa
         search = self._begun(problem)
         leg = -(-self.steps // LEGS)
         for _ in range(self.rounds * -(-self.steps // leg)):
@@ -119,7 +121,7 @@ class CW(Attack):
             probe = problem.probe(p, headway, of, aim=rival)
             x, slope = problem.images[of], probe.gradient.nan_to_num(0, 0, 0)
             out = (x <= 0) & (slope < 0) | (x >= 1) & (slope > 0)
-            behind = -headway(replace(goal, aim=rival), probe.logits)
+            behind = self.kappa - headway(replace(goal, aim=rival), probe.logits)
             needed = 2 * behind / slope.masked_fill(out, 0).flatten(1).square().sum(1)
             c = (3 * needed).nan_to_num(1, LARGEST).clamp(1 / LARGEST, LARGEST)
         none, infinite = torch.zeros_like(c), torch.full_like(c, torch.inf)
@@ -148,7 +150,11 @@ class CW(Attack):
         return self.rate if self.variables == "tanh" else self.rate / 10
 
     def _variables(self, x: Tensor, p: Tensor) -> Tensor:
-        return ((2 * (x + p) - 1) * (1 - INNER)).atanh() if self.variables == "tanh" else p
+        if self.variables != "tanh":
+            return p
+        bent = (2 * (x + p) - 1) * (1 - INNER)
+        # `atanh` rounds otherwise in a processor's vectors than beside them, and would depend on the company
+        return ((1 + bent) / (1 - bent)).log() / 2
 
     def _stepped(self, problem: Problem, search: Search) -> Search:
         """One step of Adam (Kingma and Ba, 2015) on every row."""
@@ -160,7 +166,7 @@ class CW(Attack):
         else:
             p = w.clamp(-x, 1 - x)
             far, chain = w, (p == w).to(w.dtype)
-        wanted = self.kappa + 2 * MARGIN
+        wanted = problem.margin + MARGIN
 
         def hinge(goal: Goal, logits: Tensor) -> Tensor:
             return headway(goal, logits).clamp_max(wanted)
@@ -177,8 +183,10 @@ class CW(Attack):
         turn = search.turn + 1
         momentum = torch.lerp(slope, search.momentum, BETA[0])
         spread = torch.lerp(slope.square(), search.spread, BETA[1])
-        rate = search.rate / (1 - BETA[0] ** turn)
-        w = w - wide(rate, w) * momentum / ((spread / wide(1 - BETA[1] ** turn, w)).sqrt() + 1e-8)
+        # by `exp`: powers round as `atanh` does
+        fresh, settled = (1 - (turn * math.log(beta)).exp() for beta in BETA)
+        rate = search.rate / fresh
+        w = w - wide(rate, w) * momentum / ((spread / wide(settled, w)).sqrt() + 1e-8)
         return replace(
             search,
             rival=goal.labels if goal.targeted else rival_after(goal, probe.logits, search.rival),
@@ -187,7 +195,7 @@ class CW(Attack):
             spread=spread,
             turn=turn,
             lowest=torch.fmin(search.lowest, objective),
-            won=search.won | (margin > self.kappa + MARGIN),
+            won=search.won | (margin > problem.margin),
         )
 
     def _turned(self, problem: Problem, search: Search) -> Search:

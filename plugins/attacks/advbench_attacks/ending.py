@@ -44,7 +44,7 @@ def onto_boundary(problem: Problem, p: Tensor, of: Tensor) -> Tensor:
     slopes, logits = (rows.nan_to_num(0, 0, 0) for rows in (probe.gradient.flatten(2), probe.logits.gather(1, classes)))
     sign = 1 if goal.targeted else -1
     normals, margins = sign * (slopes[:, :1] - slopes[:, 1:]), sign * (logits[:, :1] - logits[:, 1:])
-    gains = 2 * MARGIN - margins + along(normals, p.flatten(1))
+    gains = problem.margin + MARGIN - margins + along(normals, p.flatten(1))
     move = partial(past_all if goal.targeted else past_nearest, norm=problem.threat.name)
     return blockwise(move, normals, gains, -x, 1 - x).view_as(p)
 

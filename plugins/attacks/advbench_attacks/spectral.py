@@ -21,6 +21,8 @@ from advbench_attacks.universal_deepfool import deepfool
 
 DEEPFOOL_STEPS, OVERSHOOT, CANDIDATES = 50, 0.02, 10
 """Those of the published DeepFool."""
+TOGETHER = 512
+"""Images whose DeepFool steps are taken together: the gradients of all classes of 10,000 would fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +39,7 @@ class Spectral(Attack):
     radii: int = at_least(1, default=10)
 
     def passes(self, classes: int) -> int:
-        return 2 * self.radii + (DEEPFOOL_STEPS if self.directions == "deepfool" else 1)
+        return 2 * self.radii + (DEEPFOOL_STEPS + 1 if self.directions == "deepfool" else 1)
 
     def perturb(self, problem: Problem) -> Tensor:
         count = len(problem.images)
@@ -54,7 +56,8 @@ class Spectral(Attack):
     def _directions(self, problem: Problem, of: Tensor) -> Tensor:
         v = problem.start()
         if self.directions == "deepfool":
-            return deepfool(problem, v, of, L2(), DEEPFOOL_STEPS, OVERSHOOT, CANDIDATES)
+            parts = torch.split(of, TOGETHER)
+            return torch.cat([deepfool(problem, v, p, L2(), DEEPFOOL_STEPS, OVERSHOOT, CANDIDATES) for p in parts])
         gradient = problem.gradient(v, of=of)
         return gradient.sign() if self.directions == "fgsm" else gradient
 

@@ -39,7 +39,7 @@ class UniversalDeepFool(Attack):
     candidates: int = at_least(2, default=5)
 
     def passes(self, classes: int) -> int:
-        return self.epochs * (self.steps + 2)
+        return self.epochs * (self.steps + 3)
 
     def perturb(self, problem: Problem) -> Tensor:
         v = best = problem.start()

@@ -22,7 +22,7 @@ class CnnR(CnnCr):
     """CNN+R: the network of `cnn-cr`, but nothing is masked; it redraws the same whatever the class."""
 
     name = "cnn-r"
-    reached: ClassVar[Mapping[str, float]] = {}
+    reached: ClassVar[Mapping[str, float]] = {"mnist": 0.995}
 
     def build(self, dataset: Dataset) -> nn.Module:
         usual = sizes(dataset)

@@ -68,7 +68,7 @@ def square_reason(dataset: Dataset) -> str | None:
     _, height, width = dataset.shape
     if height == width and height % 4 == 0 and height >= 16:
         return None
-    return f"its images are squares whose side four divides, at least 16; those of {dataset.name} are {height}x{width}"
+    return f"its images are squares whose side four divides, at least 16, not {height}x{width}; take `small-cnn`"
 
 
 def classifier(dataset: Dataset, first: nn.Module, second: nn.Module, third: nn.Module, fourth: nn.Module) -> nn.Module:

@@ -40,9 +40,7 @@ class RotEqNet(Model):
         _, height, width = dataset.shape
         if height == width and height % 4 == 0 and height >= 28:
             return None
-        return (
-            f"its images are squares whose side four divides, at least 28; those of {dataset.name} are {height}x{width}"
-        )
+        return f"its images are squares whose side four divides, at least 28, not {height}x{width}; take `small-cnn`"
 
     def build(self, dataset: Dataset) -> nn.Module:
         layers: dict[str, nn.Module] = {

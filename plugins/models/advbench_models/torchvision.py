@@ -52,7 +52,8 @@ class Torchvision(Model):
     def why_not(self, dataset: Dataset) -> str | None:
         if self.official and dataset.classes != 1000:
             return (
-                f"its official weights know the 1,000 classes of ImageNet, not the {dataset.classes} of {dataset.name}"
+                f"its official weights know the 1,000 classes of ImageNet, not the {dataset.classes} of "
+                f"{dataset.name}; leave them out to train it, or name a file"
             )
         return None
 
@@ -60,7 +61,15 @@ class Torchvision(Model):
         from torchvision import models
 
         if self.official:
-            net = models.get_model(self.architecture, weights=self._official_weights())
+            weights = self._official_weights()
+            try:
+                net = models.get_model(self.architecture, weights=weights)
+            except (OSError, RuntimeError) as error:  # RuntimeError: what came has not the sum that was due
+                raise AdvbenchError(
+                    f"torchvision: the official weights of {self.architecture} are not on this machine and can't be "
+                    f"downloaded ({' '.join(str(error).split())}); lay {weights.url} into the folder of "
+                    "torch.hub.get_dir(), or name a file of your own: weights=FILE"
+                ) from error
         else:
             # two old families warn about their slow initialisation unless told which one to take
             slow = {"init_weights": True} if self.architecture in ("googlenet", "inception_v3") else {}

@@ -37,7 +37,9 @@ class VggSmall(Model):
     def why_not(self, dataset: Dataset) -> str | None:
         _, height, width = dataset.shape
         least = 2**BLOCKS
-        return None if min(height, width) >= least else f"its images are at least {least} pixels high and wide"
+        if min(height, width) >= least:
+            return None
+        return f"its images are at least {least} pixels high and wide; take `small-cnn`"
 
     def build(self, dataset: Dataset) -> nn.Module:
         layers: dict[str, nn.Module] = {"normalisation": Normalisation([0.5], [0.5])}

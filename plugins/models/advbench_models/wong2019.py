@@ -23,7 +23,9 @@ class Wong2019(Model):
 
     def why_not(self, dataset: Dataset) -> str | None:
         _, height, width = dataset.shape
-        return None if height == width and height % 4 == 0 else "its images are squares whose side four divides"
+        if height == width and height % 4 == 0:
+            return None
+        return f"its images are squares whose side four divides, not {height}x{width}; take `small-cnn`"
 
     def build(self, dataset: Dataset) -> nn.Module:
         channels, side, _ = dataset.shape

@@ -39,7 +39,8 @@ TO_RGB = [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]]
 
 def jpeg(x: Tensor, severity: Tensor, draws: Draws) -> Tensor:
     """Quality 100 falling to 7, in equal ratios."""
-    return compressed(x, 100 * (QUALITY / 100) ** severity)
+    # by `exp`: a power rounds otherwise in another company
+    return compressed(x, 100 * (severity * math.log(QUALITY / 100)).exp())
 
 
 def compressed(x: Tensor, quality: Tensor, *, halved: bool = False) -> Tensor:
