@@ -17,6 +17,9 @@ from advbench_leaderboard.serve import server
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
+PICTURE = "await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))"
+
+
 @dataclass
 class Tab:
     """A page and its own context: nothing of an earlier test is in it."""
@@ -31,6 +34,23 @@ class Tab:
             self.page.goto("about:blank")  # so that a new fragment of the same page is a visit, too
         self.page.goto(address)
         return self.page
+
+    def busy(self, act: str) -> float:
+        """Milliseconds that the page's thread computes for an act and the next picture, however busy the machine is."""
+        devtools = self.page.context.new_cdp_session(self.page)
+        devtools.send("Performance.enable", {"timeDomain": "threadTicks"})
+        spent = []
+        for script in (act, ""):  # the waiting and measuring has its own cost
+            before = _busy(devtools)
+            self.page.evaluate(f"async () => {{ {script}; {PICTURE}; }}")
+            spent.append(_busy(devtools) - before)
+        devtools.detach()
+        return max(0.0, spent[0] - spent[1])
+
+
+def _busy(devtools: Any) -> float:
+    metrics = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
+    return 1000 * float(metrics["TaskDuration"])
 
 
 @dataclass
@@ -47,9 +67,13 @@ class Browser:
             tab.faults.append(f"dialog: {dialog.message}")
             dialog.dismiss()
 
+        def failed(request: Any) -> None:
+            if request.failure != "net::ERR_ABORTED":  # a picture that was still on its way when the tab went on
+                tab.faults.append(f"failed: {request.url}: {request.failure}")
+
         page.on("console", lambda said: said.type in ("error", "warning") and tab.faults.append(said.text))
         page.on("pageerror", lambda error: tab.faults.append(str(error)))
-        page.on("requestfailed", lambda request: tab.faults.append(f"failed: {request.url}"))
+        page.on("requestfailed", failed)
         page.on("request", lambda request: tab.requests.append(request.url))
         page.on("dialog", alarm)
         self.tabs.append(tab)

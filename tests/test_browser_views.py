@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 from browsing import Browser, chromium, served
-from scale import generate
 from site_facts import fill
 
-from advbench.store import Store
-from advbench_leaderboard import changes
-from advbench_leaderboard.render import PAGES, files, render
-from advbench_leaderboard.site import opened
+from advbench.store import Store, marks
+from advbench_leaderboard.render import render
+from advbench_leaderboard.text import slug
 
 LISTED = ["strong", "strong2", "detector", "plain", "lacking"]
 BY_PGD = ["strong", "strong2", "lacking", "detector", "plain"]
@@ -22,7 +20,6 @@ FOCUS = """() => {
     const one = document.activeElement, look = getComputedStyle(one), box = one.getBoundingClientRect();
     return [Number(one.dataset.place), parseFloat(look.outlineWidth), look.outlineStyle, box.left, box.right];
 }"""
-FRAME = "() => new Promise(done => requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now()))))"
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +159,50 @@ def test_a_menu_filters_by_model(browser: Browser, board: str) -> None:
     assert rows(page) == LISTED
 
 
+def test_readers_see_and_filter_what_was_refereed_again(browser: Browser, tmp_path: Path) -> None:
+    fill(tmp_path / "results.sqlite")
+    with Store.open(tmp_path / "results.sqlite") as store:
+        for cell in store.rows("SELECT id, key, source FROM cells ORDER BY id"):
+            if cell["source"] == "plain" and cell["key"] != "plain-fgsm":
+                continue
+            sound = cell["key"] != "strong2-fgsm"
+            facts = marks.facts_of(store, [cell["id"]]).get(cell["id"], {})
+            marks.add(store, cell["key"], facts, sound=sound, reason=None if sound else "label 3, not 7")
+    render(tmp_path / "results.sqlite", tmp_path / "site")
+    (path,) = (tmp_path / "site").glob("boards/*.html")
+    page = browser.tab().open(path.as_uri())
+    menu = page.get_by_role("combobox", name="Verified")
+    found = {}
+    for choice in ("verified", "differs", "not verified"):
+        menu.select_option(choice)
+        names = page.locator("#entries tbody tr:visible th")
+        found[choice] = [" ".join(text.split()[:2]) for text in names.all_inner_texts()]
+    assert found["verified"] == ["strong verified", "detector verified", "lacking verified"]
+    assert found["differs"] == ["strong2 differs"]
+    assert [name.split()[0] for name in found["not verified"]] == ["plain"]  # one of its cells is not enough
+    other = browser.tab().open(f"{path.as_uri()}#verified=verified")
+    assert rows(other) == ["strong", "detector", "lacking"]
+
+    menu.select_option("differs")
+    page.get_by_role("link", name="differs", exact=True).click()
+    page.wait_for_url("**/provenance.html#checked")
+    assert "the same verdicts behind 12 of 17 cells" in page.locator("main").inner_text()
+    listed = [" ".join(text.split()) for text in page.locator("#differing tbody tr").all_inner_texts()]
+    assert len(listed) == 1
+    assert listed[0].startswith("fgsm strong2 20")
+    assert listed[0].endswith("label 3, not 7")
+    page.locator("#differing").get_by_role("link", name="fgsm", exact=True).click()
+    page.wait_for_url("**/cells/*")
+    assert "Refereed again\ndiffers" in page.locator("main").inner_text()
+    sound = page.goto((tmp_path / "site" / cell_file("strong-fgsm")).as_uri())
+    assert sound is not None
+    assert "Refereed again\nsame verdicts" in page.locator("main").inner_text()
+
+
+def cell_file(key: str) -> str:
+    return f"cells/{slug(key[:12], key)}.html"
+
+
 def test_the_back_button_returns_to_the_view_that_was_left(browser: Browser, either: str) -> None:
     page = browser.tab().open(f"{either}#q=1%3D&sort=attack+pgd-up")
     page.get_by_role("link", name="strong2", exact=True).first.click()
@@ -290,44 +331,3 @@ def test_an_address_that_somebody_made_up_does_no_harm(browser: Browser, board: 
         assert page.locator("#entries tbody tr").count() == 5
     assert rows(tab.open(f"{board}#attack=gone&sort=gone-up")) == LISTED
     assert rows(tab.open(f"{board}#model=gone")) == []
-
-
-def test_the_largest_board_sorts_and_filters_right(
-    browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    with Store.open(tmp_path / "results.sqlite") as store:
-        generate(store, boards=1, targets=40, attacks=40, examples=20, transfer=False)
-    folders = frozenset(module.FOLDER for module in PAGES if hasattr(module, "FOLDER"))
-    with opened(tmp_path / "results.sqlite", folders) as site:
-        made = files(site, changes.remembered(changes.facts(site), {}))
-        path, data = next((path, data) for path, data in made if path.startswith("boards/"))
-    for name, content in ((path, data), *((f"static/{f.name}", f.read_bytes()) for f in static())):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(content)
-    page = browser.tab().open((tmp_path / path).as_uri())
-    times: dict[str, float] = {}
-
-    def timed(what: str, act: str) -> None:
-        times[what] = page.evaluate(
-            f"async () => {{ const now = performance.now(); {act}; return await ({FRAME})() - now; }}"
-        )
-
-    timed("sort", "document.querySelector('#entries th[data-column=clean] button').click()")
-    clean = [float(text) for text in page.locator("#entries tbody tr td:nth-child(4) b").all_inner_texts()]
-    assert len(clean) == 40
-    assert clean == sorted(clean, reverse=True)
-    typed = "const box = document.querySelector('input[type=search]'); box.value = 'model1';"
-    timed("search", f"{typed} box.dispatchEvent(new Event('input'))")
-    assert len(rows(page)) == 11  # model1, and model10 to model19
-    chosen = "const menu = document.querySelector('.controls select'); menu.value = 'model7';"
-    timed("filter", f"{chosen} menu.dispatchEvent(new Event('change'))")
-    assert rows(page) == []
-    with capsys.disabled():
-        told = ", ".join(f"{what} {spent:.0f} ms" for what, spent in times.items())
-        print(f" [{len(data) / 1e3:.0f} kB, to the next picture: {told}]", end="")
-
-
-def static() -> list[Path]:
-    import advbench_leaderboard
-
-    return sorted((Path(advbench_leaderboard.__file__).parent / "static").iterdir())

@@ -8,8 +8,10 @@ from advbench_leaderboard.facts.boards import Board, Entry
 from advbench_leaderboard.figures.svg import element, label
 from advbench_leaderboard.text import percent, shown
 
-GLYPH = 6.6
+GLYPH = 6.8
 """About the width of a letter at 11 pixels: `textLength` makes it so whatever the font."""
+OTHERS = {"ijlI|'!": 3.2, " .,:;/()[]-ftr": 4.6, "mwMW": 10.0, "%=+<>@": 9.6}
+"""What is much narrower or wider than a usual letter."""
 HEIGHT = 20
 
 
@@ -21,7 +23,7 @@ def badge(board: Board, entry: Entry) -> str:
     right = (
         f"{percent(entry.robust.value)} % robust, rank {entry.rank}{'=' if entry.tied else ''} of {len(board.ranked)}"
     )
-    widths = [GLYPH * len(text) + 14 for text in (left, right)]
+    widths = [_width(text) + 14 for text in (left, right)]
     words = f"{board.name}: {right}, {entry.target.label}"
     return (
         str(
@@ -55,5 +57,9 @@ def _text(text: str, x: float) -> Markup:
         fill="#fff",
         font_family="Verdana,DejaVu Sans,sans-serif",
         font_size=11,
-        textLength=GLYPH * len(text),
+        textLength=_width(text),
     )
+
+
+def _width(text: str) -> float:
+    return round(sum(next((wide for some, wide in OTHERS.items() if letter in some), GLYPH) for letter in text), 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -71,6 +72,7 @@ def web_address(text: str) -> str:
     return plain if plain.lower().startswith(("https://", "http://")) and not set(plain) & set(" \"'<>\\^`{|}") else ""
 
 
+@lru_cache(maxsize=16_384)
 def breakable(text: str) -> Markup:
     """Long names may go on in a new line where a part begins."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?=[(+])|(?<=[/,])", shown(text)) if part)

@@ -5,16 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\|$)|[ -/]*[0-~])")
 _CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069\ud800-\udfff]")
 
 
+@lru_cache(maxsize=16_384)  # the same names, keys and words stand on thousands of pages
 def shown(text: str) -> str:
     """One line without terminal escapes, control characters and marks that turn the writing direction."""
     return " ".join(_CONTROLS.sub(" ", _ESCAPES.sub("", text)).split())
 
 
+@lru_cache(maxsize=65_536)
 def slug(name: str, key: str) -> str:
     """A file name that looks like the name; the key's hash keeps `linf/0.3` and `linf 0.3` apart."""
     plain = unicodedata.normalize("NFKD", shown(name)).encode("ascii", "ignore").decode().lower()

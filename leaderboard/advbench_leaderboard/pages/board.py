@@ -10,6 +10,10 @@ from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
 
 FOLDER = "boards"
+DENSE = 16
+"""With more attacks than these their columns show no intervals: they would be hard to read, and slow to sort."""
+ON_PAPER = 40
+"""How many attacks are printed; the largest sheet holds no more."""
 
 
 def pages(site: Site) -> Iterator[Page]:
@@ -31,4 +35,6 @@ def _context(site: Site, board: Board) -> dict[str, object]:
         },
         "notes": sum(len(entry.notes) for entry in board.entries),
         "compared": len(board.ranked) > 1,
+        "dense": len(board.entrants) > DENSE,
+        "on_paper": ON_PAPER,
     }

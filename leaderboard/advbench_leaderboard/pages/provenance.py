@@ -15,6 +15,8 @@ NAVIGATION = ("provenance.html", "Provenance")
 LIMIT = 50
 """Runs in full on the page; the others are in the download that it names."""
 PLUGIN_LIMIT = 1000
+DIFFERING = 100
+"""Cells on the page that came out differently when they were refereed again; the others are in the download."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +39,11 @@ class Merged:
 
 def pages(site: Site) -> Iterator[Page]:
     database = shlex.quote(shown(site.database))
-    checked = sum(mark.sound for mark in site.marks.values())
+    differing = sorted(key for key, mark in site.marks.items() if not mark.sound)
     context = {
-        "checked": checked,
+        "checked": len(site.marks) - len(differing),
+        "differing": [(site.cells[key], site.marks[key]) for key in differing[:DIFFERING]],
+        "more_differing": len(differing[DIFFERING:]),
         "merged": _merged(site),
         "used": _used(site.runs),
         "database": database,

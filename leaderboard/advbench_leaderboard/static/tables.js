@@ -1,47 +1,5 @@
-// Sorting, searching, filters, columns and series; all of it kept in the address. Every page is complete without it.
+// Tables: sorting, searching, filters and a choice of columns; matrices that are put in order.
 "use strict";
-
-// what stands after # without = is a place on the page, not a state
-const address = () => (location.hash.includes("=") ? new URLSearchParams(location.hash.slice(1)) : []);
-const state = new Map(address());
-const redraws = [];
-let writing = false;
-
-function keep(key, value) {
-  if (value) state.set(key, value);
-  else state.delete(key);
-  write();
-}
-
-function write() {
-  const text = new URLSearchParams([...state]).toString();
-  writing = true;
-  history.replaceState(null, "", text ? `#${text}` : location.pathname + location.search);
-  writing = false;
-}
-
-function make(name, properties = {}, ...children) {
-  const made = Object.assign(document.createElement(name), properties);
-  made.append(...children);
-  return made;
-}
-
-// a button beside the words of a head, on the side away from its numbers
-function accompany(cell, button) {
-  const words = make("span", {}, ...cell.childNodes);
-  const parts = cell.classList.contains("number") ? [button, words] : [words, button];
-  cell.append(make("span", { className: "sorts" }, ...parts));
-}
-
-const plain = (cell) => cell.textContent.trim();
-
-function sortKey(cell, kind) {
-  if (!cell) return kind === "number" ? -Infinity : "";
-  const text = plain(cell);
-  if (kind !== "number") return text.toLowerCase();
-  const found = /[-+−]?[\d,]*\.?\d+(?:e[-+]?\d+)?/i.exec(text);
-  return found ? parseFloat(found[0].replaceAll(",", "").replace("−", "-")) : NaN;
-}
 
 class Table {
   constructor(table, place) {
@@ -52,6 +10,7 @@ class Table {
     this.heads = [...table.tHead.rows[0].cells];
     this.words = this.heads.map(plain);
     this.texts = null;
+    this.ordered = "";
     this.filters = (table.dataset.filters || "").split(" ").filter(Boolean);
     this.searches = "search" in table.dataset || this.filters.length > 0;
     this.addSorting();
@@ -180,7 +139,10 @@ class Table {
   }
 
   order() {
-    const [text, way] = (state.get(this.key("sort")) || "").split(/-(?=up$|down$)/);
+    const wish = state.get(this.key("sort")) || "";
+    if (wish === this.ordered) return;
+    this.ordered = wish;
+    const [text, way] = wish.split(/-(?=up$|down$)/);
     const column = way ? this.heads.findIndex((head, place) => this.buttons.has(place) && this.columnName(place) === text) : -1;
     this.heads.forEach((head, place) => {
       const button = this.buttons.get(place);
@@ -218,81 +180,6 @@ class Table {
       for (const row of this.rows) row.cells[column].hidden = hide;
     });
   }
-}
-
-// a figure whose legend chooses its series: up to eight at once, each with a colour, a dash and a mark of its own
-const SLOTS = 8;
-
-class Figure {
-  constructor(figure) {
-    this.key = figure.dataset.seriesFigure;
-    this.groups = new Map([...figure.querySelectorAll("g[data-series]")].map((group) => [group.dataset.series, group]));
-    this.items = [...figure.querySelectorAll(".legend [data-series]")];
-    this.first = this.items.filter((item) => /\bs\d\b/.test(item.className) && !item.classList.contains("off")).map((item) => item.dataset.series);
-    this.spread = figure.querySelector("g[transform]") !== null;
-    this.boxes = new Map();
-    if (this.items.length > 1) this.addBoxes();
-    this.read();
-    redraws.push(() => this.read());
-  }
-
-  addBoxes() {
-    for (const item of this.items) {
-      const box = make("input", { type: "checkbox" });
-      box.setAttribute("aria-label", `Show ${plain(item)}`);
-      box.addEventListener("change", () => this.choose());
-      this.boxes.set(item.dataset.series, box);
-      item.prepend(box);
-    }
-  }
-
-  choose() {
-    const chosen = [...this.boxes].filter(([, box]) => box.checked).map(([name]) => name).slice(0, SLOTS);
-    keep(this.key, chosen.join(",") === this.first.join(",") ? "" : chosen.join(",") || "none");
-    for (const redraw of redraws) redraw();
-  }
-
-  mark(parent, slot) {
-    if (slot >= 0) for (const use of parent.querySelectorAll("use")) use.setAttribute("href", `#mark${slot}`);
-  }
-
-  read() {
-    const text = state.get(this.key);
-    const chosen = (text ? text.split(",") : this.first).filter((name) => this.groups.has(name)).slice(0, SLOTS);
-    for (const [name, group] of this.groups) {
-      const slot = chosen.indexOf(name);
-      group.setAttribute("class", slot < 0 ? (this.spread ? "series off" : "series rest") : `series s${slot}`);
-      this.mark(group, slot);
-      if (this.spread) group.setAttribute("transform", `translate(0 ${((slot < 0 ? 0 : slot) - (chosen.length - 1) / 2) * 6})`);
-      const box = this.boxes.get(name);
-      if (box) {
-        box.checked = slot >= 0;
-        box.disabled = slot < 0 && chosen.length >= SLOTS;
-      }
-    }
-    for (const item of this.items) {
-      const group = this.groups.get(item.dataset.series);
-      item.setAttribute("class", group ? group.getAttribute("class").replace("series ", "") : "");
-      this.mark(item, chosen.indexOf(item.dataset.series));
-    }
-  }
-}
-
-// a matrix of pairs shows the series that were chosen in its figure, and all of them before
-function follow(table) {
-  const heads = [...table.tHead.rows[0].cells];
-  const read = () => {
-    const text = state.get(table.dataset.follows);
-    const chosen = text && text !== "none" ? new Set(text.split(",")) : null;
-    const hides = (name) => chosen !== null && name !== undefined && !chosen.has(name);
-    for (const head of heads) head.hidden = hides(head.dataset.series);
-    for (const row of table.tBodies[0].rows) {
-      row.hidden = hides(row.dataset.series);
-      heads.forEach((head, column) => { row.cells[column].hidden = head.hidden; });
-    }
-  };
-  read();
-  redraws.push(read);
 }
 
 // a matrix whose rows are put in the order of one of its columns, and its columns in that of one of its rows
@@ -366,29 +253,4 @@ class Matrix {
 document.querySelectorAll("table[data-sortable]").forEach((table, place) => {
   if (table.tBodies[0].rows.length > 1) new Table(table, place);
 });
-document.querySelectorAll("figure[data-series-figure]").forEach((figure) => new Figure(figure));
-document.querySelectorAll("table[data-follows]").forEach(follow);
 document.querySelectorAll("table[data-reorder]").forEach((table) => new Matrix(table));
-
-addEventListener("hashchange", () => {
-  if (writing) return;
-  if (location.hash && !location.hash.includes("=")) {
-    if (state.size) write(); // the reader has jumped to a place, and keeps the view
-    return;
-  }
-  state.clear();
-  for (const [key, value] of address()) state.set(key, value);
-  for (const redraw of redraws) redraw();
-});
-
-// a menu of columns closes when the reader is done with it
-addEventListener("click", (event) => {
-  for (const open of document.querySelectorAll(".controls details[open]")) if (!open.contains(event.target)) open.open = false;
-});
-addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const open of document.querySelectorAll(".controls details[open]")) {
-    open.open = false;
-    open.querySelector("summary").focus();
-  }
-});
