@@ -219,6 +219,17 @@ def test_sgd_and_adam_move_as_torchs_own_do(
     assert torch.allclose(found, p.detach(), atol=1e-5)
 
 
+def test_a_sign_step_is_as_long_as_a_steepest_one_and_moves_all_pixels_alike() -> None:
+    stage = grey(Linf(0.2))
+    signs, steepest = (judged(stage, PGD(steps=5, rule=rule)) for rule in ("sign", "steepest"))
+    assert torch.equal(signs, steepest)
+    stage = grey(L2(0.5))
+    found = judged(stage, PGD(steps=1, step=0.25, rule="sign", start="image")).flatten(1)
+    assert torch.allclose(found.norm(dim=1), torch.full((len(found),), 0.25))
+    assert torch.allclose(found.abs(), found.abs().amax(1, keepdim=True).expand_as(found))
+    assert torch.equal(found.sign(), gradient_of(stage, torch.zeros_like(stage.images)).flatten(1).sign())
+
+
 class Recorder(Problem):
     """Keeps every point and every aim that it was asked about."""
 

@@ -1,8 +1,9 @@
 """Projected gradient descent (Madry et al., 2018, arXiv:1706.06083).
 
-Madry et al. step along the steepest direction of the ball (`rule=steepest`). `sgd` and `adam` move by the gradient
-times a rate and by Adam, as in figures 2 and 18 of D'Costa's report (2019); there the rates are 0.07 and 0.001, Adam's
-constants the usual ones. A restart draws a new start for the examples that are not done; where a climb has ended is
+Madry et al. step along the steepest direction of the ball (`rule=steepest`). `sign` takes a step of that length which
+moves all coordinates alike; in l-infinity both are the same. `sgd` and `adam` move by the gradient times a rate and by
+Adam, as in figures 2 and 18 of D'Costa's report (2019); there the rates are 0.07 and 0.001, Adam's constants the usual
+ones. A restart draws a new start for the examples that are not done; where a climb has ended is
 asked about before the next begins, so that no point is lost.
 """
 
@@ -35,7 +36,7 @@ class PGD(Attack):
     restarts: int = at_least(1, default=1)
     start: str = one_of("random", "image")
     loss: str = one_of(*LOSSES)
-    rule: str = one_of("steepest", "sgd", "adam")
+    rule: str = one_of("steepest", "sign", "sgd", "adam")
     rate: float = at_least(0, default=0.0)  # of sgd and adam; 0: D'Costa's 0.07 and 0.001
 
     def passes(self, classes: int) -> int:
@@ -61,6 +62,13 @@ class PGD(Attack):
             (p,) = rows
             return (problem.project(p + α * problem.ascent(p, loss, of), of),)
 
+        def sign(turn: int, of: Tensor | None, rows: Rows) -> Rows:
+            (p,) = rows
+            ascent = problem.ascent(p, loss, of)
+            alike = ascent.sign()
+            wanted, had = (_length(direction) for direction in (ascent, alike))
+            return (problem.project(p + α * alike * (wanted / had.clamp_min(1)), of),)
+
         def sgd(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
             return (problem.project(p + η * problem.gradient(p, loss, of).nan_to_num_(0, 0, 0), of),)
@@ -73,4 +81,8 @@ class PGD(Attack):
             m_hat, v_hat = m / (1 - β1 ** (turn + 1)), v / (1 - β2 ** (turn + 1))
             return problem.project(p + η * m_hat / (v_hat.sqrt() + ε), of), m, v
 
-        return {"steepest": (steepest, 0), "sgd": (sgd, 0), "adam": (adam, 2)}[self.rule]
+        return {"steepest": (steepest, 0), "sign": (sign, 0), "sgd": (sgd, 0), "adam": (adam, 2)}[self.rule]
+
+
+def _length(direction: Tensor) -> Tensor:
+    return direction.flatten(1).norm(dim=1).view(-1, *[1] * (direction.ndim - 1))
