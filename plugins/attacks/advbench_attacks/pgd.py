@@ -10,6 +10,7 @@ asked about before the next begins, so that no point is lost.
 from dataclasses import dataclass
 from typing import ClassVar
 
+import torch
 from torch import Tensor
 
 from advbench.access import Access
@@ -85,4 +86,4 @@ class PGD(Attack):
 
 
 def _length(direction: Tensor) -> Tensor:
-    return direction.flatten(1).norm(dim=1).view(-1, *[1] * (direction.ndim - 1))
+    return torch.linalg.vector_norm(direction.flatten(1), dim=1).view(-1, *[1] * (direction.ndim - 1))
