@@ -10,7 +10,6 @@ asked about before the next begins, so that no point is lost.
 from dataclasses import dataclass
 from typing import ClassVar
 
-import torch
 from torch import Tensor
 
 from advbench.access import Access
@@ -86,4 +85,5 @@ class PGD(Attack):
 
 
 def _length(direction: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(direction.flatten(1), dim=1).view(-1, *[1] * (direction.ndim - 1))
+    lengths: Tensor = direction.flatten(1).square().sum(1).sqrt()
+    return lengths.view(-1, *[1] * (direction.ndim - 1))
