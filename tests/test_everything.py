@@ -61,3 +61,10 @@ def test_everybody_runs_somewhere(suite: Suite, planned: Plan) -> None:
     assert {cell.attack for cell in planned.cells} == set(suite.boards[0].attacks)
     assert {target.model for target in planned.targets} == set(suite.models)
     assert {target.defenses for target in planned.targets} == set(suite.defenses)
+
+
+@pytest.mark.parametrize("file", sorted({*FILE.parent.glob("*.yaml")} - {FILE}), ids=lambda file: file.stem)
+def test_the_other_suites_of_the_documentation_leave_nothing_out(file: Path, registry: Registry) -> None:
+    laid_out = make_plan(load_suite(str(file), registry))
+    assert laid_out.cells
+    assert not laid_out.skips
