@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
-from advbench.threats.radius import checked, written_radius
 from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
@@ -25,13 +24,6 @@ class Box(Threat):
     tolerance: ClassVar[float] = 1e-6
 
     eps: float = 1.0
-
-    def __post_init__(self) -> None:
-        checked(self.name, eps=self.eps)
-
-    @property
-    def radius(self) -> str:
-        return written_radius(self.eps)
 
     def identity(self, x: Tensor) -> Tensor:
         return x.clone()

@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from advbench.draws import Draws
-from advbench.parameters import written
 from advbench.threats.corruptions import KINDS, NAMES
-from advbench.threats.radius import checked
 from advbench.threats.threat import Threat
 
 SEEDS = 1 << 20
@@ -31,13 +29,6 @@ class Corruption(Threat):
     tolerance: ClassVar[float] = 1e-6
 
     eps: float = 1.0
-
-    def __post_init__(self) -> None:
-        checked(self.name, eps=self.eps)
-
-    @property
-    def radius(self) -> str:
-        return written(self.eps)
 
     def identity(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), 3)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
-from advbench.threats.radius import checked, written_radius
 from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
@@ -29,13 +28,6 @@ class L2(Threat):
     tolerance: ClassVar[float] = 1e-5
 
     eps: float = 0.5
-
-    def __post_init__(self) -> None:
-        checked(self.name, unbounded=True, eps=self.eps)
-
-    @property
-    def radius(self) -> str:
-        return written_radius(self.eps)
 
     def identity(self, x: Tensor) -> Tensor:
         return x.new_zeros(x.shape)

@@ -25,6 +25,9 @@ class Shared(Threat):
 
     ball: Threat
 
+    def __post_init__(self) -> None:
+        """Nothing to check: the ball has been."""
+
     @classmethod
     def of(cls, ball: Threat) -> Shared:
         return cls(ball.eps, ball)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from torch import Tensor
 
 from advbench.parameters import Parametric
+from advbench.threats.radius import checked, written_radius
 
 if TYPE_CHECKING:
     from advbench.draws import Draws
@@ -30,10 +31,15 @@ class Threat(Parametric, ABC):
 
     eps: float
 
+    def __post_init__(self) -> None:
+        """A ball with more numbers than its radius checks those, too."""
+        super().__post_init__()
+        checked(self.name, unbounded=self.unbounded, eps=self.eps)
+
     @property
-    @abstractmethod
     def radius(self) -> str:
-        """The radius as it stands in a board's name: `0.3`, `30°,3px`."""
+        """The radius as it stands in a board's name: `0.3`; a ball of several numbers writes them: `30°,3px`."""
+        return written_radius(self.eps)
 
     @property
     def family(self) -> str:
