@@ -12,8 +12,9 @@ from scale import generate
 
 from advbench.store import Store
 from advbench_leaderboard import changes
+from advbench_leaderboard.figures.dots import ROW
 from advbench_leaderboard.pages.board import ON_PAPER
-from advbench_leaderboard.render import PAGES, files
+from advbench_leaderboard.render import PAGES, files, render
 from advbench_leaderboard.site import opened
 
 A0 = int((1189 - 24) / 25.4 * 96)
@@ -72,6 +73,21 @@ def test_the_largest_board_sorts_and_filters(
     assert shown.count() == 11  # model1, and model10 to model19
     tab.open(f"{path.as_uri()}#model=model7")
     assert shown.locator("th").all_inner_texts() == ["model7"]
+
+
+def test_marks_of_eight_targets_stay_in_their_row(browser: Browser, tmp_path: Path) -> None:
+    with Store.open(tmp_path / "results.sqlite") as store:
+        generate(store, boards=1, targets=8, attacks=2, examples=6, transfer=False)
+    render(tmp_path / "results.sqlite", tmp_path / "site")
+    (path,) = (tmp_path / "site/compare").glob("*.html")
+    page = browser.tab().open(path.as_uri())
+    for box in page.locator("figure .legend input").all():
+        box.check()
+    moved = page.locator("svg.dots g.series:not(.off)").evaluate_all(
+        "groups => groups.map(group => group.transform.baseVal.consolidate().matrix.f)"
+    )
+    assert len(set(moved)) == 8
+    assert max(map(abs, moved)) < ROW / 2
 
 
 def test_more_attacks_than_paper_holds_are_left_out_with_a_word(browser: Browser, tmp_path: Path) -> None:

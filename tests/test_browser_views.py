@@ -159,6 +159,14 @@ def test_a_menu_filters_by_model(browser: Browser, board: str) -> None:
     assert rows(page) == LISTED
 
 
+def test_a_link_to_verified_rows_never_shows_others(browser: Browser, board: str) -> None:
+    page = browser.tab().open(f"{board}#verified=verified")  # of a state in which nothing is, so that no menu stands
+    assert rows(page) == []
+    assert page.get_by_role("status").inner_text() == "No row fits"
+    page.get_by_role("button", name="Show all").click()
+    assert rows(page) == LISTED
+
+
 def test_readers_see_and_filter_what_was_refereed_again(browser: Browser, tmp_path: Path) -> None:
     fill(tmp_path / "results.sqlite")
     with Store.open(tmp_path / "results.sqlite") as store:

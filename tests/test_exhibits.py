@@ -47,9 +47,9 @@ def test_large_images_are_fewer_and_one_at_least() -> None:
 def test_what_a_turn_and_a_corruption_do_is_told_in_words() -> None:
     x = torch.rand(2, 1, 8, 8)
     turn = threat("rotate-shift(degrees=30, pixels=2)")
-    assert turn.words(x, torch.tensor([[0.5, -1.0, 0.25], [0, 0, 0]])) == [
-        "turned by 15.0° counter-clockwise, shifted -2.00 px right and 0.50 px down",
-        "turned by 0.0° counter-clockwise, shifted 0.00 px right and 0.00 px down",
+    assert turn.words(x, torch.tensor([[0.5, -1.0, 0.25], [-1, 0, -0.25]])) == [
+        "turned by 15.0° counter-clockwise, shifted 2.00 px left and 0.50 px down",
+        "turned by 30.0° clockwise, shifted 0.00 px right and 0.50 px up",
     ]
     (word,) = threat("corruption").words(x[:1], torch.tensor([[0.0, 0.5, 3.0]]))
     assert word.endswith(", severity 0.50")

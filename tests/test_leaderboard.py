@@ -136,7 +136,7 @@ def test_certificates_and_checks_are_shown_where_the_database_has_them(site: Ren
 
 def test_curves_come_with_their_numbers(site: Rendered) -> None:
     reader = read(site.board)
-    heads = next(row for row in reader.rows if row[:1] == ["Target"])
+    heads = next(row for row in reader.rows if row[:1] == ["Target, accuracy at radius"])
     plain, strong = (next(r for r in reader.rows if r[0] == name and r[-1] == "cw") for name in ("plain", "strong"))
     assert plain[heads.index("0")] == strong[heads.index("0.3")] == "100.0"
     assert plain[heads.index("0.3")] == "47.5"  # sizes 0.1, 0.11, … 0.3 are 21 of 40
@@ -385,7 +385,7 @@ def test_boards_with_similar_names_have_pages_of_their_own() -> None:
 
 
 @pytest.mark.parametrize(
-    "evil", ["\x1b[2J", "\x1b]0;title\x07", "\x1bP1$r\x1b\\", "\x9b31m", "\x1bc", "\x00", "\u202e"]
+    "evil", ["\x1b[2J", "\x1b]0;title\x07", "\x1bP1$r\x1b\\", "\x9b31m", "\x1bc", "\x00", "\u202e", "\u061c"]
 )
 def test_terminal_escapes_leave_nothing_behind(evil: str) -> None:
     assert shown(f"a{evil}b").replace(" ", "").replace("31m", "") == "ab"

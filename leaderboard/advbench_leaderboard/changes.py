@@ -57,8 +57,12 @@ def told(found: Remembered) -> list[tuple[str | None, str]]:
     if before is None:
         return []
     sentences: list[tuple[str | None, str]] = []
-    if more := now["cells"] - before["cells"]:
-        sentences.append((None, f"{abs(more):,} {'more' if more > 0 else 'fewer'} finished cells"))
+    counted = (("finished cell", now["cells"] - before["cells"]), ("verdict", now["outcomes"] - before["outcomes"]))
+    for what, more in counted:
+        if more:
+            sentences.append(
+                (None, f"{abs(more):,} {'more' if more > 0 else 'fewer'} {what}{'' if abs(more) == 1 else 's'}")
+            )
     for key, board in now["boards"].items():
         if key not in before["boards"]:
             sentences.append((key, "new board"))

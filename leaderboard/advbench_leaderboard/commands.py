@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterable
 
 from advbench_leaderboard.facts.boards import Board
 from advbench_leaderboard.facts.cells import Cell
@@ -19,9 +20,15 @@ def reproduce_cell(cell: Cell, database: str) -> str:
     return _line("advbench", "reproduce", cell.key[:12], "--db", database)
 
 
-def reproduce_transfer(cell: Cell, target: str, database: str) -> str:
-    """The same, judged on another target too."""
-    return _line("advbench", "reproduce", cell.key[:12], "--on", target[:12], "--db", database)
+def reproduce_cells(cells: Iterable[Cell], database: str) -> str:
+    """All that an entry was counted from."""
+    return _line("advbench", "reproduce", *(cell.key[:12] for cell in cells), "--db", database)
+
+
+def reproduce_transfer(cell: Cell, targets: Iterable[str], database: str) -> str:
+    """A cell crafted again, and judged on other targets too."""
+    on = (word for key in dict.fromkeys(targets) for word in ("--on", key[:12]))
+    return _line("advbench", "reproduce", cell.key[:12], *on, "--db", database)
 
 
 def show_cell(cell: Cell, database: str) -> str:

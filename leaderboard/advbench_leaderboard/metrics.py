@@ -123,6 +123,17 @@ METRICS = (
         "Mean size",
         "The mean size of the perturbations that fooled, in the ball’s own measure.",
         "mean of size(e) over {e : goal reached, no rule broken}",
+        "The size of a single example is that of its perturbation, as the referee measured it.",
+    ),
+    Metric(
+        "least-robust",
+        "Least where trained, least elsewhere",
+        (
+            "The lowest robust accuracy over the balls of a kind that a defense of the target was trained in, and "
+            "over all others."
+        ),
+        "min over boards of robust accuracy",
+        "Radii of different balls do not compare; the two numbers say where a target falls, not how far.",
     ),
     Metric(
         "accuracy-at-radius",
@@ -137,19 +148,25 @@ METRICS = (
     Metric(
         "forwards",
         "Forward passes",
-        "How often the network was asked, per example, by all attacks that count on this board together.",
+        "How often the network was asked, per example: by one attack, or in a board’s row by all that count there.",
         "Σ over cells of passes / examples of the cell",
     ),
     Metric(
         "backwards",
         "Backward passes",
-        "How often a gradient was taken, per example, by all attacks that count on this board together.",
+        "How often a gradient was taken, per example: by one attack, or in a board’s row by all that count there.",
         "Σ over cells of gradients / examples of the cell",
+    ),
+    Metric(
+        "passes",
+        "Passes",
+        "Forward and backward passes per example together, the mean over the targets of a board.",
+        "Σ over cells of (passes + gradients) / examples of the cell / #cells",
     ),
     Metric(
         "seconds",
         "Seconds",
-        "The time that crafting took on the machine of its run, over all attacks that count on this board.",
+        "The time that crafting took on its machine: of one attack, or in a board’s row of all that count there.",
         "Σ over cells of wall-clock seconds",
         "Times of different machines do not compare; the runs’ machines are under provenance.",
     ),
@@ -164,6 +181,35 @@ METRICS = (
         "They count as not fooled, and stay in the database with what was broken and by how much.",
     ),
     Metric(
+        "classes",
+        "Which classes become which",
+        (
+            "The share of a class’s examples, right on the clean image, that the attack turned into another class, or "
+            "brought to the class it was sent to."
+        ),
+        "#{e : y(e) = row = clean(e), fooled, prediction or goal = column} / #{e : y(e) = row = clean(e), tried}",
+        "Tried are all of the class; with goals at classes those that were sent to the column’s class.",
+    ),
+    Metric(
+        "suspicion",
+        "Suspicion",
+        "How unusual the detector finds an image; a bar of the histogram is the share of images within its span.",
+        "#{images : low ≤ suspicion < high} / #images, of the clean and of the fooled ones",
+        "An alarm is raised above the threshold, which is drawn.",
+    ),
+    Metric(
+        "confidence",
+        "Confidence",
+        "The share of belief that the target puts into its answer.",
+        "softmax(logits)[answer]",
+    ),
+    Metric(
+        "moved-mass",
+        "Moved mass",
+        "How much of the image’s mass left a pixel, times how far it went, down and to the right.",
+        "Σ over pixels q of plan(p, q) · (q − p)",
+    ),
+    Metric(
         "difference",
         "Paired difference",
         "How much larger the robust accuracy of one target is than that of another, on the same examples.",
@@ -174,7 +220,7 @@ METRICS = (
         "verified",
         "Verified",
         (
-            "Whether every stored perturbation behind this row was refereed again by `advbench verify` and gave "
+            "Whether every stored perturbation behind this row was refereed again by advbench verify and gave "
             "the same verdicts."
         ),
         "all cells of the row: recomputed outcome = stored outcome",

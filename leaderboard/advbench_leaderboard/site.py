@@ -113,6 +113,10 @@ class Site:
         """A target on every board that it stands on."""
         return [(board, entry) for board in self.boards for entry in board.entries if entry.target.key == target]
 
+    def cells_of(self, entry: Entry) -> list[Cell]:
+        """What an entry was counted from."""
+        return [self.cells[verdicts.cell] for verdicts in entry.verdicts.values()]
+
     def verdicts_of(self, attack: str) -> Iterator[tuple[Board, Entry, Verdicts]]:
         """How an attack came out on every target and board, whatever the goal."""
         for board in self.boards:
@@ -202,6 +206,19 @@ class Site:
     def right(self, board: str) -> dict[str, dict[int, bool]]:
         """By target key: which examples are right, clean and under all required attacks."""
         return self.store.robust_examples(board)
+
+    @cached_property
+    def _right_bits(self) -> dict[str, dict[str, int]]:
+        return {}
+
+    def right_bits(self, board: str) -> dict[str, int]:
+        """The same with a bit an example, in the order of their ids."""
+        if board not in self._right_bits:
+            self._right_bits[board] = {
+                target: sum(1 << place for place, example in enumerate(sorted(right)) if right[example])
+                for target, right in self.right(board).items()
+            }
+        return self._right_bits[board]
 
     def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
         return self.store.outcomes(cell, target)

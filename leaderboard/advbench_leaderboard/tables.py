@@ -1,56 +1,15 @@
-"""The site's tables as CSV and JSON, with a schema that is kept: columns are added at the end, never renamed."""
+"""The site's tables, for download: what each holds, and what its columns mean."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 from advbench_leaderboard.facts.rate import Rate, rate_of
 from advbench_leaderboard.site import Site
-from advbench_leaderboard.text import shown
-
-SCHEMA = 1
-"""Raised when a column is renamed, removed or means something else."""
-
-Value = str | int | float | bool | None
-
-
-@dataclass(frozen=True)
-class Table:
-    name: str
-    title: str
-    columns: dict[str, str]
-    """Each with its meaning."""
-    read: Callable[[Site], Iterator[tuple[Value, ...]]]
-
-    def rows(self, site: Site) -> list[tuple[Value, ...]]:
-        """Text without terminal escapes and control characters."""
-        return [tuple(shown(v) if isinstance(v, str) else v for v in row) for row in self.read(site)]
-
-
-def csv_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\r\n")
-    writer.writerow(table.columns)
-    writer.writerows([_harmless(value) for value in row] for row in rows)
-    return text.getvalue().encode()
-
-
-def json_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
-    head = json.dumps({"schema": SCHEMA, "table": table.name, "columns": table.columns}, ensure_ascii=False)
-    body = ",\n".join(json.dumps(dict(zip(table.columns, row, strict=True)), ensure_ascii=False) for row in rows)
-    return f'{head[:-1]}, "rows": [\n{body}\n]}}\n'.encode()
-
-
-def _harmless(value: Value) -> Value:
-    """A spreadsheet takes text that begins so for a formula; an apostrophe makes it text again."""
-    if isinstance(value, str) and value.lstrip().startswith(("=", "+", "-", "@", "\t", "\r", "＝", "＋", "－", "＠")):
-        return f"'{value}"
-    return value
+from advbench_leaderboard.table import Table, Value
+from advbench_leaderboard.text import tail
 
 
 def _rate(rate: Rate | None) -> tuple[Value, ...]:
@@ -174,6 +133,50 @@ def _runs(site: Site) -> Iterator[tuple[Value, ...]]:
         )
 
 
+def _differences(site: Site) -> Iterator[tuple[Value, ...]]:
+    from advbench_leaderboard.pages.compare import differences
+
+    for b in site.boards:
+        labels = {entry.target.key: entry.target.label for entry in b.ranked}
+        for (one, other), d in differences(site, b).items():
+            pair = (one, labels[one], other, labels[other])
+            yield b.key, b.name, *pair, d.value, d.low, d.high, d.p_value, d.significant
+
+
+def _detectors(site: Site) -> Iterator[tuple[Value, ...]]:
+    from advbench_leaderboard.pages.target import detector
+
+    for b in site.boards:
+        for e in b.entries:
+            if found := detector(site, b, e):
+                who = (b.key, b.name, e.target.key, e.target.label, found.cell.key, found.cell.entrant)
+                for allowed, point in found.points:
+                    yield *who, allowed, point.false_positives, point.undetected
+
+
+def _classes(site: Site) -> Iterator[tuple[Value, ...]]:
+    from advbench_leaderboard.pages.target import matrices
+
+    for b in site.boards:
+        for e in b.entries:
+            for one in matrices(site, b, e):
+                who = (b.key, b.name, e.target.key, e.target.label, one.cells[0].attack, one.answers.targeted)
+                for (label, answer), turned in sorted(one.answers.turned.items()):
+                    names = (site.class_name(e.target.data_fingerprint, place) for place in (label, answer))
+                    yield *who, *names, turned, one.answers.tried[label, answer]
+
+
+def _datasets(site: Site) -> Iterator[tuple[Value, ...]]:
+    for d in site.datasets.values():
+        yield d.fingerprint, d.label, _json(d.classes), _json(d.shape), d.count, tail(d.source), d.partial
+
+
+def _plugins(site: Site) -> Iterator[tuple[Value, ...]]:
+    for r in site.runs:
+        for p in r.plugins:
+            yield r.id, p.kind, p.label, p.distribution, p.version, p.digest, p.error
+
+
 def _json(value: Any) -> str | None:
     return None if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
 
@@ -285,5 +288,46 @@ TABLES = (
         | {"seed": "of the random draws", "protocol": "version of the rules", "command": "as it was typed"}
         | {"cells": "attempts at cells", "versions": "JSON", "hardware": "JSON", "settings": "JSON"},
         _runs,
+    ),
+    Table(
+        "differences",
+        "Paired differences",
+        {**_BOARD, **_TARGET, "other": "the key of the target that it is held against", "other_label": "its label"}
+        | {"difference": "robust accuracy less the other’s, on the same examples"}
+        | {"low": "lower end of the 95 % interval", "high": "upper end of the 95 % interval"}
+        | {"p_value": "exact McNemar test", "significant": "whether that is below 0.05"},
+        _differences,
+    ),
+    Table(
+        "detectors",
+        "Detectors at every threshold",
+        {**_BOARD, **_TARGET, "cell": "the cell’s key", "attack": "the attack that gets past most often"}
+        | {"allowed": "false alarms allowed", "false_alarms": "those measured at that threshold"}
+        | {"undetected": "fooled without an alarm at that threshold"},
+        _detectors,
+    ),
+    Table(
+        "classes",
+        "Which classes become which",
+        {**_BOARD, **_TARGET, "attack": "the attack that fools most often", "targeted": "whether it aims at classes"}
+        | {"class": "the true class", "became": "the class answered, or the one aimed at"}
+        | {"turned": "examples of the class that became it", "tried": "of so many, all right on the clean image"},
+        _classes,
+    ),
+    Table(
+        "datasets",
+        "Data sets",
+        {"data_fingerprint": "digest of its images and labels", "dataset": "its name", "classes": "JSON: their names"}
+        | {"shape": "JSON: channels, height, width", "examples": "how many it has", "source": "where it was read from"}
+        | {"partial": "what is missing of the official set"},
+        _datasets,
+    ),
+    Table(
+        "plugins",
+        "Plugins",
+        {"run": "the run that it took part in", "kind": "of plugin", "plugin": "its name, with parameters"}
+        | {"distribution": "who ships it", "version": "of that", "digest": "of its source"}
+        | {"error": "why it was set aside; empty where it was not"},
+        _plugins,
     ),
 )

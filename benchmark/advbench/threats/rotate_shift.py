@@ -75,7 +75,9 @@ class RotateShift(Threat):
     def words(self, x: Tensor, p: Tensor) -> list[str]:
         told = p.double() * p.new_tensor([self.degrees, self.pixels, self.pixels]).double()
         return [
-            f"turned by {turn:.1f}° counter-clockwise, shifted {right:.2f} px right and {down:.2f} px down"
+            f"turned by {abs(turn):.1f}° {'counter-clockwise' if turn >= 0 else 'clockwise'}, "
+            f"shifted {abs(right):.2f} px {'right' if right >= 0 else 'left'} "
+            f"and {abs(down):.2f} px {'down' if down >= 0 else 'up'}"
             for turn, right, down in told.tolist()
         ]
 

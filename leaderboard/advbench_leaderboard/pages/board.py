@@ -31,7 +31,6 @@ def _context(site: Site, board: Board) -> dict[str, object]:
         "has": {
             "incoming": any(entry.incoming for entry in board.entries),
             "certified": any(entry.certified for entry in board.entries),
-            "verified": any(entry.verified is not None for entry in board.entries),
         },
         "notes": sum(len(entry.notes) for entry in board.entries),
         "compared": len(board.ranked) > 1,

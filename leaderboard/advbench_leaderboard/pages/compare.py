@@ -58,18 +58,23 @@ def _context(site: Site, board: Board) -> dict[str, object]:
         x_title="Accuracy, %",
         y_title="Under",
     )
-    right = site.right(board.key)
-    packed = {
-        entry.target.key: sum(
-            1 << place for place, e in enumerate(sorted(right[entry.target.key])) if right[entry.target.key][e]
-        )
-        for entry in board.ranked
+    return {
+        "board": board,
+        "figure": figure,
+        "rows": rows,
+        "series": series,
+        "differences": differences(site, board),
     }
-    return {"board": board, "figure": figure, "series": series, "differences": differences(packed, board.count)}
 
 
-def differences(right: Mapping[str, int], n: int) -> dict[tuple[str, str], Difference]:
-    """Of every ordered pair; each verdict is a bit."""
+def differences(site: Site, board: Board) -> dict[tuple[str, str], Difference]:
+    """Of every ordered pair of ranked targets."""
+    right = site.right_bits(board.key)
+    return _paired({entry.target.key: right[entry.target.key] for entry in board.ranked}, board.count)
+
+
+def _paired(right: Mapping[str, int], n: int) -> dict[tuple[str, str], Difference]:
+    """Each verdict is a bit."""
     found = {}
     keys = list(right)
     for i, a in enumerate(keys):

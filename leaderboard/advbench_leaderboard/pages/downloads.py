@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from advbench_leaderboard import badge, tables
+from advbench_leaderboard import badge
 from advbench_leaderboard.pages import Page, Raw
 from advbench_leaderboard.site import Site
+from advbench_leaderboard.table import SCHEMA, csv_of, json_of
+from advbench_leaderboard.tables import TABLES
 
 NAVIGATION = ("downloads.html", "Downloads")
 LIMIT = 300
@@ -15,11 +17,11 @@ LIMIT = 300
 
 def pages(site: Site) -> Iterator[Page | Raw]:
     made = []
-    for table in tables.TABLES:
+    for table in TABLES:
         rows = table.rows(site)
         files = [
-            Raw(f"data/{table.name}.csv", tables.csv_of(table, rows)),
-            Raw(f"data/{table.name}.json", tables.json_of(table, rows)),
+            Raw(f"data/{table.name}.csv", csv_of(table, rows)),
+            Raw(f"data/{table.name}.json", json_of(table, rows)),
         ]
         made.append((table, len(rows), [(raw.path, len(raw.data)) for raw in files]))
         yield from files
@@ -32,5 +34,5 @@ def pages(site: Site) -> Iterator[Page | Raw]:
     yield Page(
         "downloads.html",
         "downloads.html.j2",
-        {"tables": made, "badges": badges, "schema": tables.SCHEMA, "limit": LIMIT, "database": site.download},
+        {"tables": made, "badges": badges, "schema": SCHEMA, "limit": LIMIT, "database": site.download},
     )

@@ -17,6 +17,7 @@ def pages(site: Site) -> Iterator[Page]:
         "home.html.j2",
         {
             "updated": updated,
+            "examples": sum({(b.dataset.fingerprint, b.examples): b.count for b in site.boards}.values()),
             "cells": sum(cell.status == "done" for cell in site.cells.values()),
             "failed": sum(len(board.failed) for board in site.boards),
         },

@@ -73,9 +73,14 @@ def pages(site: Site) -> Iterator[Page]:
                 "attacks": [
                     (board, site.cells[v.cell], v) for board, entry in entries for v in entry.verdicts.values()
                 ],
+                "failed": [
+                    cell
+                    for cell in site.cells.values()
+                    if cell.source == target.key and cell.latest and cell.status != "done"
+                ],
                 "lines": _lines(site, entries),
-                "detectors": [d for board, entry in entries if (d := _detector(site, board, entry))],
-                "matrices": [m for board, entry in entries for m in _matrices(site, board, entry)],
+                "detectors": [d for board, entry in entries if (d := detector(site, board, entry))],
+                "matrices": [m for board, entry in entries for m in matrices(site, board, entry)],
                 "outgoing": site.transfer_out.get(target.key, []),
                 "said": [site.words_of("model", target.model), *_defenses(site, target)],
             },
@@ -96,7 +101,7 @@ def _lines(site: Site, entries: list[tuple[Board, Entry]]) -> list[Line]:
     return list(found.values())
 
 
-def _detector(site: Site, board: Board, entry: Entry) -> Detector | None:
+def detector(site: Site, board: Board, entry: Entry) -> Detector | None:
     target = entry.target
     if entry.undetected is None or target.threshold is None:
         return None
@@ -117,7 +122,7 @@ def _detector(site: Site, board: Board, entry: Entry) -> Detector | None:
     )
 
 
-def _matrices(site: Site, board: Board, entry: Entry) -> Iterator[Matrix]:
+def matrices(site: Site, board: Board, entry: Entry) -> Iterator[Matrix]:
     """Of the attack that leaves least, and of the targeted one that reaches its goals most often, if there is one."""
     groups: dict[tuple[str, bool], list[str]] = {}
     reached: dict[tuple[str, bool], float] = {}

@@ -33,6 +33,10 @@ class Heat:
     def others(self) -> list[Rate]:
         return [rate for (source, target), rate in self.rates.items() if source != target]
 
+    def judged_on(self, source: str) -> list[str]:
+        """Other targets that its examples were judged on."""
+        return [t.key for t in self.targets if t.key != source and (source, t.key) in self.rates]
+
     @property
     def mean(self) -> float:
         return sum(rate.value for rate in self.others) / len(self.others)
@@ -44,9 +48,7 @@ class Heat:
         return max(known, key=lambda pair: self.rates[pair].value)
 
     def mean_of_row(self, source: str) -> float | None:
-        return _mean(
-            [self.rates[source, t.key] for t in self.targets if t.key != source and (source, t.key) in self.rates]
-        )
+        return _mean([self.rates[source, key] for key in self.judged_on(source)])
 
     def mean_of_column(self, target: str) -> float | None:
         return _mean(

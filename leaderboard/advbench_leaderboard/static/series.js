@@ -40,11 +40,12 @@ class Figure {
   read() {
     const text = state.get(this.key);
     const chosen = (text ? text.split(",") : this.first).filter((name) => this.groups.has(name)).slice(0, SLOTS);
+    const step = Math.min(6, 28 / Math.max(1, chosen.length - 1)); // a row is 34 high, and holds all of its marks
     for (const [name, group] of this.groups) {
       const slot = chosen.indexOf(name);
       group.setAttribute("class", slot < 0 ? (this.spread ? "series off" : "series rest") : `series s${slot}`);
       this.mark(group, slot);
-      if (this.spread) group.setAttribute("transform", `translate(0 ${((slot < 0 ? 0 : slot) - (chosen.length - 1) / 2) * 6})`);
+      if (this.spread) group.setAttribute("transform", `translate(0 ${((slot < 0 ? 0 : slot) - (chosen.length - 1) / 2) * step})`);
       const box = this.boxes.get(name);
       if (box) {
         box.checked = slot >= 0;

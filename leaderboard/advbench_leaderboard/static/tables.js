@@ -115,10 +115,10 @@ class Table {
     const query = state.get(this.key("q")) || "";
     if (this.search && this.search.value !== query) this.search.value = query;
     const wanted = [];
-    for (const [name, menu] of this.menus || []) {
+    for (const name of this.filters) {
       const value = state.get(this.key(name)) || "";
-      menu.value = value;
-      if (value) wanted.push([name, value]);
+      if (this.menus.has(name)) this.menus.get(name).value = value;
+      if (value) wanted.push([name, value]); // where all rows are alike there is no menu, yet the address holds
     }
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     if (words.length && !this.texts) this.texts = this.rows.map((row) => row.textContent.toLowerCase());
