@@ -21,6 +21,7 @@ from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import provenance
 from advbench_leaderboard.render import render
 from advbench_leaderboard.table import Table, json_of
+from advbench_leaderboard.text import in_order
 
 COUNTS = {"Unranked", "Attacks", "Examples", "Newest", "Pairs", "Rows", "Cells", "Runs", "Example"}
 """Heads over what is merely counted, listed or dated."""
@@ -201,3 +202,8 @@ def seen(colour: str, matrix: tuple[tuple[float, ...], ...]) -> tuple[float, flo
         v ** (1 / 3) if (v := a / w) > 0.008856 else 7.787 * v + 16 / 116 for a, w in zip(xyz, whole, strict=True)
     )
     return 116 * y - 16, 500 * (x - y), 200 * (y - z)
+
+
+def test_balls_are_listed_by_their_numbers() -> None:
+    balls = ["linf/0.25", "linf/0.3", "linf/8", "linf/16", "rotate-shift/5°,1px", "rotate-shift/10°,3px"]
+    assert sorted(sorted(balls), key=in_order) == balls

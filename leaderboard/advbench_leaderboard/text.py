@@ -25,6 +25,12 @@ def slug(name: str, key: str) -> str:
     return f"{words or 'board'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
+def in_order(text: str) -> tuple[tuple[float, str], ...]:
+    """What to sort by so that 5° comes before 10° and 0.25 before 0.3."""
+    parts = re.split(r"(\d+(?:\.\d+)?)", text)
+    return tuple((float(part), "") if place % 2 else (-1.0, part) for place, part in enumerate(parts))
+
+
 def percent(share: float) -> str:
     return f"{100 * share:.1f}"
 

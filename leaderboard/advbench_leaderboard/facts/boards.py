@@ -13,6 +13,7 @@ from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
 from advbench_leaderboard.facts.entrants import Dataset, Target, nameless
 from advbench_leaderboard.facts.rate import Rate, rate_of
 from advbench_leaderboard.facts.skips import Skip
+from advbench_leaderboard.text import in_order
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
     for row in store.rows("SELECT board, cell, latest AND status <> 'done' AS open FROM board_cells ORDER BY board"):
         here.setdefault(row["board"], []).append((found.cells[row["cell"]], bool(row["open"])))
     made = []
-    for row in store.boards():
+    for row in sorted(store.boards(), key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
         key = row["key"]
         placed = here.get(key, [])
         ranks = _ranks(store.robust_examples(key), found.targets)
