@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from advbench_leaderboard.facts.rate import Rate, rate_of
+from advbench_leaderboard.figures.curves import radii
+from advbench_leaderboard.pages.compare import differences
+from advbench_leaderboard.pages.target import detector, matrices
 from advbench_leaderboard.site import Site
 from advbench_leaderboard.table import Table, Value
 from advbench_leaderboard.text import tail
@@ -116,8 +119,6 @@ def _notes(site: Site) -> Iterator[tuple[Value, ...]]:
 
 
 def _curves(site: Site) -> Iterator[tuple[Value, ...]]:
-    from advbench_leaderboard.figures.curves import radii
-
     for b in site.boards:
         curves = site.curves(b)
         for curve in curves:
@@ -134,8 +135,6 @@ def _runs(site: Site) -> Iterator[tuple[Value, ...]]:
 
 
 def _differences(site: Site) -> Iterator[tuple[Value, ...]]:
-    from advbench_leaderboard.pages.compare import differences
-
     for b in site.boards:
         labels = {entry.target.key: entry.target.label for entry in b.ranked}
         for (one, other), d in differences(site, b).items():
@@ -144,8 +143,6 @@ def _differences(site: Site) -> Iterator[tuple[Value, ...]]:
 
 
 def _detectors(site: Site) -> Iterator[tuple[Value, ...]]:
-    from advbench_leaderboard.pages.target import detector
-
     for b in site.boards:
         for e in b.entries:
             if found := detector(site, b, e):
@@ -155,8 +152,6 @@ def _detectors(site: Site) -> Iterator[tuple[Value, ...]]:
 
 
 def _classes(site: Site) -> Iterator[tuple[Value, ...]]:
-    from advbench_leaderboard.pages.target import matrices
-
     for b in site.boards:
         for e in b.entries:
             for one in matrices(site, b, e):
