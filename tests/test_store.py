@@ -114,6 +114,17 @@ def test_a_minimal_norm_cell_is_judged_at_every_radius(judged: Store) -> None:
     assert [row["cell"] for row in judged.rates("fooling", "narrow")] == ["cw-A"]
 
 
+def test_sizes_are_those_of_images_that_were_right_when_clean(judged: Store) -> None:
+    judged.add_cell(cell("cw-D", "cw", "D", eps=None, minimizes=1))
+    finish(judged, "cw-D", {"D": [outcome(e, 1, size=s) for e, s in enumerate((0.2, 0.05, 0.1, 0.25))]})
+    row = only(judged.rates("sizes", "wide"), cell="cw-A")
+    assert (row["n"], row["mean_size"], row["median_size"]) == (2, pytest.approx(0.125), pytest.approx(0.125))
+    assert only(judged.rates("fooling", "wide"), cell="cw-A")["mean_size"] == pytest.approx(0.125)
+    row = only(judged.rates("sizes", "wide"), cell="cw-D")
+    assert (row["n"], row["mean_size"], row["median_size"]) == (4, pytest.approx(0.15), pytest.approx(0.15))
+    assert only(judged.rates("sizes", "narrow"), cell="cw-D")["median_size"] == pytest.approx(0.075)
+
+
 def test_transfer_is_apart_from_fooling(judged: Store) -> None:
     (row,) = judged.rates("transfer", "wide")
     assert (row["source"], row["target"], row["fooled"], row["n"]) == ("A", "D", 1, 4)

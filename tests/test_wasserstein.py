@@ -9,6 +9,7 @@ from torch import Tensor
 
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
+from advbench.membership import measure
 from advbench.threats import Wasserstein
 from advbench.threats.transport import ROUNDS, Rows, nearest_plan
 
@@ -246,8 +247,21 @@ def test_what_is_no_plan_is_caught(cheat: str, place: tuple[int, ...]) -> None:
     p[place] += 0.1 if cheat != "mass below zero" else -0.6
     if cheat == "mass outside":
         p[0, 12, 0, 0, 2] -= 0.1  # its row still sums to the pixel
-    assert threat.coordinates(x, p)[0] > 0.09
+    assert threat.coordinates(x, p)[0] > 0.09 / 12.5  # as a share of the image's mass
     assert threat.coordinates(x, p)[1] == 0
+
+
+def test_a_dark_image_gains_no_mass_a_little_in_every_row() -> None:
+    """A tolerance for each of 784 rows would add up to a good part of what there is."""
+    threat = Wasserstein(1.0)
+    x = torch.zeros(2, 1, 28, 28)
+    x[:, 0, 10:12, 10:12] = 0.005  # 0.02 in all
+    p = threat.identity(x)
+    p[0, threat.kernel**2 // 2] += 0.9e-5
+    images = threat.apply(x, p)
+    assert images[0].sum() > 1.3 * x[0].sum()
+    assert threat.size(x, p).max() == 0
+    assert measure(threat, x, p, images).inside.tolist() == [False, True]
 
 
 def test_stored_plans_are_as_small_as_what_they_move() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
@@ -16,6 +17,7 @@ from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
 from advbench.goal import Goal
+from advbench.guard import Guard
 from advbench.passes import BatchSize
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem, Stop
@@ -63,6 +65,24 @@ class Job:
 
 
 @dataclass(frozen=True)
+class Given:
+    """What a problem is made of, kept where no attack can reach it."""
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    threat: Threat
+
+    @classmethod
+    def on(cls, device: torch.device, examples: Examples, labels: Tensor, threat: Threat) -> Given:
+        return cls(examples.pixels(device), labels.to(device), examples.ids.to(device), threat)
+
+    def goal(self, targeted: bool) -> Goal:
+        """A copy, for the attack to see."""
+        return Goal(self.labels.clone(), targeted)
+
+
+@dataclass(frozen=True)
 class Crafted:
     """What an attack returned for one shard, on the CPU, and what it cost."""
 
@@ -77,14 +97,16 @@ class Crafted:
 def craft(job: Job) -> Iterator[Crafted]:
     """Run the attack on one shard after the other; any error ends the cell."""
     left = job.timeout  # judging, between two shards, is not held against the attack
-    batch = BatchSize(job.batch) if job.batch else batch_size(job.source, torch.device(job.device))
+    guard = Guard(job.attack, job.source)
+    device = torch.device(job.device)
+    batch = BatchSize(job.batch) if job.batch else batch_size(job.source, device, guard.answers.allowing)
     if job.fit is not None:
-        yield from _craft_shared(job, job.fit, batch, None if left is None else time.monotonic() + left)
+        yield from _craft_shared(job, job.fit, guard, batch, None if left is None else time.monotonic() + left)
         return
     for shard in job.shards:
         deadline = None if left is None else time.monotonic() + left
         with _chance(job, str(shard.number)):
-            crafted = _craft_shard(job, shard, batch, deadline)
+            crafted = _craft_shard(job, shard, guard, batch, deadline)
         left = None if left is None else left - crafted.seconds
         yield crafted
 
@@ -96,34 +118,33 @@ def _chance(job: Job, place: str) -> AbstractContextManager[None]:
     return seeded(f"craft/{job.seed}/{job.attack.label}/{place}", torch.device(job.device))
 
 
-def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | None) -> Crafted:
+def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadline: float | None) -> Crafted:
     began = time.perf_counter()
     device = torch.device(job.device)
-    x = shard.examples.pixels(device)
-    goal = Goal(shard.goal_labels.to(device), job.targeted)
+    given = Given.on(device, shard.examples, shard.goal_labels, job.threat)
+    goal = given.goal(job.targeted)
     already = goal.reached(shard.predicted.to(device)) & (shard.lead.to(device) * job.source.scale > MARGIN)
     problem = Problem(
-        images=x,
+        images=given.images,
         goal=goal,
-        threat=job.threat,
-        target=job.source,
+        threat=copy.copy(job.threat),
+        target=guard.answers,
         access=job.attack.needs,
-        draws=Draws(job.seed, job.attack.name, shard.examples.ids.to(device)),
+        draws=Draws(job.seed, job.attack.name, given.ids.clone()),
         stop=job.stop,
         minimizes=job.attack.minimizes,
+        measures=job.attack.measures,
         already=already,
         budget=job.budget,
         deadline=deadline,
         batch=batch,
         bank=None if job.bank is None else job.bank.to(device),
     )
-    if len(x) == 0 or problem.done:
-        p = problem.start()
+    if len(given.images) == 0 or problem.done:
+        p = problem.finish(problem.start()).detach()
     else:
-        p = check_form(job.attack, problem, perturbed(job.attack, problem))
-        check_inputs(job.attack, problem, x, goal.labels)
-    p = problem.finish(p).detach()
-    if x.is_cuda:
+        p = _watched(job.attack, problem, guard, given)
+    if p.is_cuda:
         torch.cuda.synchronize(device)
     return Crafted(
         shard=shard,
@@ -135,32 +156,41 @@ def _craft_shard(job: Job, shard: Shard, batch: BatchSize, deadline: float | Non
     )
 
 
-def _craft_shared(job: Job, fit: Fit, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
+def _watched(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Tensor:
+    """What is to be judged; refused where the attack has touched anything that it may not."""
+    asked = guard.answers.asked - problem.asked
+    with guard.watching():
+        p = check_form(attack, problem, perturbed(attack, problem))
+        check_inputs(attack, problem, given)
+        p = problem.finish(p).detach()
+    guard.check_passes(asked + problem.asked)
+    return p
+
+
+def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
     """One perturbation, fitted once; what it cost stands with the first shard."""
     if fit.found is not None:
         yield from (Crafted(shard, fit.found, 0, 0, 0.0, batch.size) for shard in job.shards)
         return
     began = time.perf_counter()
     device = torch.device(job.device)
-    x = fit.examples.pixels(device)
-    goal = Goal(fit.goal_labels.to(device), job.targeted)
+    given = Given.on(device, fit.examples, fit.goal_labels, Shared.of(job.threat))
     problem = SharedProblem(
-        images=x,
-        goal=goal,
-        threat=Shared.of(job.threat),
-        target=job.source,
+        images=given.images,
+        goal=given.goal(job.targeted),
+        threat=Shared.of(copy.copy(job.threat)),
+        target=guard.answers,
         access=job.attack.needs,
-        draws=Draws(job.seed, job.attack.name, fit.examples.ids.to(device)),
+        draws=Draws(job.seed, job.attack.name, given.ids.clone()),
         budget=job.budget,
         deadline=deadline,
         batch=batch,
         bank=None if job.bank is None else job.bank.to(device),
     )
     p = problem.start()
-    if len(x):
+    if len(given.images):
         with _chance(job, "shared"):
-            p = check_form(job.attack, problem, perturbed(job.attack, problem)).detach()
-        check_inputs(job.attack, problem, x, goal.labels)
+            p = _watched(job.attack, problem, guard, given)
     p = p.cpu()
     seconds = time.perf_counter() - began
     for shard in job.shards:
@@ -204,9 +234,14 @@ def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:
     return p
 
 
-def check_inputs(attack: Attack, problem: Problem, x: Tensor, labels: Tensor) -> None:
-    """Refuse an attack that wrote into what it was given."""
-    if not torch.equal(problem.images, x):
-        raise PluginError(f"{attack.label}: `perturb` wrote into `problem.images`")
-    if not torch.equal(problem.goal.labels, labels):
-        raise PluginError(f"{attack.label}: `perturb` wrote into `problem.goal.labels`")
+def check_inputs(attack: Attack, problem: Problem, given: Given) -> None:
+    """Refuse an attack that wrote into what it was given, whichever way it came to it."""
+    for name, now, before in (
+        ("problem.images", (problem.images,), given.images),
+        ("problem.goal.labels", (problem.goal.labels, problem._goal.labels), given.labels),
+        ("problem.draws.ids", (problem.draws.ids,), given.ids),
+    ):
+        if not all(torch.equal(one, before) for one in now):
+            raise PluginError(f"{attack.label}: `perturb` wrote into `{name}`")
+    if problem.threat != given.threat:
+        raise PluginError(f"{attack.label}: `perturb` changed the ball, `problem.threat`")

@@ -19,6 +19,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FLAGS = (
     "targeted",
     "minimizes",
+    "measures",
     "uses_bank",
     "trains",
     "detects",

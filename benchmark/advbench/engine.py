@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from advbench.cell import Crafted, Job, craft
-from advbench.errors import PluginError, TimeUpError
+from advbench.errors import PluginError, TimeUpError, describe
 
 
 class Engine(Protocol):
@@ -106,11 +106,3 @@ def _work(out: Connection, sent: bytes, threads: int) -> None:
     except Exception as error:
         kind = TimeUpError if isinstance(error, TimeUpError) else PluginError
         say(kind(describe(error)))
-
-
-def describe(error: BaseException) -> str:
-    """An error in one line: our own words as they are, others' with their kind."""
-    text = " ".join(str(error).split())[:500]
-    if isinstance(error, PluginError | TimeUpError):
-        return text
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,5 +13,17 @@ class AccessError(PluginError):
     """An attack asked for more than it declared."""
 
 
+class DamagedTargetError(PluginError):
+    """An attack left its target other than it was; the target has to be made again before anybody else meets it."""
+
+
 class TimeUpError(AdvbenchError):
     """A cell ran past its time limit."""
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line: our own words as they are, others' with their kind."""
+    text = " ".join(str(error).split())[:500]
+    if isinstance(error, PluginError | TimeUpError):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

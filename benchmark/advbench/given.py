@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.data import Data, DataFolders, Examples
-from advbench.engine import describe
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError, PluginError, describe
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
 
@@ -35,7 +34,8 @@ class GivenModel(Model):
     @classmethod
     def of(cls, net: nn.Module, title: str) -> GivenModel:
         model = cls(title, _digest(net))
-        object.__setattr__(model, "_net", net)
+        # a copy: what happens to a target here must not reach the network of whoever brought it, nor the other way
+        object.__setattr__(model, "_net", copy.deepcopy(net))
         return model
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -26,7 +26,7 @@ class Judging:
     store: Store
     run: str
     device: torch.device
-    ready: Mapping[TargetPlan, Ready]
+    ready: dict[TargetPlan, Ready]
 
     def keep(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
         """Judge what was crafted, and store it with its verdicts in one transaction."""

@@ -12,8 +12,7 @@ from typing import Any
 import torch
 
 from advbench.data import DataFolders
-from advbench.engine import describe
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, describe
 from advbench.foreign import plain
 from advbench.hardware import describe_hardware, describe_versions
 from advbench.registry import Registry

@@ -52,6 +52,9 @@ class Attack(Plugin):
     """Whether it can also aim at a chosen class."""
     minimizes: ClassVar[bool] = False
     """Whether it looks for the smallest perturbation; it then runs once, in the unbounded ball."""
+    measures: ClassVar[bool] = False
+    """Whether it searches nothing: it gives every example one answer (a corruption, what another run made), and that
+    is judged, also for images that are wrong when clean. A search has won these before it begins."""
     scope: ClassVar[Literal["example", "set"]] = "example"
     """`set`: it looks for one perturbation that serves all images, and `perturb` is given a `SharedProblem`."""
     uses_bank: ClassVar[bool] = False

@@ -53,6 +53,7 @@ class Problem(Successes):
         draws: Draws,
         stop: Stop = "first",
         minimizes: bool = False,
+        measures: bool = False,
         already: Tensor | None = None,
         budget: int | None = None,
         deadline: float | None = None,
@@ -68,8 +69,9 @@ class Problem(Successes):
         self._goal = goal
         self._target = target
         self._access = access
-        self._stop = stop
+        self._stop = "end" if measures else stop
         self._minimizes = minimizes
+        self._measures = measures
         self._budget = budget
         self._deadline = deadline
         self._batch = batch or BatchSize.auto(images.device)
@@ -84,7 +86,7 @@ class Problem(Successes):
         self.backwards = torch.zeros(count, dtype=torch.int64, device=device)
         self._active = torch.ones(count, dtype=torch.bool, device=device)
         self._won = torch.zeros_like(self._active)
-        if already is not None:  # the goal is reached by the clean image: nothing smaller can be found
+        if already is not None and not measures:  # the goal is reached by the clean image: nothing smaller can be found
             worst = torch.finfo(torch.float64).min
             self._score = torch.where(already, 0.0 if minimizes else worst, self._score)
             if (minimizes or stop == "first") and Access.SUSPICION not in access:
@@ -205,7 +207,7 @@ class Problem(Successes):
             with retry, torch.no_grad():
                 asked, who = rows[chunk], examples[chunk]
                 images = self._apply(self._images(who, of, first), p[asked])
-                score = self._target.suspicion(images)[:real]
+                score = self._suspect(images)[:real]
                 answers[asked[:real]] = score.to(answers.dtype)
                 self._suspicion[who[:real]] = score.to(answers.dtype)
         self._spend(examples)
@@ -217,7 +219,7 @@ class Problem(Successes):
         self._require(Access.SUSPICION)
 
         def suspect(goal: Goal, images: Tensor) -> tuple[Tensor, None]:
-            return self._target.suspicion(images).sum()[None], None
+            return self._suspect(images).sum()[None], None
 
         return self._backward(p, of, None, suspect)[0].squeeze(1)
 
@@ -226,7 +228,7 @@ class Problem(Successes):
     def finish(self, p: Tensor) -> Tensor:
         """The perturbations to judge: the best success seen, else what the attack returned."""
         unsure = self._minimizes or self._stop == "end" or Access.SUSPICION in self._access
-        if unsure and not self.done:
+        if unsure and not self._measures and not self.done:
             self._forward(p, None)
         found = self._score > -torch.inf
         return torch.where(found.view(-1, *[1] * (p.ndim - 1)), self._best, p)

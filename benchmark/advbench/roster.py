@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from advbench.data import Data
-from advbench.engine import describe
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError, PluginError, describe
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
 from advbench.prepare import Ready, TrainingProgress, certificate_rows, clean_rows, ready_target

@@ -14,14 +14,14 @@ from advbench.bank import Bank
 from advbench.cell import Job, Shard
 from advbench.compatibility import told
 from advbench.data import Data, DataFolders, Examples
-from advbench.engine import Engine, InProcess, describe
-from advbench.errors import AdvbenchError, PluginError, TimeUpError
+from advbench.engine import Engine, InProcess
+from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, describe
 from advbench.hardware import make_repeatable
 from advbench.judging import Judging
 from advbench.passes import BatchSize
 from advbench.plan import CellPlan, TargetPlan, make_plan
 from advbench.plugin import Dataset
-from advbench.prepare import Ready, judged_examples, record_boards, record_dataset
+from advbench.prepare import Ready, judged_examples, ready_target, record_boards, record_dataset
 from advbench.protocol import PROTOCOL
 from advbench.provenance import record_run
 from advbench.registry import Registry
@@ -114,9 +114,11 @@ class Session:
     ) -> None:
         self.suite, self.store, self.registry = suite, store, registry
         self.settings, self.reporter, self.summary = settings, reporter, summary
-        self.ready, self.datasets = ready, datasets
+        self.ready, self.datasets = dict(ready), datasets
+        self.lost: dict[TargetPlan, str] = {}
+        """Targets that an attack has damaged and that could not be made again, with the reason."""
         self.batch = settings.batch
-        self.judging = Judging(store, summary.run, settings.device, ready)
+        self.judging = Judging(store, summary.run, settings.device, dict(ready))
 
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         runnable = [cell for cell in cells if cell.source in self.ready]
@@ -147,6 +149,8 @@ class Session:
                 self.reporter.shard(shard.span, cached=True)
         began = time.monotonic()
         try:
+            if cell.source in self.lost:
+                raise PluginError(self.lost[cell.source])
             if missing:
                 fit = self.judging.with_found(fit, key, cell, shards)
             job = self._job(cell, source, missing, fit, bank)
@@ -162,6 +166,8 @@ class Session:
             if not isinstance(error, PluginError | TimeUpError):
                 raise
             self._fail(key, cell, began, describe(error))
+            if isinstance(error, DamagedTargetError):
+                self._make_again(cell.source)
         except Exception as error:
             self._fail(key, cell, began, describe(error))
         else:
@@ -177,6 +183,28 @@ class Session:
         self.store.add_event(key, self.summary.run, "failed", reason, time.monotonic() - began)
         self.summary.failed.append((cell.label, reason))
         self.reporter.ended(cell.label, "failed", reason)
+
+    def _make_again(self, plan: TargetPlan) -> None:
+        """A target that an attack has damaged is thrown away; what comes in its place must be the same."""
+        damaged = self.ready[plan]
+        try:
+            fresh, _ = ready_target(
+                plan,
+                self.datasets[plan.dataset],
+                damaged.examples,
+                registry=self.registry,
+                false_positive_rate=self.suite.false_positive_rate,
+                device=self.settings.device,
+            )
+            if fresh.key != damaged.key:
+                raise PluginError("another one came out")
+        except Exception as error:
+            self.lost[plan] = f"{plan.label} was damaged by an attack and could not be made again: {describe(error)}"
+            del self.judging.ready[plan]
+            self.summary.failed.append((plan.label, self.lost[plan]))
+            self.reporter.ended(plan.label, "failed", self.lost[plan])
+        else:
+            self.ready[plan] = self.judging.ready[plan] = fresh
 
     def _job(self, cell: CellPlan, source: Ready, shards: tuple[Shard, ...], fit: Fit | None, bank: Bank | None) -> Job:
         return Job(

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 from torch import Tensor
 
+from advbench.answer import seeded
 from advbench.draws import Draws
 from advbench.passes import BatchSize
 from advbench.target import Target
 
 
-def batch_size(target: Target, device: torch.device) -> BatchSize:
-    """What a target's passes are padded to when nobody chose a size."""
+def batch_size(
+    target: Target, device: torch.device, trying: Callable[[], AbstractContextManager[None]] = nullcontext
+) -> BatchSize:
+    """What a target's passes are padded to when nobody chose a size; `trying` surrounds the passes that find it out."""
     base = BatchSize.auto(device).size
 
     def steady(size: int) -> bool:
         if size not in target.steady:
-            target.steady[size] = _same(target, device, base, size)
+            # the passes come in the middle of somebody's work: whoever draws there must not notice them
+            with trying(), seeded("steadiness", device):
+                target.steady[size] = _same(target, device, base, size)
         return target.steady[size]
 
     return BatchSize.auto(device, steady)

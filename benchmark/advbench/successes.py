@@ -60,6 +60,8 @@ class Successes(ABC):
     _won: Tensor
     _active: Tensor
     _changed: bool
+    asked: int = 0
+    """How often the target was asked, be it about one image or many."""
     margin: float = MARGIN
     """By how much a success has to lead; an attack that is asked for surer ones raises it before its first pass."""
 
@@ -80,8 +82,13 @@ class Successes(ABC):
 
     def _ask(self, images: Tensor) -> Tensor:
         """Logits of a size at which margins and losses mean something; see `Target.scale`."""
+        self.asked += 1
         logits = self._target.logits(images)
         return logits if self._target.scale == 1 else logits * self._target.scale
+
+    def _suspect(self, images: Tensor) -> Tensor:
+        self.asked += 1
+        return self._target.suspicion(images)
 
     def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
         """Keep the successes among these rows that are better than what their examples have."""
@@ -133,7 +140,7 @@ class Successes(ABC):
         if self._watched:
             threshold = self._target.threshold
             assert threshold is not None
-            suspicion = run_in_batches(self._target.suspicion, images, self._batch).to(worth.dtype)
+            suspicion = run_in_batches(self._suspect, images, self._batch).to(worth.dtype)
             self._spend(who)
             if self._stop == "end" and not self._minimizes:
                 return -suspicion.nan_to_num(nan=1e300)

@@ -39,6 +39,8 @@ class Target:
     defenses: tuple[Defense, ...]
     dataset: Dataset
     net: nn.Module
+    base: nn.Module
+    """The model's own network, behind all defenses."""
     detector: tuple[Defense, nn.Module] | None
     threshold: float | None
     access: Access
@@ -56,6 +58,12 @@ class Target:
     @property
     def classes(self) -> int:
         return self.dataset.classes
+
+    @property
+    def networks(self) -> tuple[nn.Module, ...]:
+        """Those that answer, each once: the outermost first."""
+        behind = [pair[1] for pair in (self.detector, self.certifier) if pair]
+        return tuple({id(net): net for net in (self.net, *behind, self.base)}.values())
 
     @property
     def defenses_label(self) -> str:
@@ -157,7 +165,7 @@ def prepare(
     device: torch.device,
 ) -> Target:
     """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data."""
-    net = _freeze(net, device)
+    net = base = _freeze(net, device)
     detector: tuple[Defense, nn.Module] | None = None
     certifier: tuple[Defense, nn.Module] | None = None
     unseen = data
@@ -192,6 +200,7 @@ def prepare(
         defenses=defenses,
         dataset=dataset,
         net=net,
+        base=base,
         detector=detector,
         threshold=None,
         access=offered(model, defenses),

@@ -12,8 +12,7 @@ import torch
 from advbench.clean import clean_pass
 from advbench.data import Data, DataFolders
 from advbench.draws import Draws
-from advbench.engine import describe
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, describe
 from advbench.exhibits import exhibits, shown_of, unlike
 from advbench.goal import choose_labels
 from advbench.plugin import Dataset

@@ -75,7 +75,7 @@ WITH counted AS MATERIALIZED (
     count(*) FILTER (WHERE c.predicted = c.label AND {FOOLED}) AS fooled_first_right,
     count(*) FILTER (WHERE c.predicted = c.label AND o.predicted <> c.label AND {IN_BALL}) AS broken,
     count(*) FILTER (WHERE {FOOLED} AND NOT {ALARM.format(row="o")}) AS undetected,
-    avg(o.size) FILTER (WHERE {FOOLED}) AS mean_size,
+    avg(o.size) FILTER (WHERE c.predicted = c.label AND {FOOLED}) AS mean_size,
     count(o.violation) AS violations
   FROM cells k
   CROSS JOIN boards b NOT INDEXED
@@ -112,6 +112,33 @@ TRANSFER = f"""
 SELECT board, board_name, cell, entrant, attack, goal, stop, source, source_label, target, target_label,
   {FOOLING_COLUMNS}
 FROM rates WHERE NOT own
+"""
+
+# How large the perturbations are that fool a cell's own target, on images that were right when clean: those that were
+# wrong need none, and their zeros would be averaged in.
+SIZES = f"""
+WITH ordered AS (
+  SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, o.size,
+    row_number() OVER (PARTITION BY b.rowid, k.id, t.id ORDER BY o.size) AS place,
+    count(*) OVER (PARTITION BY b.rowid, k.id, t.id) AS n
+  FROM cells k
+  CROSS JOIN boards b NOT INDEXED
+  CROSS JOIN targets t ON t.key = k.source
+  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
+  CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
+  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND {SAME_BOARD}
+    AND c.predicted = c.label AND {FOOLED}
+), counted AS (
+  SELECT board_id, cell_id, target_id, count(*) AS n, avg(size) AS mean_size,
+    avg(size) FILTER (WHERE place IN ((n + 1) / 2, (n + 2) / 2)) AS median_size
+  FROM ordered GROUP BY board_id, cell_id, target_id
+)
+SELECT b.key AS board, b.name AS board_name, k.cell, k.entrant, k.attack, k.goal, k.source, k.source_label,
+  s.n, s.mean_size, s.median_size
+FROM counted s
+JOIN boards b ON b.rowid = s.board_id
+JOIN board_cells k ON k.cell_id = s.cell_id AND k.board = b.key
+WHERE k.judged
 """
 
 ATTACK_ACCURACY = f"""
@@ -270,6 +297,7 @@ VIEWS = {
     "rates": RATES,
     "fooling": FOOLING,
     "transfer": TRANSFER,
+    "sizes": SIZES,
     "attack_accuracy": ATTACK_ACCURACY,
     "clean_accuracy": CLEAN_ACCURACY,
     "undetected": UNDETECTED,

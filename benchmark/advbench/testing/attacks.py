@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from advbench.access import Access
-from advbench.cell import check_form, check_inputs, perturbed
+from advbench.cell import Given, check_form, check_inputs, perturbed
+from advbench.guard import Guard
 from advbench.plugin import Attack
 from advbench.problem import Problem
 from advbench.testing.check import Check, demand
@@ -104,10 +105,12 @@ def _inside(stage: Scene, p: Tensor) -> None:
 
 def leaves_inputs_alone(attack: Attack, threat: Threat, targeted: bool) -> None:
     stage = scene(threat, targeted)
-    problem = stage.problem(attack)
-    perturbed(attack, problem)
-    check_inputs(attack, problem, stage.images, stage.labels)
-    demand(torch.equal(problem.draws.ids, stage.ids), "`perturb` wrote into `problem.draws.ids`")
+    guard = Guard(attack, stage.target)
+    problem = stage.problem(attack, target=guard.answers)
+    with guard.watching():
+        perturbed(attack, problem)
+        check_inputs(attack, problem, Given(stage.images, stage.labels, stage.ids, stage.threat))
+    guard.check_passes(problem.asked)
     same = not attack.uses_bank or torch.equal(problem.bank.examples.images, stage.bank.examples.images)
     demand(same, "`perturb` wrote into the images of `problem.bank`")
 
@@ -136,7 +139,7 @@ def asks_only_for_what_it_declares(attack: Attack, threat: Threat, targeted: boo
     problem = stage.problem(attack)
     assert isinstance(problem, Watched)
     perturbed(attack, problem)
-    unused = attack.needs.lacking(problem.asked)
+    unused = attack.needs.lacking(problem.wanted)
     # not a fault: another image may have needed it
     return f"never asked for {unused}, which it declares; targets without are skipped" if unused else None
 

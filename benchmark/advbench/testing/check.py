@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.engine import describe
-from advbench.errors import AdvbenchError, PluginError, TimeUpError
+from advbench.errors import AdvbenchError, PluginError, TimeUpError, describe
 
 LIMIT = 60.0
 """Seconds that one check may take: all of them run on a few tiny images."""

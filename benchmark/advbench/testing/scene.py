@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from dataclasses import dataclass, replace
 
@@ -20,6 +21,7 @@ from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem
 from advbench.referee import Verdict, judge, render
 from advbench.shared import SharedProblem
+from advbench.successes import Answers
 from advbench.target import Target
 from advbench.testing.check import LIMIT, NotTriedError
 from advbench.testing.stage import StageNet, Steadfast, images, target_of
@@ -34,10 +36,10 @@ NO_BANK = Bank(Examples(torch.zeros(0, 1, 1, 1), torch.zeros(0, dtype=torch.int6
 class Watched(Problem):
     """Grants whatever is asked for, and remembers what that was."""
 
-    asked = Access(0)
+    wanted = Access(0)
 
     def _require(self, wanted: Access) -> None:
-        self.asked |= wanted
+        self.wanted |= wanted
 
 
 class WatchedShared(Watched, SharedProblem):
@@ -64,7 +66,14 @@ class Scene:
     def __getitem__(self, rows: slice | Tensor) -> Scene:
         return replace(self, images=self.images[rows], labels=self.labels[rows], ids=self.ids[rows])
 
-    def problem(self, attack: Attack, kind: type[Problem] = Watched, seed: int = 0, batch: int = 8) -> Problem:
+    def problem(
+        self,
+        attack: Attack,
+        kind: type[Problem] = Watched,
+        seed: int = 0,
+        batch: int = 8,
+        target: Answers | None = None,
+    ) -> Problem:
         margin = self.goal.margin(run_in_batches(self.target.logits, self.images, BatchSize(64)))
         together = attack.scope == "set"
         if together:
@@ -72,11 +81,12 @@ class Scene:
         return kind(
             images=self.images.clone(),
             goal=Goal(self.labels.clone(), self.targeted),
-            threat=self.threat,
-            target=self.target,
+            threat=copy.copy(self.threat),
+            target=target or self.target,
             access=attack.needs,
-            draws=Draws(seed, attack.name, self.ids),
+            draws=Draws(seed, attack.name, self.ids.clone()),
             minimizes=attack.minimizes,
+            measures=attack.measures,
             already=None if together else margin > MARGIN,
             deadline=time.monotonic() + LIMIT,
             batch=BatchSize(batch),

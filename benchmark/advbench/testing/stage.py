@@ -206,6 +206,7 @@ def target_of(net: nn.Module, shape: tuple[int, int, int], classes: int) -> Targ
         defenses=(detector,),
         dataset=data_of(shape, classes),
         net=net,
+        base=net,
         detector=(detector, net),
         threshold=0.2,
         access=Access.ALL,

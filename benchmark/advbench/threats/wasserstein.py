@@ -142,16 +142,22 @@ class Wasserstein(Threat):
         return torch.where(mass > 0, spent / torch.where(mass > 0, mass, 1), 0)
 
     def coordinates(self, x: Tensor, p: Tensor) -> Tensor:
-        """The largest of: mass below zero, a row that doesn't sum to its pixel, mass sent out of the image."""
+        """The largest of: mass below zero, mass that rows have and their pixels don't, mass sent out of the image.
+
+        Each in all, as a share of the image's mass: what is little in every row can be half of a dark image.
+        """
         height, width = x.shape[-2:]
-        negative = p.flatten(1).amin(1).neg().clamp_min(0)
-        unbalanced = (p.sum(1) - x).abs().flatten(1).amax(1)
+        negative = p.clamp_max(0).neg()
+        unbalanced = (p.sum(1) - x).abs()
         down, right = self._window(x)
         row = torch.arange(height, device=x.device).unsqueeze(1) + down.view(-1, 1, 1)
         column = torch.arange(width, device=x.device) + right.view(-1, 1, 1)
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        stray = p.abs().masked_fill(inside.unsqueeze(1), 0).flatten(1).amax(1)
-        return torch.stack((negative, unbalanced, stray)).amax(0)
+        stray = p.abs().masked_fill(inside.unsqueeze(1), 0)
+        wrong = torch.stack([part.flatten(1).sum(1, dtype=torch.float64) for part in (negative, unbalanced, stray)])
+        mass = x.flatten(1).sum(1, dtype=torch.float64)
+        # where there is no mass, any is too much
+        return torch.where(wrong > 0, wrong / mass, 0).amax(0)
 
     def moved(self, x: Tensor, p: Tensor) -> Tensor:
         ways = torch.stack(self._window(x)).to(p.dtype)

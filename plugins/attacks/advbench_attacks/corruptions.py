@@ -24,6 +24,7 @@ class Corruptions(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1907.02957"
     threats: ClassVar[frozenset[str]] = frozenset({"corruption"})
     needs: ClassVar[Access] = Access.LABELS
+    measures: ClassVar[bool] = True
 
     kind: str = one_of("all", *NAMES)
     tries: int = at_least(1, default=1)  # renderings of each kind, each with chance of its own
@@ -35,9 +36,7 @@ class Corruptions(Attack):
         p = problem.start()
         for kind in self._kinds * self.tries:
             p = problem.project(self._rendering(problem, kind))
-            problem.labels(p)
-            if problem.done:
-                break
+            problem.labels(p)  # of those that fool, the problem keeps the one of the highest loss
         return p
 
     @property

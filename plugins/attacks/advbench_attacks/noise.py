@@ -1,4 +1,4 @@
-"""Random perturbations, the first that fools: the floor of every board."""
+"""Random perturbations, the first that fools: the floor of every board. A single one is no search but a measurement."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -22,11 +22,15 @@ class Noise(Attack):
     def passes(self, classes: int) -> int:
         return self.tries
 
+    @property
+    def measures(self) -> bool:  # type: ignore[override]  # a matter of how many there are
+        return self.tries == 1
+
     def perturb(self, problem: Problem) -> Tensor:
-        p = problem.start(random=True)
+        p = problem.start()
         for _ in range(self.tries):
+            p = problem.start(random=True)
             problem.labels(p)  # the problem keeps the first that reaches the goal
             if problem.done:
                 break
-            p = problem.start(random=True)
         return p

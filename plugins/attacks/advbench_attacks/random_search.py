@@ -30,6 +30,10 @@ class Random(Attack):
 
     tries: int = at_least(1, default=100)
 
+    @property
+    def measures(self) -> bool:  # type: ignore[override]  # a matter of how many there are
+        return self.tries == 1
+
     def passes(self, classes: int) -> int:
         return self.tries
 

@@ -26,6 +26,7 @@ class Again(Attack):
     """Reads the cell whose key begins with `cell` from the database `file`."""
 
     needs: ClassVar[Access] = Access(0)
+    measures: ClassVar[bool] = True
 
     file: str = ""
     cell: str = ""

@@ -25,6 +25,10 @@ class WorstOfK(Attack):
 
     k: int = at_least(1, default=10)
 
+    @property
+    def measures(self) -> bool:  # type: ignore[override]  # a matter of how many there are
+        return self.k == 1
+
     def passes(self, classes: int) -> int:
         return self.k
 

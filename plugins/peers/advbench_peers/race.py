@@ -149,6 +149,7 @@ class Race:
             draws=Draws(self.seed, self.attack.name, self.examples.ids.to(self.device)),
             stop=self.stop,
             minimizes=self.attack.minimizes,
+            measures=self.attack.measures,
             already=already,
             batch=batch_size(self.ready.target, self.device),
             bank=Bank(self.examples[:0]),  # peers are given no held-out images either
