@@ -16,7 +16,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from advbench.store import Store
+from advbench.store import Store, migrations
 from advbench.store import connection as store_connection
 
 if TYPE_CHECKING:
@@ -220,7 +220,7 @@ def test_what_is_no_database_of_ours_is_refused_and_left_alone(advbench: Advbenc
         other.execute("CREATE TABLE songs (title)")
     other.close()
     with sqlite3.connect("newer.sqlite") as newer:
-        newer.execute(f"PRAGMA application_id = {store_connection.APPLICATION_ID}")
+        newer.execute(f"PRAGMA application_id = {migrations.APPLICATION_ID}")
         newer.execute("PRAGMA user_version = 99")
         newer.execute("CREATE TABLE cells (key)")
     newer.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
 import time
 from contextlib import contextmanager
@@ -11,8 +12,18 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from advbench.errors import AdvbenchError
+from advbench.foreign import plain
 from advbench.store import views
-from advbench.store.migrations import APPLICATION_ID, SCHEMA_VERSION, migrate, version_of
+from advbench.store.migrations import SCHEMA_VERSION, migrate, version_of
+from advbench.store.scrutiny import (
+    LARGEST_VALUE,
+    SLOWEST,
+    Timed,
+    lost_triggers,
+    refuse_damage,
+    refuse_foreign_parts,
+    refuse_strangers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -20,29 +31,62 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 60.0
 
 
+def located(path: str | Path) -> Path:
+    """Where the file really lies: perturbations belong beside it, not beside a link to it."""
+    if str(path) == ":memory:" or str(path).startswith("file:"):
+        raise AdvbenchError(f"{path} is no file, and nothing would be kept; name one, like results.sqlite")
+    if "\0" in str(path):
+        raise AdvbenchError(f"{plain(str(path))[:80]!r} is no name of a file")
+    path = Path(path)
+    try:
+        return Path(os.path.realpath(path)) if path.is_symlink() else path
+    except (OSError, ValueError) as error:
+        raise AdvbenchError(f"{str(path)[:80]!r}: no name of a file ({error})") from error
+
+
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that may write; makes the file, and migrates an older schema."""
-    if path.is_dir():
-        raise AdvbenchError(f"{path} is a folder: name a file for the database, like {path / 'results.sqlite'}")
-    if not path.parent.is_dir():
-        raise AdvbenchError(f"{path}: the folder {path.parent} does not exist; make it first")
+    _refuse_unwritable(path)
     with in_words(path):
-        connection = configured(sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None))
+        connection = configured(
+            sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS, isolation_level=None, factory=Timed)
+        )
         try:
             refuse_strangers(connection, path)
+            refuse_damage(connection, path)
             _write_ahead(connection)
             connection.execute("PRAGMA synchronous = NORMAL")
             if not _up_to_date(connection):
                 with transaction(connection, path):  # whoever waited here finds the other's work done
                     refuse_strangers(connection, path)
+                    views.drop(connection)
+                    refuse_foreign_parts(connection, path)
                     if version_of(connection) < SCHEMA_VERSION:
-                        views.drop(connection)
                         migrate(connection)
                     views.refresh(connection)
+                    for trigger in lost_triggers(connection):
+                        connection.execute(trigger)
+            refuse_foreign_parts(connection, path)
         except BaseException:
             connection.close()
             raise
     return connection
+
+
+def _refuse_unwritable(path: Path) -> None:
+    """Before SQLite opens it: its journal would be made unwritable like the file, and stay so."""
+    try:
+        if path.is_dir():
+            raise AdvbenchError(f"{path} is a folder: name a file for the database, like {path / 'results.sqlite'}")
+        if not path.parent.is_dir():
+            raise AdvbenchError(f"{path}: the folder {path.parent} does not exist; make it first")
+        unwritable = path.exists() and not os.access(path, os.W_OK)
+    except (OSError, ValueError) as error:  # too long, say
+        raise AdvbenchError(
+            f"{str(path)[:80]}…: no name of a file ({error.args[-1] if error.args else error})"
+        ) from error
+    if unwritable:
+        raise AdvbenchError(f"{path}: can't be written; change its permissions or name another with --db")
 
 
 def connect_readonly(path: Path) -> sqlite3.Connection:
@@ -55,6 +99,8 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
             refuse_strangers(connection, path)
             if version_of(connection) == 0:
                 raise AdvbenchError(f"{path} is empty; `advbench run --db {path}` fills it")
+            refuse_foreign_parts(connection, path)
+            refuse_damage(connection, path)
             if version_of(connection) < SCHEMA_VERSION:
                 connection = _migrated_copy(connection)
             views.refresh(connection, temporary=True)
@@ -111,8 +157,12 @@ def in_words(path: Path | None) -> Iterator[None]:
     """SQLite's complaints about the world outside, as one line that says what to do; our own mistakes pass through."""
     try:
         yield
+    except UnicodeDecodeError as error:  # SQLite's own complaint quotes what it found
+        raise AdvbenchError(f"{path}: damaged (text that is no UTF-8); restore it from a copy") from error
     except sqlite3.DatabaseError as error:
         name = str(path or "the database in memory")
+        if "decode" in str(error):  # from Python's side of SQLite, without a code
+            raise AdvbenchError(f"{name}: damaged (text that is no UTF-8); restore it from a copy") from error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte; the rest is detail
         advice = {
             sqlite3.SQLITE_FULL: f"{name}: the disk is full; free some space and run the same command again to resume",
@@ -124,6 +174,10 @@ def in_words(path: Path | None) -> Iterator[None]:
             sqlite3.SQLITE_PERM: f"{name}: can't be opened; check its permissions",
             sqlite3.SQLITE_NOTADB: f"{name}: not a SQLite database; name another file with --db",
             sqlite3.SQLITE_CORRUPT: f"{name}: damaged ({error}); restore it from a copy or name another with --db",
+            sqlite3.SQLITE_INTERRUPT: f"{name}: a question to it took longer than {SLOWEST / 60:.0f} minutes; it is "
+            "damaged, or advbench did not make it",
+            sqlite3.SQLITE_TOOBIG: f"{name}: holds a value larger than {LARGEST_VALUE >> 20} MiB, so it is damaged or "
+            "advbench did not make it",
             sqlite3.SQLITE_IOERR: f"{name}: reading or writing failed ({error}); check the disk, then run again",
         }.get(code)
         if advice is None:
@@ -131,21 +185,10 @@ def in_words(path: Path | None) -> Iterator[None]:
         raise AdvbenchError(advice) from error
 
 
-def refuse_strangers(connection: sqlite3.Connection, path: Path) -> None:
-    """Never write into another program's database, nor into one of a future advbench."""
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    owner = connection.execute("PRAGMA application_id").fetchone()[0]
-    if owner != APPLICATION_ID and (tables or owner):
-        raise AdvbenchError(f"{path}: a SQLite database, but not one of advbench; name another file with --db")
-    if version_of(connection) > SCHEMA_VERSION:
-        raise AdvbenchError(
-            f"{path}: written by a newer advbench (schema {version_of(connection)}; this one knows schemas up to "
-            f"{SCHEMA_VERSION}); upgrade advbench or name another file with --db"
-        )
-
-
 def configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
+    if isinstance(connection, Timed):
+        connection.guard()
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA recursive_triggers = ON")  # so that REPLACE meets the triggers against DELETE
@@ -170,12 +213,15 @@ def _write_ahead(connection: sqlite3.Connection) -> None:
 
 
 def _up_to_date(connection: sqlite3.Connection) -> bool:
-    return version_of(connection) == SCHEMA_VERSION and views.current(connection)
+    whole = version_of(connection) == SCHEMA_VERSION and views.current(connection)
+    return whole and not lost_triggers(connection)
 
 
 def open_readonly(path: Path) -> sqlite3.Connection:
     address = f"file:{quote(str(path.resolve()))}"
-    connection = sqlite3.connect(f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+    connection = sqlite3.connect(
+        f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=Timed
+    )
     try:
         connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.OperationalError:
@@ -183,7 +229,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         connection.close()
         if path.with_name(f"{path.name}-wal").exists():
             raise
-        return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None)
+        return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None, factory=Timed)
     except sqlite3.DatabaseError:
         connection.close()
         raise
@@ -191,7 +237,7 @@ def open_readonly(path: Path) -> sqlite3.Connection:
 
 
 def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
-    copy = sqlite3.connect("", isolation_level=None)  # a temporary file that SQLite removes by itself
+    copy = sqlite3.connect("", isolation_level=None, factory=Timed)  # a temporary file that SQLite removes by itself
     connection.backup(copy)
     connection.close()
     configured(copy)

@@ -14,7 +14,15 @@ from sqlite_utils import Database
 from advbench.errors import AdvbenchError, PluginError
 from advbench.store import views
 from advbench.store.artifacts import Artifacts, ArtifactsInMemory
-from advbench.store.connection import connect, connect_memory, connect_readonly, in_words, snapshot, transaction
+from advbench.store.connection import (
+    connect,
+    connect_memory,
+    connect_readonly,
+    in_words,
+    located,
+    snapshot,
+    transaction,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -54,7 +62,7 @@ class Store:
     @classmethod
     def open(cls, path: str | Path, *, readonly: bool = False) -> Store:
         """The database at the path; made or migrated where needed, unless it is only to be read."""
-        path = Path(path)
+        path = located(path)
         connection = connect_readonly(path) if readonly else connect(path)
         return cls(connection, path, Artifacts(path.with_suffix(".artifacts")))
 

@@ -11,9 +11,10 @@ from advbench.errors import AdvbenchError
 from advbench.foreign import plain
 from advbench.protocol import PROTOCOL
 from advbench.store.artifacts import Artifacts
-from advbench.store.connection import configured, connect_memory, in_words, open_readonly, refuse_strangers
+from advbench.store.connection import configured, connect_memory, in_words, located, open_readonly
 from advbench.store.database import Store, decoded
 from advbench.store.migrations import SCHEMA_VERSION, version_of
+from advbench.store.scrutiny import refuse_damage, refuse_foreign_parts, refuse_strangers
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +30,7 @@ DEEPEST = 20
 
 def open_incoming(path: Path) -> Store:
     """The stranger's store, only to be read; refused unless it is one of today's schema and of our protocol."""
+    path = located(path)
     if not path.is_file():
         raise AdvbenchError(f"{path}: no such database")
     if path.stat().st_size > LARGEST_FILE:
@@ -44,8 +46,6 @@ def open_incoming(path: Path) -> Store:
 
 
 def _refuse(connection: sqlite3.Connection, path: Path) -> None:
-    connection.execute("PRAGMA trusted_schema = OFF")  # no function is called because a table's text says so
-    connection.execute("PRAGMA cell_size_check = ON")
     connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, LARGEST_VALUE)
     refuse_strangers(connection, path)
     version = version_of(connection)
@@ -56,6 +56,8 @@ def _refuse(connection: sqlite3.Connection, path: Path) -> None:
             f"{path}: written by an older advbench (schema {version}, not {SCHEMA_VERSION}); "
             "`advbench verify` with this version brings it up to date"
         )
+    refuse_foreign_parts(connection, path)
+    refuse_damage(connection, path)
     with closing(connect_memory()) as ours:
         known = _schema(ours)
     if _schema(connection) != known:

@@ -127,12 +127,12 @@ def version_of(connection: sqlite3.Connection) -> int:
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
 
 
-def migrate(connection: sqlite3.Connection) -> None:
-    """Take the missing steps; the caller holds the write transaction, so it is all of them or none."""
-    for step in MIGRATIONS[version_of(connection) :]:
+def migrate(connection: sqlite3.Connection, version: int | None = None) -> None:
+    """Take the missing steps, up to a version or all; the caller holds the write transaction: all of them or none."""
+    for step in MIGRATIONS[version_of(connection) : version]:
         step(connection)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION if version is None else version}")
 
 
 def _append_only(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
