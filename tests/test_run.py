@@ -488,3 +488,64 @@ def test_two_runs_on_one_database_finish_and_lose_nothing(
     for child in children:
         assert " 0\n" in finish(child), "no cell failed"
     assert facts(database) == whole
+
+
+# Perturbations that were lost
+
+
+def test_lost_perturbations_are_crafted_again_for_a_target_that_came_later(tmp_path: Path) -> None:
+    whole, broken = tmp_path / "whole.sqlite", tmp_path / "broken.sqlite"
+    wanted = {"attacks": ["noise", "pgd(steps=5)"], "threats": ["linf(eps=0.2)"]}
+    for path in (whole, broken):
+        with Store.open(path) as store:
+            assert evaluate(store, suite(**wanted, models=["small"])).failed == []
+    files = sorted(path for path in (tmp_path / "broken.artifacts").rglob("*") if path.is_file())
+    files[0].write_bytes(b"damaged")
+    for path in files[1:]:
+        path.unlink()
+    for path in (whole, broken):
+        with Store.open(path) as store:
+            assert evaluate(store, suite(**wanted)).failed == []
+    with Store.open(whole) as one, Store.open(broken) as other:
+        assert content(one) == content(other)
+        assert all(other.artifacts.whole(row["sha256"]) for row in other.rows("SELECT sha256 FROM artifacts"))
+
+
+def test_perturbations_that_come_out_differently_fail_their_cell_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = {"attacks": ["noise", "pgd(steps=5)"], "threats": ["linf(eps=0.2)"]}
+    with Store.open(tmp_path / "results.sqlite") as store:
+        evaluate(store, suite(**wanted, models=["small"]))
+        (sha,) = {
+            row["artifact"]
+            for row in store.rows(
+                "SELECT artifact FROM shards s JOIN cells c ON c.id = s.cell WHERE attack = 'noise' AND shard = 1"
+            )
+        }
+        store.artifacts.path(sha).unlink()
+        real = Noise.perturb
+        monkeypatch.setattr(Noise, "perturb", lambda attack, problem: real(attack, problem) * 0.5)
+        summary = evaluate(store, suite(**wanted))
+        assert [(label, reason.partition(":")[0]) for label, reason in summary.failed] == [
+            (
+                "noise in linf 0.2 on small",
+                f"its perturbations {sha[:12]} are lost, and others came out when they were crafted again, on another "
+                "machine perhaps",
+            )
+        ]
+        assert summary.done == 2  # those of the target that came later
+        assert not store.artifacts.whole(sha)
+
+
+def test_drafts_of_killed_processes_are_swept(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "results.sqlite") as store:
+        sha, _ = store.artifacts.put({"p": torch.zeros(3)})
+        old, new = (store.artifacts.path(sha).with_name(f".{sha}.1.{end}") for end in ("old", "new"))
+        for draft in (old, new):
+            draft.write_bytes(b"half a file")
+        os.utime(old, (0, 0))
+    with Store.open(tmp_path / "results.sqlite") as store:
+        store.artifacts.path(sha).unlink()
+        store.artifacts.put({"p": torch.zeros(3)})
+    assert (old.exists(), new.exists()) == (False, True)

@@ -7,8 +7,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from advbench.cell import Crafted, Shard
+from advbench.errors import PluginError
 from advbench.exhibits import exhibits, shown_of
 from advbench.goal import Goal
 from advbench.plan import CellPlan, TargetPlan
@@ -33,8 +35,7 @@ class Judging:
         shard = crafted.shard
         x = shard.examples.pixels(self.device)
         p = crafted.p.to(self.device)
-        packed = {f"p.{name}": part.cpu() for name, part in cell.ball.pack(x, p).items()}
-        sha, size = self.store.artifacts.put({**packed, "example": shard.examples.ids, "goal_label": shard.goal_labels})
+        sha, size = self.store.artifacts.put(_packed(cell, shard, x, p))
         rendered = render(cell.ball, x, p)
         targets = self._targets(cell)
         outcomes = _outcomes(cell, shard, rendered, targets)
@@ -61,10 +62,32 @@ class Judging:
     def with_found(self, fit: Fit | None, key: str, cell: CellPlan, shards: list[Shard]) -> Fit | None:
         """With the perturbation that an earlier run fitted, where it is stored with the cell's first shard."""
         first = self.store.shards(key).get(0)
-        if fit is None or first is None:
+        if fit is None or first is None or not self.store.artifacts.whole(first["artifact"]):
             return fit
         stored = packed_part(self.store.artifacts.get(first["artifact"]), self.device)
         return replace(fit, found=cell.ball.unpack(shards[0].examples.pixels(self.device), stored).cpu())
+
+    def lost(self, key: str, cell: CellPlan, shards: list[Shard]) -> tuple[Shard, ...]:
+        """Shards that newcomers are to be judged on, and whose perturbations are missing or damaged."""
+        stored, judged = self.store.shards(key), self.store.judged(key)
+        return tuple(
+            shard
+            for shard in shards
+            if shard.number in stored
+            and any((ready.key, shard.number) not in judged for ready in self._targets(cell))
+            and not self.store.artifacts.whole(stored[shard.number]["artifact"])
+        )
+
+    def restore(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
+        """Keep again what was lost; what came out differently is not what was judged."""
+        shard = crafted.shard
+        sha = self.store.shards(key)[shard.number]["artifact"]
+        packed = _packed(cell, shard, shard.examples.pixels(self.device), crafted.p.to(self.device))
+        if not self.store.artifacts.restore(sha, packed):
+            raise PluginError(
+                f"its perturbations {sha[:12]} are lost, and others came out when they were crafted again, on another "
+                "machine perhaps: restore the file from a copy, and newcomers will be judged on it"
+            )
 
     def newcomers(self, key: str, cell: CellPlan, shards: list[Shard], check_interrupted: Callable[[], None]) -> None:
         """Targets that came after a shard was crafted are judged on what is stored of it."""
@@ -89,6 +112,12 @@ class Judging:
         source = self.ready[cell.source]
         others = [r for plan, r in self.ready.items() if plan.dataset == cell.source.dataset and r.key != source.key]
         return [source, *others]
+
+
+def _packed(cell: CellPlan, shard: Shard, x: Tensor, p: Tensor) -> dict[str, Tensor]:
+    """What is kept of a shard: its perturbations, whose they are, and what they aimed at."""
+    parts = {f"p.{name}": part.cpu() for name, part in cell.ball.pack(x, p).items()}
+    return {**parts, "example": shard.examples.ids, "goal_label": shard.goal_labels}
 
 
 def _outcomes(

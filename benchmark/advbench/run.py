@@ -159,6 +159,10 @@ class Session:
                 self.judging.keep(key, cell, crafted)
                 self.reporter.shard(crafted.shard.span, cached=False)
                 self.settings.check_interrupted()
+            if lost := self.judging.lost(key, cell, shards):
+                self.reporter.say(f"{cell.label}: perturbations are missing or damaged, and are crafted again")
+                for crafted in self.settings.engine.craft(self._job(cell, source, lost, fit, bank)):
+                    self.judging.restore(key, cell, crafted)
             self.judging.newcomers(key, cell, shards, self.settings.check_interrupted)
         except KeyboardInterrupt:
             raise

@@ -8,7 +8,8 @@ import os
 import re
 import secrets
 import stat
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+ABANDONED = 3600.0
+"""Seconds after which a draft is nobody's any more."""
 LARGEST = 1 << 30
 """Bytes of a file; the shards of a cell stay far below, and more is read from no one."""
 
@@ -28,6 +31,7 @@ class Artifacts:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._swept: set[Path] = set()
 
     def put(self, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
         """Store the tensors; the sha256 to find them by, and how many bytes they take."""
@@ -35,6 +39,22 @@ class Artifacts:
         sha = hashlib.sha256(data).hexdigest()
         self._write(sha, data)
         return sha, len(data)
+
+    def restore(self, sha: str, tensors: Mapping[str, Tensor]) -> bool:
+        """Put back what was lost, if these tensors are it; nothing is written otherwise."""
+        data = _serialised(tensors)
+        if hashlib.sha256(data).hexdigest() != sha:
+            return False
+        self._write(sha, data)
+        return True
+
+    def whole(self, sha: str) -> bool:
+        """Whether the file is there and has not been damaged."""
+        try:
+            self.read(sha)
+        except AdvbenchError:
+            return False
+        return True
 
     def get(self, sha: str) -> dict[str, Tensor]:
         """The tensors, checked against their hash."""
@@ -68,6 +88,7 @@ class Artifacts:
             if path.exists() and path.read_bytes() == data:
                 return
             path.parent.mkdir(parents=True, exist_ok=True)
+            self._sweep(path.parent)
             # a row in the database must never point at half a file: whole first, then under its name
             draft = path.with_name(f".{sha}.{os.getpid()}.{secrets.token_hex(4)}")
             try:
@@ -80,6 +101,16 @@ class Artifacts:
                 draft.unlink(missing_ok=True)
             for folder in (path.parent, self.folder, self.folder.parent):
                 _sync(folder)
+
+    def _sweep(self, folder: Path) -> None:
+        """Drafts of processes that were killed: nobody takes an hour to write one."""
+        if folder in self._swept:
+            return
+        self._swept.add(folder)
+        for draft in folder.glob(".*"):
+            with suppress(OSError):  # gone, or another's
+                if re.fullmatch(r"\.[0-9a-f]{64}\..*", draft.name) and time.time() - draft.stat().st_mtime > ABANDONED:
+                    draft.unlink()
 
     def _read(self, sha: str) -> bytes:
         path = self.path(sha)
