@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import threading
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -346,3 +347,47 @@ def test_a_plugin_that_can_not_be_imported_does_not_hide_weights(monkeypatch: py
     ]
     monkeypatch.setattr(weight_files, "entry_points", lambda group: points)
     assert any(folder.parent.name == "advbench_models" for folder in weights.weights_folders())
+
+
+def _holding_itself(kind: type) -> object:
+    value: Any = kind()
+    if isinstance(value, list):
+        value.append(value)
+    else:
+        value["state_dict"] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (_holding_itself(list), "no state dict in it"),
+        (_holding_itself(dict), "no state dict in it"),
+        ({1: torch.zeros(1)}, "no state dict in it"),
+        ({"w": torch.zeros(1).expand(1 << 40)}, "larger than the file can hold"),
+    ],
+    ids=["list", "dict", "numbers", "wide"],
+)
+def test_a_checkpoint_that_would_keep_its_reader_busy_is_refused(tmp_path: Path, content: object, words: str) -> None:
+    torch.save(content, tmp_path / "w.pt")
+    with pytest.raises(AdvbenchError, match=words):
+        load_weights(tmp_path / "w.pt")
+
+
+def test_a_bomb_is_not_unpacked(tmp_path: Path) -> None:
+    import zipfile
+
+    with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("archive/data.pkl", b"\0" * (100 << 20))
+    with pytest.raises(AdvbenchError, match="can't be loaded"):
+        load_weights(tmp_path / "w.pt")
+
+
+def test_weights_are_as_readable_as_the_umask_leaves_them(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        save_weights(tmp_path / "w.safetensors", {"w": torch.zeros(2)}, {})
+    finally:
+        os.umask(before)
+    assert (tmp_path / "w.safetensors").stat().st_mode & 0o777 == 0o640
+    assert [path.name for path in tmp_path.iterdir()] == ["w.safetensors"]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import pickle
 import re
+import secrets
 import struct
 import sys
-import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import entry_points
@@ -29,6 +31,10 @@ MANIFEST = "manifest.json"
 WEIGHTS_VARIABLE = "ADVBENCH_WEIGHTS"
 CACHE_VARIABLE = "ADVBENCH_CACHE"
 _HEADER = "advbench"
+DEEPEST = 8
+"""Wrappings around a state dict that are looked into: a list may hold itself."""
+ROOM = 64 << 20
+"""Bytes that any checkpoint may need when it is unpacked; beyond it, four times those of the file."""
 
 
 def save_weights(path: Path, state: Mapping[str, Tensor], header: Mapping[str, Any]) -> Path:
@@ -44,17 +50,19 @@ def replace_file(path: Path, content: bytes) -> None:
     """Put a file in place in one step: a reader sees the old one or the new one, never half of it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as part:
-            try:
-                part.write(content)
-                part.flush()
-                os.fsync(part.fileno())
-                part.close()
-                Path(part.name).chmod(0o644)  # temporary files are private, weights are shared
-                Path(part.name).replace(path)
-            except BaseException:
-                Path(part.name).unlink(missing_ok=True)
-                raise
+        for draft in path.parent.glob(".*.part"):  # of processes that were killed: nobody takes an hour to write one
+            with contextlib.suppress(OSError):
+                if time.time() - draft.stat().st_mtime > 3600:
+                    draft.unlink()
+        part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
+        try:
+            with part.open("xb") as file:  # with the rights that the user's umask leaves
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
     except OSError as error:
         raise AdvbenchError(
             f"{path}: can't be written ({error.strerror or error}); "
@@ -111,9 +119,28 @@ def _load_safetensors(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[st
 def _load_checkpoint(path: Path) -> dict[str, Tensor]:
     """The state dict in a file of `torch.save`, out of its usual wrappings."""
     try:
+        room = max(ROOM, 4 * path.stat().st_size)
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed:
+                if sum(entry.file_size for entry in packed.infolist()) > room:
+                    raise ValueError("more than the file can hold")
         with path.open("rb") as file:  # not by its name, which new versions of torch read something into
             loaded: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile, OSError) as error:
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        EOFError,
+        ValueError,
+        KeyError,
+        zipfile.BadZipFile,
+        OSError,
+        RecursionError,
+        TypeError,
+        AttributeError,
+        LookupError,
+        OverflowError,
+        NotImplementedError,
+    ) as error:
         reason = (
             "it holds more than tensors, and running its code is not safe" if "nsupported" in str(error) else "damaged"
         )
@@ -121,15 +148,19 @@ def _load_checkpoint(path: Path) -> dict[str, Tensor]:
             f"{path}: can't be loaded ({reason}); save the state dict alone, best with safetensors.torch.save_file"
         ) from error
     wrappings = ("state_dict", "model_state_dict", "model", "net")
-    while not _is_state(loaded):
+    for _ in range(DEEPEST):
+        if _is_state(loaded):
+            break
         if isinstance(loaded, dict) and (inner := next((loaded[key] for key in wrappings if key in loaded), None)):
             loaded = inner
         elif isinstance(loaded, list | tuple) and loaded:
             loaded = loaded[0]
         else:
-            raise AdvbenchError(
-                f"{path}: no state dict in it; save `net.state_dict()` with safetensors.torch.save_file"
-            )
+            break
+    if not _is_state(loaded):
+        raise AdvbenchError(f"{path}: no state dict in it; save `net.state_dict()` with safetensors.torch.save_file")
+    if sum(value.numel() * value.element_size() for value in loaded.values()) > room:  # one number, repeated for ever
+        raise AdvbenchError(f"{path}: its tensors are larger than the file can hold; save them with safetensors.torch")
     state = dict(loaded)
     for prefix in ("module.", "_orig_mod."):
         if all(key.startswith(prefix) for key in state):
@@ -138,7 +169,11 @@ def _load_checkpoint(path: Path) -> dict[str, Tensor]:
 
 
 def _is_state(value: Any) -> bool:
-    return isinstance(value, dict) and bool(value) and all(isinstance(item, Tensor) for item in value.values())
+    return (
+        isinstance(value, dict)
+        and bool(value)
+        and all(isinstance(key, str) and isinstance(item, Tensor) for key, item in value.items())
+    )
 
 
 def weights_folders() -> Iterator[Path]:
