@@ -26,6 +26,7 @@ _FLAGS = (
     "reads_features",
     "fits",
     "trained_behind",
+    "mirrorable",
 )
 _DECLARATIONS = {
     "name",

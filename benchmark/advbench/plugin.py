@@ -179,6 +179,8 @@ class Dataset(Plugin):
     shape: ClassVar[tuple[int, int, int]]
     """Channels, height, width."""
     class_names: ClassVar[tuple[str, ...]]
+    mirrorable: ClassVar[bool] = False
+    """Whether an image mirrored left to right is still of its class, so that training may mirror it: clothes may."""
     substitute: ClassVar[str] = ""
     """The data set that an embedded suite turns to where this one is not on the machine."""
 
