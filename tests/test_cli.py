@@ -301,9 +301,10 @@ def test_verify_finds_what_somebody_changed(
     assert "could not be verified" in done.out
 
 
-def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["toy-trainee", "toy"])  # one has a recipe, the other comes with weights of its own
+def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_path: Path, model: str) -> None:
     (tmp_path / "one.yaml").write_text(
-        "data: toy-blots\nexamples: 6\nmodels: toy-trainee(weights=w.safetensors)\n"
+        f"data: toy-blots\nexamples: 6\nmodels: {model}(weights=w.safetensors)\n"
         "attacks: noise\nthreats: linf(eps=0.1)\n"
     )
     import advbench_toys
@@ -319,12 +320,25 @@ def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_pat
     other = advbench("verify")
     assert other.code == 1
     assert re.search(
-        r"not checked .*\n· toy-trainee.*: the weights here \(\w{12}\) are not those that were judged", other.out
+        rf"not checked .*\n· {model}\(weights=w.safetensors\): "
+        r"the weights here \(\w{12}\) are not those that were judged",
+        other.out,
     )
     Path("w.safetensors").unlink()
     gone = advbench("verify")
     assert gone.code == 1
     assert "w.safetensors: no such file of weights" in gone.out
+    with Store.open("results.sqlite", readonly=True) as store:
+        (cell,) = store.rows("SELECT key FROM cells")
+    assert advbench("reproduce", cell["key"]).complaint == "w.safetensors: no such file of weights"
+
+
+@pytest.mark.parametrize("model", ["toy-trainee", "toy", "torchvision"])
+def test_a_file_of_weights_that_is_not_there_is_one_line(advbench: Advbench, model: str) -> None:
+    entrant = f"{model}(weights=nowhere.safetensors)"
+    run = ("run", "--model", entrant, "--dataset", "toy-blots", "--threat", "linf(eps=0.1)", "--examples", 4)
+    for command in (run, ("train", entrant, "--dataset", "toy-blots")):
+        assert advbench(*command).complaint == "nowhere.safetensors: no such file of weights"
 
 
 def test_plan_groups_cells_counts_passes_and_gives_reasons(advbench: Advbench, results: Results) -> None:

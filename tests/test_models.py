@@ -157,6 +157,8 @@ class TestTorchvision:
     def test_official_weights_are_for_imagenet_alone(self) -> None:
         model = Torchvision(weights="DEFAULT")
         assert model.recipe(Mnist()) is None
+        assert model.weights_file is None
+        assert Torchvision(weights="mine.safetensors").weights_file == Path("mine.safetensors")
         assert "1,000 classes" in (model.why_not(Mnist()) or "")
 
     def test_unknown_official_weights_name_the_known_ones(self) -> None:

@@ -85,15 +85,12 @@ def weights_key(model: Model, defenses: Sequence[Defense], dataset: Dataset, dat
 
 
 def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data) -> FoundWeights | None:
-    """Weights that need no training: the model's own, a named file, shipped, kept in a folder, or cached; else None."""
+    """Weights that need no training: a named file, the model's own, shipped, kept in a folder, or cached; else None."""
     recipe = effective_recipe(model, defenses, dataset)
-    if recipe is None:
-        if trainers := training_defenses(defenses):
-            raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[-1].label} can't train it")
-        net = model.build(dataset).eval()
-        return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
-    if model.weights:
-        path = Path(model.weights).expanduser()
+    path = model.weights_file
+    if (path or recipe is None) and (trainers := training_defenses(defenses)):
+        raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[-1].label} can't train it")
+    if path:
         state, header = load_weights(path)
         return FoundWeights(
             fitted(model, dataset, state, path, _own_words(header)),
@@ -103,6 +100,9 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
             path,
             _accuracy_of(header),
         )
+    if recipe is None:
+        net = model.build(dataset).eval()
+        return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
     key = weights_key(model, defenses, dataset, data, recipe)
     for folder in weights_folders():
         entry = manifest(folder).get(key)
@@ -172,7 +172,7 @@ def check_weights(
     """Train again what is kept, and compare."""
     found = find_weights(model, defenses, dataset, data)
     recipe = effective_recipe(model, defenses, dataset)
-    if found is None or recipe is None or model.weights:
+    if found is None or recipe is None or model.weights_file:
         raise AdvbenchError(f"{model.label}: no weights are kept that a recipe made; nothing to compare with")
     trained = train(model, defenses, dataset, data, recipe, device, progress)
     kept = found.state_dict
