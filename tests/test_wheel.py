@@ -92,8 +92,9 @@ def test_name_version_and_licence_are_stated(wheel: Path) -> None:
     text = metadata(wheel, "METADATA")
     fields = text.partition("\n\n")[0].splitlines()
     assert f"Version: {PROJECT['version']}" in fields
-    assert "License-Expression: MIT" in fields
+    assert "License-Expression: MIT AND CC-BY-SA-3.0" in fields
     assert metadata(wheel, "licenses/LICENSE").startswith("MIT License")
+    assert "by-sa/3.0" in metadata(wheel, "licenses/plugins/datasets/advbench_datasets/mnist_5k.NOTICE")
     assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
@@ -101,6 +102,12 @@ def test_shipped_weights_stay_a_small_download(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         weights = [file.file_size for file in archive.infolist() if "/weights/" in file.filename]
     assert sum(weights) <= 6 * MEBIBYTE
+
+
+def test_the_digits_that_the_quick_suite_judges_are_a_small_download_and_say_whose_they_are(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.getinfo("advbench_datasets/mnist_5k.npz").file_size <= 1_500_000
+        assert b"LeCun" in archive.read("advbench_datasets/mnist_5k.NOTICE")
 
 
 def test_the_source_archive_builds_the_same_wheel(wheel: Path, build: Callable[..., Path], tmp_path: Path) -> None:

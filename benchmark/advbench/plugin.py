@@ -187,8 +187,6 @@ class Dataset(Plugin):
     class_names: ClassVar[tuple[str, ...]]
     mirrorable: ClassVar[bool] = False
     """Whether an image mirrored left to right is still of its class, so that training may mirror it: clothes may."""
-    substitute: ClassVar[str] = ""
-    """The data set that an embedded suite turns to where this one is not on the machine."""
 
     @property
     def classes(self) -> int:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from advbench.cli.text import say
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.registry import Registry
-from advbench.suite import Overrides, Suite
+from advbench.suite import Overrides
 
 DATABASE = Path("results.sqlite")
 
@@ -95,15 +93,3 @@ def overrides(
         goals=goals or None,
         data=datasets or None,
     )
-
-
-def on_data_that_is_here(suite: Suite, registry: Registry, folders: DataFolders, console: Console) -> Suite:
-    """An embedded suite on its data sets' substitutes where they are not on this machine; that is another board."""
-    boards = []
-    for board in suite.boards:
-        missing = board.dataset.find(folders) is None and board.dataset.substitute
-        boards.append(replace(board, dataset=registry.dataset(board.dataset.substitute)) if missing else board)
-    for name in dict.fromkeys(old.dataset.name for old, new in zip(suite.boards, boards, strict=True) if old != new):
-        instead = registry.dataset(name).substitute
-        say(console, f"{name} is not on this machine: judging on {instead} instead, which makes other boards.")
-    return replace(suite, boards=tuple(boards))

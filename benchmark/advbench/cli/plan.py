@@ -12,7 +12,7 @@ from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import plain, say, terminal
 from advbench.plan import CellPlan, Plan, make_plan
-from advbench.suite import embedded_suites, load_suite
+from advbench.suite import load_suite
 
 _MOST_GOALS = 3
 _MOST_TARGETS = 3
@@ -51,8 +51,6 @@ def plan(
             datasets=dataset,
         ),
     )
-    if suite in embedded_suites() and not dataset:
-        wanted = opt.on_data_that_is_here(wanted, context.obj.registry, opt.folders(None, offline=True), console)
     laid_out = make_plan(wanted)
     where = {cell.source.dataset.label for cell in laid_out.cells}
     title = f"{wanted.name}: {len(laid_out.cells)} cells" + (f" on {min(where)}" if len(where) == 1 else "")

@@ -23,7 +23,7 @@ from advbench.plan import make_plan
 from advbench.run import Settings
 from advbench.run import run as run_suite
 from advbench.store import Store
-from advbench.suite import embedded_suites, load_suite
+from advbench.suite import load_suite
 
 
 def register(app: typer.Typer) -> None:
@@ -72,8 +72,6 @@ def run(
         raise AdvbenchError(f"nothing to run: {reasons[0]}{more}")
     engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
-    if suite in embedded_suites() and not dataset:
-        wanted = opt.on_data_that_is_here(wanted, registry, folders, console)
     with Store.open(db) as store, _interruptible(console) as interrupted:
         settings = Settings(
             device=where,
