@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from advbench import evaluate, unready
+from advbench.errors import AdvbenchError
 from advbench.store import Store, content
 
 if TYPE_CHECKING:
@@ -439,6 +441,76 @@ def test_an_interrupted_run_says_how_to_go_on(
     assert advbench("run", results.suite, "--db", "mine.sqlite").code == 0
     with Store.open("mine.sqlite") as mine, Store.open(results.db, readonly=True) as whole:
         assert content(mine) == content(whole)
+
+
+def test_a_run_whose_data_are_missing_leaves_nothing_behind(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from advbench_datasets.mnist import Mnist
+
+    def download(self: Mnist, root: Path) -> None:
+        (root / "MNIST/raw").mkdir(parents=True)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Mnist, "download", download)
+    assert "no route to host" in advbench("run", "--dataset", "mnist").complaint
+    assert "not on this machine" in advbench("run", "--dataset", "mnist", "--offline").complaint
+    with pytest.raises(AdvbenchError, match="no route to host"):
+        evaluate("small-cnn", dataset="mnist", threats="linf(eps=0.1)", db="mine.sqlite")
+    assert not list(tmp_path.iterdir())
+
+
+LONG = ("--model", "toy-trainee", "--dataset", "toy-blots", "--threat", "linf(eps=0.1)", "--attack", "noise")
+
+
+def test_a_training_that_takes_long_is_asked_for_and_leaves_nothing_behind(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
+    chain = "adversarial-training(threat=linf, epochs=1000000)"
+    lines = [
+        advbench("run", *LONG, "--examples", 4, "--defense", chain).complaint,
+        advbench("run", *LONG, "--examples", 4, "--defense", f"{chain}+toy-doubting").complaint,
+    ]
+    with pytest.raises(AdvbenchError) as error:
+        evaluate("toy-trainee", dataset="toy-blots", threats="linf(eps=0.1)", attacks="noise", defenses=chain)
+    for line in (*lines, str(error.value)):
+        assert re.match(
+            r"toy-trainee\+adversarial-training\(.*\) has no weights on this machine, and training it on toy-blots "
+            r"takes about [\d,]+ (minutes|hours|days) \(estimated from a few steps of its 4000000 epochs on cpu, "
+            r"1 thread\); add --train \(in Python: train=True\), or run first: advbench train toy-trainee "
+            r"--dataset toy-blots --defense 'adversarial-training\(.*\)'$",
+            line,
+        ), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_training_that_was_asked_for_goes_on(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unready, "LONGEST", 0.0)
+
+    def cache(name: str) -> dict[str, str]:
+        return {"ADVBENCH_CACHE": str(tmp_path / name)}
+
+    run = ("run", *LONG, "--examples", 4, "--defense", "none")
+    plan = advbench("plan", *LONG, "--examples", 4, "--defense", "none", **cache("one"))
+    assert "Without weights on this machine, to be trained first: toy-trainee." in plan.out
+    assert "add --train" in advbench(*run, **cache("one")).complaint
+    assert advbench(*run, "--train", **cache("one")).code == 0
+    assert advbench(*run, **cache("one")).code == 0, "they are there now"
+    assert "to be trained" not in advbench("plan", *LONG, "--defense", "none", **cache("one")).out
+    assert advbench("train", "toy-trainee", "--dataset", "toy-blots", **cache("two")).code == 0
+    assert advbench(*run, **cache("two")).code == 0
+    with Store.open("results.sqlite", readonly=True) as store:
+        (cell,) = store.rows("SELECT key FROM cells")
+    assert "add --train" in advbench("reproduce", cell["key"], **cache("three")).complaint
+    assert advbench("reproduce", cell["key"], "--train", **cache("three")).code == 0
+    asked = {"dataset": "toy-blots", "threats": "linf(eps=0.1)", "attacks": "noise", "examples": 4}
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "four"))
+    with pytest.raises(AdvbenchError, match="train=True"):
+        evaluate("toy-trainee", **asked)
+    assert evaluate("toy-trainee", train=True, **asked).rates
 
 
 @pytest.mark.parametrize("attack", ["pgd(steps=0)", "pgd(steps=-3)", "noise(tries=0)", "fgsm(travel=-1)"])

@@ -99,6 +99,22 @@ def test_a_damaged_digit_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert "install advbench again" in one_line(error)
 
 
+def test_a_download_that_fails_leaves_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(self: Mnist, root: Path) -> None:
+        (root / "MNIST/raw").mkdir(parents=True)
+        (root / "begun").mkdir()
+        (root / "begun/part").touch()
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Mnist, "download", download)
+    own = tmp_path / "own"
+    (own / "empty").mkdir(parents=True)
+    for root, left in ((tmp_path / "data", {"begun", "begun/part"}), (own, {"empty", "begun", "begun/part"})):
+        with pytest.raises(AdvbenchError, match="no route to host"):
+            Mnist().load(DataFolders((root,)))
+        assert {path.relative_to(root).as_posix() for path in root.rglob("*")} == left
+
+
 def test_official_positions_and_order_are_kept(tmp_path: Path) -> None:
     write_arrays(tmp_path / "mnist/mnist.npz")
     data = Mnist().load(offline(tmp_path))

@@ -38,6 +38,9 @@ DataFolder = Annotated[
     list[Path] | None,
     typer.Option("--data", metavar="FOLDER", help="A folder with data sets; may be repeated. Also: ADVBENCH_DATA."),
 ]
+Train = Annotated[
+    bool, typer.Option("--train", help="Train what has no weights here, even where that takes over ten minutes.")
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Boards = Annotated[list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, …")]
