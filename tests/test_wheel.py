@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import os
+import sqlite3
 import subprocess
 import sys
 import tarfile
@@ -92,8 +93,9 @@ def test_name_version_and_licence_are_stated(wheel: Path) -> None:
     text = metadata(wheel, "METADATA")
     fields = text.partition("\n\n")[0].splitlines()
     assert f"Version: {PROJECT['version']}" in fields
-    assert "License-Expression: MIT" in fields
+    assert "License-Expression: MIT AND CC-BY-SA-3.0" in fields
     assert metadata(wheel, "licenses/LICENSE").startswith("MIT License")
+    assert "by-sa/3.0" in metadata(wheel, "licenses/plugins/datasets/advbench_datasets/mnist_5k.NOTICE")
     assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
@@ -101,6 +103,12 @@ def test_shipped_weights_stay_a_small_download(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         weights = [file.file_size for file in archive.infolist() if "/weights/" in file.filename]
     assert sum(weights) <= 6 * MEBIBYTE
+
+
+def test_the_digits_that_the_quick_suite_judges_are_a_small_download_and_say_whose_they_are(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        assert archive.getinfo("advbench_datasets/mnist_5k.npz").file_size <= 1_500_000
+        assert b"LeCun" in archive.read("advbench_datasets/mnist_5k.NOTICE")
 
 
 def test_the_source_archive_builds_the_same_wheel(wheel: Path, build: Callable[..., Path], tmp_path: Path) -> None:
@@ -118,6 +126,23 @@ def test_the_wheel_runs_where_no_checkout_is(wheel: Path, tmp_path: Path) -> Non
     env = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
     assert Path(done.stdout.strip()).is_relative_to(tmp_path), done.stderr
+
+
+def test_what_is_installed_runs_in_an_empty_folder_without_any_data_at_hand(wheel: Path, tmp_path: Path) -> None:
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "installed")
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    env = {key: value for key, value in os.environ.items() if not key.startswith("ADVBENCH_")}
+    env |= {"PYTHONPATH": str(tmp_path / "installed"), "ADVBENCH_CACHE": str(tmp_path / "cache")}
+    command = [sys.executable, "-m", "advbench", "run", "--attack", "fgsm", "--threat", "linf(eps=0.1)", "--offline"]
+    done = subprocess.run([*command, "--examples", "4"], capture_output=True, text=True, env=env, cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "mnist-5k/linf/0.1 · 4 examples" in done.stdout
+    assert not (folder / "data").exists()
+    with sqlite3.connect(folder / "results.sqlite") as raw:
+        ((source,),) = raw.execute("SELECT source FROM datasets")
+    assert Path(source).is_relative_to(tmp_path / "installed")
 
 
 def metadata(wheel: Path, name: str) -> str:

@@ -27,6 +27,7 @@ _FLAGS = (
     "reads_features",
     "fits",
     "trained_behind",
+    "mirrorable",
 )
 _DECLARATIONS = {
     "name",

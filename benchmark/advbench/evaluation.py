@@ -20,7 +20,7 @@ from advbench.plot import bars
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.registry import Registry
 from advbench.report import Reporter
-from advbench.run import Settings, run
+from advbench.run import Settings, gather, run
 from advbench.store import Store
 from advbench.suite import suite_from_mapping
 from advbench.threats import Threat
@@ -131,6 +131,7 @@ def evaluate(
     fit: str = "calibrate",
     device: str = "auto",
     batch_size: int | None = None,
+    train: bool = False,
     db: str | Path | None = None,
     data: Iterable[str | Path] = (),
     registry: Registry | None = None,
@@ -141,7 +142,8 @@ def evaluate(
     Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Detectors among
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
     one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
-    without it can't aim at a class. With `db` the facts also go to a database that `advbench show` reads.
+    without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
+    `train`. With `db` the facts also go to a database that `advbench show` reads.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
@@ -173,11 +175,12 @@ def evaluate(
         },
         registry,
     )
+    folders = DataFolders.default(data)
+    settings = Settings(device=where, folders=folders, batch=batch_size, command="advbench.evaluate", train=train)
+    datasets = gather(suite, settings)
     store = Store.open(db) if db else Store.memory()
     try:
-        folders = DataFolders.default(data)
-        settings = Settings(device=where, folders=folders, batch=batch_size, command="advbench.evaluate")
-        summary = run(suite, store, registry, settings, reporter)
+        summary = run(suite, store, registry, settings, reporter, datasets)
         if summary.interrupted:
             raise KeyboardInterrupt
         if not summary.targets:

@@ -6,6 +6,7 @@ import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
@@ -86,7 +87,12 @@ class Model(Plugin):
     """What can be learnt from it; with RECONSTRUCTION its network has `reconstruct(images, classes)`."""
 
     weights: str = field(default="", kw_only=True)
-    """A safetensors file to load instead of the weights that the recipe makes."""
+    """A safetensors file to load instead of the weights that the recipe makes or the network comes with."""
+
+    @property
+    def weights_file(self) -> Path | None:
+        """The file that `weights` names; a model whose `weights` may also name something else says None then."""
+        return Path(self.weights).expanduser() if self.weights else None
 
     @property
     def feature_layer(self) -> str:
@@ -182,8 +188,8 @@ class Dataset(Plugin):
     shape: ClassVar[tuple[int, int, int]]
     """Channels, height, width."""
     class_names: ClassVar[tuple[str, ...]]
-    substitute: ClassVar[str] = ""
-    """The data set that an embedded suite turns to where this one is not on the machine."""
+    mirrorable: ClassVar[bool] = False
+    """Whether an image mirrored left to right is still of its class, so that training may mirror it: clothes may."""
 
     @property
     def classes(self) -> int:

@@ -23,6 +23,7 @@ from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.stored import load_dataset, threat_of
 from advbench.suite import Suite
+from advbench.unready import refuse_long_training, unready
 from advbench.values import configure
 
 VERDICT = ("goal_label", "predicted", "reached", "violation")
@@ -66,7 +67,8 @@ def reproduce(
 ) -> Reproduced:
     """The same attack, ball, goal, seed, stop, budget and examples on the same target, in a database of its own.
 
-    `on` are labels of other targets to judge the examples on. Weights that are not on this machine are trained anew.
+    `on` are labels of other targets to judge the examples on. Weights that are not on this machine are trained anew;
+    where that takes long, only if the settings say so.
     """
     began = time.monotonic()
     reporter = reporter or Reporter()
@@ -86,6 +88,8 @@ def reproduce(
     attack = configure(registry.attack(cell["attack"]), cell["attack_params"] or {})
     threat = threat_of({**cell, "fit": None})
     plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
+    if not settings.train:
+        refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
     summary = Summary(run=str(uuid.uuid4()))
     with Store.memory() as scratch:
         record_run(

@@ -33,6 +33,7 @@ from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.suite import Suite
 from advbench.target import content_key
+from advbench.unready import refuse_long_training, unready
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Settings:
     batch: int | None = None
     engine: Engine = field(default_factory=InProcess)
     command: str = ""
+    train: bool = False
+    """Whether to begin a training that takes long."""
     interrupted: Callable[[], bool] = lambda: False
 
     def check_interrupted(self) -> None:
@@ -52,22 +55,44 @@ class Settings:
             raise KeyboardInterrupt
 
 
-def run(
-    suite: Suite, store: Store, registry: Registry, settings: Settings, reporter: Reporter | None = None
-) -> Summary:
-    """Run what the database lacks, and say how it ended. Failures are stored with their reason and tried again."""
-    reporter = reporter or Reporter()
-    began = time.monotonic()
-    summary = Summary(run=str(uuid.uuid4()))
-    determinism = make_repeatable()
+def gather(suite: Suite, settings: Settings) -> dict[Dataset, Data]:
+    """The suite's data, once it is clear that nothing is missing: asked before a database is made.
+
+    Refused are data sets that are not here, or have fewer examples than are asked for, files of weights that are not
+    here, and a training that takes long unless somebody wants it.
+    """
     plan = make_plan(suite)
-    summary.skipped = len(plan.skips)
     datasets = {dataset: dataset.load(settings.folders) for dataset in dict.fromkeys(b.dataset for b in suite.boards)}
     for board in suite.boards:
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
     for cell in plan.cells:
         fitting_set(suite, cell, datasets[cell.source.dataset])
         starting_bank(cell, datasets[cell.source.dataset])
+    lacking = list(unready(plan.targets, datasets))
+    if not settings.train:
+        refuse_long_training(lacking, settings.device)
+    return datasets
+
+
+def run(
+    suite: Suite,
+    store: Store,
+    registry: Registry,
+    settings: Settings,
+    reporter: Reporter | None = None,
+    datasets: dict[Dataset, Data] | None = None,
+) -> Summary:
+    """Run what the database lacks, and say how it ended. Failures are stored with their reason and tried again.
+
+    `datasets` are what `gather` has found, where somebody asked it before.
+    """
+    reporter = reporter or Reporter()
+    began = time.monotonic()
+    summary = Summary(run=str(uuid.uuid4()))
+    determinism = make_repeatable()
+    plan = make_plan(suite)
+    summary.skipped = len(plan.skips)
+    datasets = gather(suite, settings) if datasets is None else datasets
     record_run(
         store,
         registry,

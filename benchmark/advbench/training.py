@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,17 +13,18 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torch.optim import lr_scheduler
 
 from advbench.checkpoint import Checkpoint
 from advbench.data import Data, Examples
-from advbench.draws import Draws
+from advbench.descent import Descent
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
 
 Progress = Callable[[float, str], None]
 """Told the fraction done, from 0 to 1, and what is happening."""
+TRIED_STEPS, TRIED_SECONDS = 5, 1.0
+"""How much of a training is tried to estimate it: so many steps after the first, or so long."""
 
 
 @dataclass(frozen=True)
@@ -54,12 +57,13 @@ def train(
     if recipe is None:
         raise AdvbenchError(f"{model.label}: has no recipe to train it by; it comes with its weights")
     device = torch.device(device)
-    who = " behind ".join(filter(None, (model.label, "+".join(defense.label for defense in defenses))))
+    who = _who(model, defenses)
     started = time.perf_counter()
     with _reproducible(recipe.seed, device):
         net = model.build(dataset).to(device)
         kept = Checkpoint(checkpoint, device) if checkpoint else None
-        _descend(net, model, defenses, data.train, recipe, device, who, progress or _silent, kept)
+        descent = Descent(net, model, defenses, data.train, recipe, device, who)
+        _descend(descent, who, progress or _silent, kept)
         net.load_state_dict({key: rounded(value) for key, value in net.state_dict().items()})
         right = accuracy(net, data.calibrate, device)
     if right < recipe.floor:
@@ -69,6 +73,36 @@ def train(
         )
     state = {key: value.cpu() for key, value in net.state_dict().items()}
     return TrainedResult(state, right, recipe.epochs, time.perf_counter() - started, hardware(device))
+
+
+def estimate(
+    model: Model,
+    defenses: Sequence[Defense],
+    dataset: Dataset,
+    data: Data,
+    recipe: Recipe,
+    device: torch.device | str = "cpu",
+    checkpoint: Path | None = None,
+) -> float:
+    """About how many seconds `train` would take here, from a few steps of it, of which nothing stays.
+
+    What an interrupted training has behind it, as `checkpoint` says, does not count.
+    """
+    defenses, device = training_defenses(defenses), torch.device(device)
+    done = Checkpoint(checkpoint, device).epochs() if checkpoint else 0
+    with _reproducible(recipe.seed, device):
+        net = model.build(dataset).to(device)
+        descent = Descent(net, model, defenses, data.train, recipe, device, _who(model, defenses))
+        batches = itertools.cycle(descent.order(0))
+        took = []
+        # the first step is slower than the others; in the middle of a training, defenses do all that they ever do
+        for turn in range(1 + TRIED_STEPS):
+            began = time.perf_counter()
+            float(descent.step(0, next(batches), descent.steps // 2))  # a GPU is waited for
+            took.append(time.perf_counter() - began)
+            if turn and sum(took) > TRIED_SECONDS:
+                break
+    return statistics.median(took[1:]) * descent.batches * max(0, recipe.epochs - done)
 
 
 def training_defenses(defenses: Sequence[Defense]) -> list[Defense]:
@@ -115,6 +149,10 @@ def hardware(device: torch.device | str) -> str:
     return f"{device.type}, {torch.get_num_threads()} thread{'s'[: torch.get_num_threads() != 1]}"
 
 
+def _who(model: Model, defenses: Sequence[Defense]) -> str:
+    return " behind ".join(filter(None, (model.label, "+".join(defense.label for defense in defenses))))
+
+
 def _silent(fraction: float, text: str) -> None:
     """Nobody listens."""
 
@@ -131,107 +169,23 @@ def _reproducible(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _descend(
-    net: nn.Module,
-    model: Model,
-    defenses: Sequence[Defense],
-    examples: Examples,
-    recipe: Recipe,
-    device: torch.device,
-    who: str,
-    progress: Progress,
-    checkpoint: Checkpoint | None,
-) -> None:
-    """Gradient descent over the recipe's epochs, in an order that depends on seed and ids alone."""
-    if not len(examples):
-        raise AdvbenchError(f"{who}: the data set has no training part; give the model weights instead: weights=FILE")
-    batches = math.ceil(len(examples) / recipe.batch)
-    total = recipe.epochs * batches
-    optimizer = _optimizer(net, recipe)
-    schedule = _schedule(optimizer, recipe, total)
-    first = checkpoint.resume(net, optimizer, schedule) if checkpoint else 0
-    trainers: list[tuple[Defense, nn.Module]] = []
-    seen = net  # as attackers will see it
-    front: nn.Module = nn.Identity()  # what stands before the network
-    for defense in defenses:
-        if defense.trains:
-            trainers.append((defense, seen))
-        else:
-            seen, front = (defense.wrap(inner, examples[:0]) for inner in (seen, front))
-    done, text = first * batches, f"goes on after epoch {first}" if first else "first epoch"
-    for epoch in range(first, recipe.epochs):
-        order = Draws(recipe.seed, f"train/order/{epoch}", examples.ids).uniform().flatten().argsort(stable=True)
-        epoch_loss = torch.zeros((), device=device)
-        for index in order.tensor_split(batches):  # near-equal batches: a last batch of one would upset batch norm
-            batch = examples[index]
-            images, labels, ids = batch.pixels(device), batch.labels.to(device), batch.ids.to(device)
-            if recipe.shift:
-                images = shifted(images, recipe.shift, Draws(recipe.seed, f"train/shift/{epoch}", ids))
-            if recipe.flip:
-                mirrored = Draws(recipe.seed, f"train/flip/{epoch}", ids).integers(2) == 0
-                images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
-            net.eval()  # a defense sees the network as an attacker will: batch statistics frozen, no dropout
-            for defense, behind in trainers:
-                draws = Draws(recipe.seed, f"train/{defense.label}/{epoch}", ids)
-                images, labels = defense.training_batch(behind, images, labels, draws, done / total)
-            net.train()
-            loss = model.loss(net, front(images), labels)
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            epoch_loss += loss.detach()
+def _descend(descent: Descent, who: str, progress: Progress, checkpoint: Checkpoint | None) -> None:
+    """Every step of the recipe, or those that are left of a training that was cut off."""
+    epochs, total = descent.recipe.epochs, descent.steps
+    first = checkpoint.resume(descent.net, descent.optimizer, descent.schedule) if checkpoint else 0
+    done, text = first * descent.batches, f"goes on after epoch {first}" if first else "first epoch"
+    for epoch in range(first, epochs):
+        epoch_loss = torch.zeros((), device=descent.device)
+        for index in descent.order(epoch):
+            epoch_loss += descent.step(epoch, index, done)
             done += 1
             progress(done / total, text)
-        mean = float(epoch_loss) / batches  # once an epoch: on a GPU every look at the loss waits for it
+        mean = float(epoch_loss) / descent.batches  # once an epoch: on a GPU every look at the loss waits for it
         if not math.isfinite(mean):
             raise AdvbenchError(
-                f"{who}: the loss is no longer a number in epoch {epoch + 1} of {recipe.epochs}; "
-                "lower the learning rate"
+                f"{who}: the loss is no longer a number in epoch {epoch + 1} of {epochs}; lower the learning rate"
             )
-        text = f"epoch {epoch + 1} of {recipe.epochs}, loss {mean:.3f}"
+        text = f"epoch {epoch + 1} of {epochs}, loss {mean:.3f}"
         progress(done / total, text)
         if checkpoint:
-            checkpoint.keep(epoch + 1, net, optimizer, schedule)
-
-
-def shifted(images: Tensor, most: int, draws: Draws) -> Tensor:
-    """Each image moved by its own whole number of pixels, at most `most` each way; what comes in is black."""
-    _, _, height, width = images.shape
-    down, right = draws.integers(2 * most + 1, 2).unbind(1)
-    rows = torch.arange(height, device=images.device) + down[:, None]
-    columns = torch.arange(width, device=images.device) + right[:, None]
-    padded = torch.nn.functional.pad(images, (most, most, most, most))
-    example = torch.arange(len(images), device=images.device)
-    return padded[example[:, None, None], :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
-
-
-def _optimizer(net: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = [parameter for parameter in net.parameters() if parameter.requires_grad]
-    if recipe.optimizer == "sgd":
-        return torch.optim.SGD(
-            weights, recipe.learning_rate, momentum=0.9, nesterov=True, weight_decay=recipe.weight_decay
-        )
-    return torch.optim.Adam(weights, recipe.learning_rate, weight_decay=recipe.weight_decay)
-
-
-def _schedule(optimizer: torch.optim.Optimizer, recipe: Recipe, steps: int) -> lr_scheduler.LRScheduler:
-    if recipe.schedule == "one-cycle":
-        # from a tenth up over the first quarter, down to nothing over the rest; momentum left alone
-        def factor(step: int) -> float:
-            done = step / max(steps, 1)
-            return 0.1 + 0.9 * done / 0.25 if done < 0.25 else max(0.0, (1 - done) / 0.75)
-    elif recipe.schedule == "cosine":
-
-        def factor(step: int) -> float:
-            return 0.5 * (1 + math.cos(math.pi * step / max(steps, 1)))
-    elif recipe.schedule == "exponential":
-        # to a hundredth in the end
-        def factor(step: int) -> float:
-            return float(0.01 ** (step / max(steps, 1)))
-    else:
-
-        def factor(step: int) -> float:
-            return 1.0
-
-    return lr_scheduler.LambdaLR(optimizer, factor)
+            checkpoint.keep(epoch + 1, descent.net, descent.optimizer, descent.schedule)

@@ -268,6 +268,11 @@ def cached_path(key: str) -> Path:
     return cache_folder() / "weights" / f"{key}.safetensors"
 
 
+def unfinished_path(key: str) -> Path:
+    """What a training that was cut off goes on from."""
+    return cached_path(key).with_suffix(".unfinished")
+
+
 def file_digest(path: Path) -> str:
     """The sha256 of a file."""
     with path.open("rb") as file:

@@ -26,6 +26,7 @@ from advbench.weight_files import (
     note_cost,
     save_weights,
     state_digest,
+    unfinished_path,
     weights_folders,
 )
 
@@ -85,15 +86,12 @@ def weights_key(model: Model, defenses: Sequence[Defense], dataset: Dataset, dat
 
 
 def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data) -> FoundWeights | None:
-    """Weights that need no training: the model's own, a named file, shipped, kept in a folder, or cached; else None."""
+    """Weights that need no training: a named file, the model's own, shipped, kept in a folder, or cached; else None."""
     recipe = effective_recipe(model, defenses, dataset)
-    if recipe is None:
-        if trainers := training_defenses(defenses):
-            raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[-1].label} can't train it")
-        net = model.build(dataset).eval()
-        return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
-    if model.weights:
-        path = Path(model.weights).expanduser()
+    path = model.weights_file
+    if (path or recipe is None) and (trainers := training_defenses(defenses)):
+        raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[-1].label} can't train it")
+    if path:
         state, header = load_weights(path)
         return FoundWeights(
             fitted(model, dataset, state, path, _own_words(header)),
@@ -103,11 +101,12 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
             path,
             _accuracy_of(header),
         )
+    if recipe is None:
+        net = model.build(dataset).eval()
+        return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
     key = weights_key(model, defenses, dataset, data, recipe)
-    for folder in weights_folders():
-        entry = manifest(folder).get(key)
-        if entry is None:
-            continue
+    if shipped := _shipped(key):
+        folder, entry = shipped
         path = folder / entry["file"]
         state, header = load_weights(path)
         digest = file_digest(path)
@@ -134,6 +133,25 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
     )
 
 
+def recipe_to_train(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data) -> Recipe | None:
+    """The recipe by which weights would have to be made, or None where there are some; a named file must be there."""
+    recipe = effective_recipe(model, defenses, dataset)
+    if path := model.weights_file:
+        if not path.is_file():
+            load_weights(path)  # which says what is wrong
+        return None
+    if recipe is None:
+        return None
+    key = weights_key(model, defenses, dataset, data, recipe)
+    return None if _shipped(key) or cached_path(key).is_file() else recipe
+
+
+def _shipped(key: str) -> tuple[Path, dict[str, Any]] | None:
+    """The first folder that has them, and what its manifest says of them."""
+    found = ((folder, manifest(folder).get(key)) for folder in weights_folders())
+    return next(((folder, entry) for folder, entry in found if entry), None)
+
+
 def obtain_weights(
     model: Model,
     defenses: Sequence[Defense],
@@ -151,7 +169,7 @@ def obtain_weights(
     assert recipe is not None  # else they came with the model
     key = weights_key(model, defenses, dataset, data, recipe)
     path = cached_path(key)
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = unfinished_path(key)
     trained = train(model, defenses, dataset, data, recipe, device, progress, unfinished)
     save_weights(path, trained.state, describe(model, defenses, dataset, recipe, key, trained.accuracy))
     note_cost(path, trained.seconds, trained.hardware)
@@ -172,7 +190,7 @@ def check_weights(
     """Train again what is kept, and compare."""
     found = find_weights(model, defenses, dataset, data)
     recipe = effective_recipe(model, defenses, dataset)
-    if found is None or recipe is None or model.weights:
+    if found is None or recipe is None or model.weights_file:
         raise AdvbenchError(f"{model.label}: no weights are kept that a recipe made; nothing to compare with")
     trained = train(model, defenses, dataset, data, recipe, device, progress)
     kept = found.state_dict

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from advbench.cli.text import say
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.registry import Registry
-from advbench.suite import Overrides, Suite
+from advbench.suite import Overrides
 
 DATABASE = Path("results.sqlite")
 
@@ -39,6 +37,9 @@ Database = Annotated[Path, typer.Option("--db", metavar="FILE", help="The SQLite
 DataFolder = Annotated[
     list[Path] | None,
     typer.Option("--data", metavar="FOLDER", help="A folder with data sets; may be repeated. Also: ADVBENCH_DATA."),
+]
+Train = Annotated[
+    bool, typer.Option("--train", help="Train what has no weights here, even where that takes over ten minutes.")
 ]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Boards = Annotated[list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")]
@@ -95,15 +96,3 @@ def overrides(
         goals=goals or None,
         data=datasets or None,
     )
-
-
-def on_data_that_is_here(suite: Suite, registry: Registry, folders: DataFolders, console: Console) -> Suite:
-    """An embedded suite on its data sets' substitutes where they are not on this machine; that is another board."""
-    boards = []
-    for board in suite.boards:
-        missing = board.dataset.find(folders) is None and board.dataset.substitute
-        boards.append(replace(board, dataset=registry.dataset(board.dataset.substitute)) if missing else board)
-    for name in dict.fromkeys(old.dataset.name for old, new in zip(suite.boards, boards, strict=True) if old != new):
-        instead = registry.dataset(name).substitute
-        say(console, f"{name} is not on this machine: judging on {instead} instead, which makes other boards.")
-    return replace(suite, boards=tuple(boards))

@@ -12,7 +12,8 @@ from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import plain, say, terminal
 from advbench.plan import CellPlan, Plan, make_plan
-from advbench.suite import embedded_suites, load_suite
+from advbench.suite import load_suite
+from advbench.unready import unready
 
 _MOST_GOALS = 3
 _MOST_TARGETS = 3
@@ -51,8 +52,6 @@ def plan(
             datasets=dataset,
         ),
     )
-    if suite in embedded_suites() and not dataset:
-        wanted = opt.on_data_that_is_here(wanted, context.obj.registry, opt.folders(None, offline=True), console)
     laid_out = make_plan(wanted)
     where = {cell.source.dataset.label for cell in laid_out.cells}
     title = f"{wanted.name}: {len(laid_out.cells)} cells" + (f" on {min(where)}" if len(where) == 1 else "")
@@ -63,6 +62,21 @@ def plan(
     known = [passes for cell in laid_out.cells if (passes := _passes(cell)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
     say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")
+    if lacking := _lacking(laid_out):
+        say(console, f"Without weights on this machine, to be trained first: {', '.join(lacking)}.")
+
+
+def _lacking(laid_out: Plan) -> list[str]:
+    """Targets whose weights would have to be trained, as far as their data are here to tell."""
+    folders = opt.folders(None, offline=True)
+    here = {
+        dataset: dataset.load(folders)
+        for dataset in dict.fromkeys(target.dataset for target in laid_out.targets)
+        if dataset.find(folders) is not None
+    }
+    found = list(unready((target for target in laid_out.targets if target.dataset in here), here))
+    many = len({one.target.dataset for one in found}) > 1
+    return [f"{one.label} on {one.target.dataset.label}" if many else one.label for one in found]
 
 
 def _passes(cell: CellPlan) -> int | None:

@@ -35,12 +35,14 @@ def reproduce(
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
+    train: opt.Train = False,
     offline: opt.Offline = False,
 ) -> None:
     """Craft cells again, from scratch, and hold their numbers against the stored ones; exit code 1 when one differs."""
     console = terminal()
     command = shlex.join(["advbench", *sys.argv[1:]])
-    settings = Settings(device=choose_device(device), folders=opt.folders(data, offline), command=command)
+    folders = opt.folders(data, offline)
+    settings = Settings(device=choose_device(device), folders=folders, command=command, train=train)
     same = True
     with Store.open(db, readonly=True) as store:
         for one in [store.cell(prefix) for prefix in cell]:

@@ -20,10 +20,10 @@ from advbench.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device
 from advbench.plan import make_plan
-from advbench.run import Settings
+from advbench.run import Settings, gather
 from advbench.run import run as run_suite
 from advbench.store import Store
-from advbench.suite import embedded_suites, load_suite
+from advbench.suite import load_suite
 
 
 def register(app: typer.Typer) -> None:
@@ -46,6 +46,7 @@ def run(
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
+    train: opt.Train = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
 ) -> None:
@@ -72,20 +73,21 @@ def run(
         raise AdvbenchError(f"nothing to run: {reasons[0]}{more}")
     engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
-    if suite in embedded_suites() and not dataset:
-        wanted = opt.on_data_that_is_here(wanted, registry, folders, console)
-    with Store.open(db) as store, _interruptible(console) as interrupted:
+    with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,
             folders=folders,
             batch=batch,
             engine=engine,
             command=shlex.join(["advbench", *sys.argv[1:]]),
+            train=train,
             interrupted=interrupted,
         )
-        with Display(console) as display:
-            summary = run_suite(wanted, store, registry, settings, display)
-        print_boards(console, store, keys=summary.boards)
+        datasets = gather(wanted, settings)
+        with Store.open(db) as store:
+            with Display(console) as display:
+                summary = run_suite(wanted, store, registry, settings, display, datasets)
+            print_boards(console, store, keys=summary.boards)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""
     say(console, f"{counts}, {len(summary.failed)} failed; {duration(summary.seconds)}.{why}")

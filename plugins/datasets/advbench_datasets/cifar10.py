@@ -18,6 +18,7 @@ class Cifar10(ImageFiles):
     reference = "Krizhevsky, 2009: Learning multiple layers of features from tiny images"
     shape = (3, 32, 32)
     class_names = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+    mirrorable = True
     official = (50_000, 10_000)
     folder = "cifar-10-batches-py"
     arrays = ("cifar10/cifar10.npz", "cifar10.npz")

@@ -81,11 +81,13 @@ class ImageFiles(Dataset):
         if not folders.download:
             raise AdvbenchError(f"{self.name}: not on this machine; {remedy}, or allow the download")
         root = folders.folders[-1] if folders.folders else Path("data")  # ./data: the others may be shared
+        before = {root, *root.rglob("*")} if root.exists() else set()
         try:
             root.mkdir(parents=True, exist_ok=True)
             with contextlib.redirect_stdout(sys.stderr):  # torchvision announces itself on the standard output
                 self.download(root)
         except Exception as error:  # whatever network, disk and torchvision come up with
+            _remove_empty({root, *root.rglob("*")} - before)
             raise AdvbenchError(
                 f"{self.name}: not on this machine, and the download failed ({_one_line(error)}); {remedy}"
             ) from error
@@ -160,6 +162,14 @@ class ImageFiles(Dataset):
         words = [f"{count:,} of {official:,} {kind} images" for kind, count, official in counts if count < official]
         words += {note for name, note in self.partial_arrays.items() if note and path.match(name)}
         return "; ".join(words)
+
+
+def _remove_empty(paths: set[Path]) -> None:
+    """Those of them that are folders with nothing in them, the innermost first."""
+    for path in sorted(paths, key=lambda path: len(path.parts), reverse=True):
+        if path.is_dir():
+            with contextlib.suppress(OSError):  # not empty
+                path.rmdir()
 
 
 def _one_line(error: Exception) -> str:

@@ -81,6 +81,7 @@ class FashionMnist(Mnist):
         "Bag",
         "Ankle boot",
     )
+    mirrorable = True
     arrays = ("fashion_mnist/fashion_mnist.npz", "fashion_mnist.npz")
     folder = "FashionMNIST/raw"
 

@@ -13,6 +13,7 @@ from advbench_defenses.noise_training import NoiseTraining
 from advbench_defenses.none import Undefended
 from advbench_defenses.randomized_smoothing import RandomizedSmoothing
 from advbench_defenses.reconstruction import Reconstruction
+from advbench_defenses.reseed import Reseed
 
 
 @hookimpl
@@ -29,4 +30,5 @@ def advbench_defenses() -> list[Defense]:
         NoiseTraining(),
         RandomizedSmoothing(),
         Reconstruction(),
+        Reseed(),
     ]

@@ -79,13 +79,14 @@ class DCNet(Model):
         return positions * self.types_on(dataset)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.label == "mnist-5k":
+        if dataset.name == "mnist-5k":
             return Recipe(epochs=10, batch=32, learning_rate=1e-3, shift=1, floor=0.9)
         if dataset.shape[0] == 1:
             floors = {"mnist": 0.98, "fashion-mnist": 0.89}
             return Recipe(epochs=8, batch=128, learning_rate=1e-3, shift=1, floor=floors.get(dataset.label, 0.0))
-        flip = not dataset.name.startswith("svhn")
-        return Recipe(epochs=60, batch=128, learning_rate=1e-3, schedule="exponential", shift=3, flip=flip)
+        return Recipe(
+            epochs=60, batch=128, learning_rate=1e-3, schedule="exponential", shift=3, flip=dataset.mirrorable
+        )
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return margin_and_reconstruction(net, images, labels, self.balance)

@@ -50,7 +50,7 @@ class EmCapsNet(Model):
         return MatrixCapsuleNetwork(dataset, self.channels, self.types, self.iterations, self.temperature)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.label == "mnist-5k":
+        if dataset.name == "mnist-5k":
             return Recipe(epochs=15, batch=32, learning_rate=5e-3, shift=1, floor=0.9)
         floors = {"mnist": 0.95, "fashion-mnist": 0.8}
         epochs = 6 if dataset.shape[0] == 1 else 30

@@ -104,7 +104,7 @@ def classifier(dataset: Dataset, first: nn.Module, second: nn.Module, third: nn.
 
 def training_recipe(dataset: Dataset, epochs: int, learning_rate: float) -> Recipe:
     """Written for `augment`: turned by any angle, digits take more epochs. Floors hold for upright images."""
-    if dataset.label == "mnist-5k":
+    if dataset.name == "mnist-5k":
         return Recipe(epochs=30, batch=64, learning_rate=learning_rate / 2, floor=0.9)
     floors = {"mnist": 0.93, "fashion-mnist": 0.8}
     return Recipe(epochs=epochs, batch=128, learning_rate=learning_rate, floor=floors.get(dataset.label, 0.0))

@@ -78,7 +78,7 @@ def recipe(dataset: Dataset, learning_rate: float, reached: Mapping[str, float])
         batch=128,
         learning_rate=learning_rate,
         shift=2 if colour else 1,
-        flip=not dataset.name.startswith(("mnist", "svhn")),  # digits are not mirrored
+        flip=dataset.mirrorable,
         floor=floors.get(dataset.label, 0.0),
         expected=expected,
     )

@@ -61,7 +61,7 @@ class RotEqNet(Model):
         return NamedLayers(layers, feature_layer=self.feature_layer)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.label == "mnist-5k":
+        if dataset.name == "mnist-5k":
             return Recipe(epochs=15, batch=64, learning_rate=5e-3, floor=0.85)
         floors = {"mnist": 0.95, "fashion-mnist": 0.8}
         return Recipe(epochs=6, batch=128, learning_rate=5e-3, floor=floors.get(dataset.label, 0.0))

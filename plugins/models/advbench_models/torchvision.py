@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -48,6 +49,10 @@ class Torchvision(Model):
     def official(self) -> bool:
         """Whether `weights` names weights of torchvision's own, as DEFAULT or IMAGENET1K_V1, and no file."""
         return bool(_OFFICIAL.fullmatch(self.weights))
+
+    @property
+    def weights_file(self) -> Path | None:
+        return None if self.official else super().weights_file
 
     def why_not(self, dataset: Dataset) -> str | None:
         if self.official and dataset.classes != 1000:

@@ -67,10 +67,10 @@ class VggSmall(Model):
         return net.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.label == "mnist-5k":
+        if dataset.name == "mnist-5k":
             return Recipe(epochs=20, batch=64, learning_rate=1e-3, shift=1, floor=0.95)
         floors = {"mnist": 0.98, "fashion-mnist": 0.88}
-        flip = dataset.name.startswith("cifar")
+        flip = dataset.mirrorable and dataset.shape[0] > 1
         epochs, shift = (10, 1) if dataset.shape[0] == 1 else (30, 2)
         return Recipe(
             epochs=epochs,

@@ -45,6 +45,5 @@ class Wong2019(Model):
         # Adam at 1e-3 as in the authors' repository; epochs and batch are ours
         if dataset.name == "mnist-5k":
             return Recipe(epochs=30, batch=64, learning_rate=1e-3, floor=0.9)
-        floor = 0.96 if dataset.name == "mnist" else 0.0
-        expected = 0.9897 if dataset.label == "mnist" else 0.0
+        floor, expected = (0.96, 0.9897) if dataset.label == "mnist" else (0.0, 0.0)
         return Recipe(epochs=10, batch=64, learning_rate=1e-3, floor=floor, expected=expected)

@@ -18,6 +18,7 @@ from advbench.hardware import choose_device, make_repeatable
 from advbench.plan import TargetPlan
 from advbench.prepare import judged_examples, ready_target
 from advbench.suite import load_suite
+from advbench.unready import refuse_long_training, unready
 from advbench_peers.peers import peers_of
 from advbench_peers.race import Race, Row
 
@@ -82,6 +83,8 @@ def speed(
     for board in suite.boards:
         loaded = board.dataset.load(folders)
         judged = judged_examples(loaded, board.examples, board.dataset)
+        targets = [TargetPlan(board.dataset, one, defenses) for one in suite.models for defenses in suite.defenses]
+        refuse_long_training(unready(targets, {board.dataset: loaded}), place, ask="run first")
         for one in suite.models:
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)
