@@ -110,6 +110,29 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
         store.add_note("plain", f"masked{evil}", f"a black-box attack is stronger{evil}", "run")
 
 
+def merge(path: Path, fooled: dict[str, int], *, attack: str = "autoattack", examples: range = range(20)) -> None:
+    """Cells on other examples, as `advbench merge --keep-boards` brings them: no board judges these."""
+    with Store.open(path) as store, store.transaction():
+        store.add_examples(f"set {examples}", examples)
+        for key, wrong in fooled.items():
+            known = store.clean(key).keys()
+            clean = [{"example": e, "label": 0, "predicted": 0, "confidence": 1.0} for e in examples if e not in known]
+            store.add_clean(key, clean)
+            cell = f"{key}-{attack}-{examples}"
+            store.add_cell(
+                {"key": cell, "data_fingerprint": "data", "examples": f"set {examples}", "count": len(examples)}
+                | {"threat": "linf", "family": "linf", "dataset": "digits", "eps": 0.3, "attack": attack}
+                | {"goal": "untargeted", "stop": "end", "source": key, "protocol": 1, "needs": "gradients"}
+            )
+            hits = set(list(examples)[:wrong])
+            rows = [
+                {"example": e, "reached": e in hits, "predicted": int(e in hits), "confidence": 1.0, "size": 0.3}
+                for e in examples
+            ]
+            store.add_shard(cell, {"shard": 0, "first": 0, "count": len(examples), "run": "run"}, {key: rows})
+            store.add_event(cell, "run", "done")
+
+
 class Reader(HTMLParser):
     """Texts of the table cells by row, and every tag."""
 
