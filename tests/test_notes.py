@@ -195,8 +195,12 @@ def apart(store: Store, key: str, fooled: Iterable[int], examples: Iterable[int]
 @pytest.mark.parametrize(
     ("examples", "fooled", "told"),
     [
-        (range(50), range(39), "set, 50 of these examples, leaves 11 of 50 right, the attacks that count here 40"),
-        (range(200, 250), range(200, 239), "leaves 11 of 50 right, the attacks that count here 90 of the 100 here"),
+        (
+            range(50),
+            range(39),
+            "50 of these examples, leaves 11 of 50 right where the attacks that count here leave 40",
+        ),
+        (range(200, 250), range(200, 239), "leaves 11 of 50 right where the attacks that count here leave 90 of 100"),
         (range(80, 130), range(80, 119), "of which 20 are judged here, too"),
     ],
 )
@@ -257,7 +261,7 @@ def test_an_attack_that_the_board_does_not_require_and_that_leaves_less_raises_a
     with store.tallied():
         (note,) = computed(store)
     assert note.kind == "stronger attack not required"
-    assert note.reason == "autoattack leaves 30 of 100 right, the attacks that count here 90 (p < 0.0001)"
+    assert note.reason == "autoattack leaves 30 of 100 right where the attacks that count here leave 90 (p < 0.0001)"
 
 
 def test_an_unranked_target_has_evidence_and_no_contradiction(store: Store) -> None:

@@ -37,8 +37,8 @@ class Contest:
     @property
     def words(self) -> str:
         p = "p < 0.0001" if self.p_value < 0.0001 else f"p = {self.p_value:.2g}"
-        here = f"{self.board_right}" if self.paired else f"{self.board_right} of the {self.board_n} here"
-        return f"leaves {self.right} of {self.n} right, the attacks that count here {here} ({p})"
+        here = f"{self.board_right}" if self.paired else f"{self.board_right} of {self.board_n}"
+        return f"leaves {self.right} of {self.n} right where the attacks that count here leave {here} ({p})"
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,9 @@ class Matrix:
 def pages(site: Site) -> Iterator[Page]:
     for target in site.targets.values():
         entries = site.entries_of(target.key)
+        elsewhere = [(board, entry, one) for board, entry in entries for one in entry.elsewhere]
+        elsewhere.sort(key=lambda row: not row[2].contradicts)
+        told = {one.cell for _, _, one in elsewhere}
         yield Page(
             site.target_file(target.key),
             "target.html.j2",
@@ -78,11 +81,11 @@ def pages(site: Site) -> Iterator[Page]:
                     for cell in site.cells.values()
                     if cell.source == target.key and cell.latest and cell.status != "done"
                 ],
-                "elsewhere": [(board, entry, one) for board, entry in entries for one in entry.elsewhere],
+                "elsewhere": elsewhere,
                 "unplaced": [
                     (cell, site.unplaced[cell.key])
                     for cell in site.cells.values()
-                    if cell.source == target.key and cell.key in site.unplaced
+                    if cell.source == target.key and cell.key in site.unplaced and cell.key not in told
                 ],
                 "has": _columns([entry for _, entry in entries]),
                 "lines": _lines(site, entries),
