@@ -110,6 +110,59 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
         store.add_note("plain", f"masked{evil}", f"a black-box attack is stronger{evil}", "run")
 
 
+def merge(path: Path, fooled: dict[str, int], *, attack: str = "autoattack", examples: range = range(20)) -> None:
+    """Cells on other examples, as `advbench merge --keep-boards` brings them: no board judges these."""
+    with Store.open(path) as store, store.transaction():
+        store.add_examples(f"set {examples}", examples)
+        for key, wrong in fooled.items():
+            known = store.clean(key).keys()
+            clean = [{"example": e, "label": 0, "predicted": 0, "confidence": 1.0} for e in examples if e not in known]
+            store.add_clean(key, clean)
+            cell = f"{key}-{attack}-{examples}"
+            store.add_cell(
+                {"key": cell, "data_fingerprint": "data", "examples": f"set {examples}", "count": len(examples)}
+                | {"threat": "linf", "family": "linf", "dataset": "digits", "eps": 0.3, "attack": attack}
+                | {"goal": "untargeted", "stop": "end", "source": key, "protocol": 1, "needs": "gradients"}
+            )
+            hits = set(list(examples)[:wrong])
+            rows = [
+                {"example": e, "reached": e in hits, "predicted": int(e in hits), "confidence": 1.0, "size": 0.3}
+                for e in examples
+            ]
+            store.add_shard(cell, {"shard": 0, "first": 0, "count": len(examples), "run": "run"}, {key: rows})
+            store.add_event(cell, "run", "done")
+
+
+def aim(path: Path) -> None:
+    """One target on a board whose attacks aim at class 5, which nobody ever ran untargeted."""
+    common = {"data_fingerprint": "data", "examples": "set", "count": 10, "threat": "linf", "family": "linf"}
+    with Store.open(path) as store, store.transaction():
+        store.begin_run({"id": "run", "seed": 0, "protocol": 1})
+        names = ["plane", "car", "bird", "cat", "deer", "dog"]
+        store.add_dataset({"fingerprint": "data", "label": "things", "classes": names, "shape": [3, 8, 8], "count": 10})
+        store.add_examples("set", range(10))
+        store.add_board(
+            {**common, "key": "board", "name": "things/linf/0.3", "dataset": "things", "eps": 0.3, "protocol": 1}
+            | {"required": ["pgd → class=5", "noise → class=5"]}
+        )
+        store.add_target(
+            {"key": "t", "label": "small-cnn", "model": "small-cnn", "defenses": "none", "dataset": "things"}
+            | {"data_fingerprint": "data"}
+        )
+        store.add_clean("t", [{"example": e, "label": 0, "predicted": 0, "confidence": 1.0} for e in range(10)])
+        for attack, hits in (("pgd", 4), ("noise", 0)):
+            store.add_cell(
+                {**common, "key": attack, "dataset": "things", "eps": 0.3, "attack": attack, "goal": "class=5"}
+                | {"stop": "end", "source": "t", "protocol": 1}
+            )
+            rows = [
+                {"example": e, "goal_label": 5, "reached": e < hits, "predicted": 5 * (e < hits), "size": 0.3}
+                for e in range(10)
+            ]
+            store.add_shard(attack, {"shard": 0, "first": 0, "count": 10, "run": "run"}, {"t": rows})
+            store.add_event(attack, "run", "done")
+
+
 class Reader(HTMLParser):
     """Texts of the table cells by row, and every tag."""
 

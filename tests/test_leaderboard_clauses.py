@@ -39,6 +39,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site of boards, and one of galleries, goals at classes and transfer."""
     folder = tmp_path_factory.mktemp("clauses")
     site_facts.fill(folder / "boards.sqlite")
+    site_facts.merge(folder / "boards.sqlite", {"strong": 18})
+    with Store.open(folder / "boards.sqlite") as store:
+        radii = [{"example": e, "family": "linf", "radius": 0.3, "predicted": 0} for e in range(COUNT)]
+        store.add_certificates("strong", radii)
     gallery_facts.fill(folder / "gallery.sqlite")
     for name in ("boards", "gallery"):
         render(folder / f"{name}.sqlite", folder / name)
@@ -70,7 +74,7 @@ def test_every_number_is_defined_behind_the_head_of_its_column(root: Path) -> No
 def test_a_comparison_has_its_numbers_in_a_table_too(root: Path) -> None:
     page = only(root / "boards", "compare/*.html")
     rows = {row[0]: row for row in read(page).rows if len(row) == 7}
-    assert rows["Target"] == ["Target", "Clean", "Robust", "pgd", "fgsm", "cw", "noise"]
+    assert rows["Target"] == ["Target", "Clean", "Robust", "pgd", "cw", "fgsm", "noise"]
     assert rows["plain"][1:4] == ["100.0 91.2–100.0", "10.0 4.0–23.1", "10.0 4.0–23.1"]
     assert rows["lacking"][2] == "–"
 

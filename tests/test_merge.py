@@ -291,6 +291,35 @@ def test_entries_join_the_boards_that_are_there_and_bring_none(
     assert set(boards) < set(facts(into)["boards"]), "who asks for no board less gets theirs too"
 
 
+def test_cells_on_other_examples_are_set_beside_the_boards_number_and_never_called_replaced(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    into, origin = tmp_path / "into.sqlite", tmp_path / "origin.sqlite"
+    one = ("--model", "toy", "--defense", "none", "--threat", "linf(eps=0.3)")
+    assert advbench("run", results.suite, *one, "--attack", "noise", "--db", into).code == 0
+    assert advbench("run", results.suite, *one, "--attack", "pgd(steps=3)", "--examples", 15, "--db", origin).code == 0
+    merged = advbench("merge", into, origin, "--keep-boards")
+    assert merged.code == 0
+    assert "1 of them stand on no board here" in merged.out
+    shown = advbench("show", "--db", into).out
+    with Store.open(into, readonly=True) as store:
+        (apart,) = store.rates("unplaced")
+        (there,) = store.rates("elsewhere")
+        assert there["cell"] == apart["cell"]
+        assert (there["n"], apart["n"]) == (15, 15)
+    left = apart["still_right"]
+    assert left < 5, "pgd breaks the toy where noise leaves it right"
+    assert f"toy, contradicted elsewhere (cell {apart['cell'][:12]}): pgd(steps=3), run on another set, " in shown
+    assert f"leaves {left} of 15 right where the attacks that count here leave 14 (p = 0.00012)" in shown
+    cells = advbench("show", "--cells", "--db", into).out
+    assert "replaced" not in cells
+    assert f"{100 * apart['rate']:.1f} of 15, on no board" in cells
+    assert "of 15, which no board judges" in advbench("show", apart["cell"][:12], "--db", into).out
+    assert advbench("merge", into, origin).code == 0  # with its board
+    assert "on no board" not in advbench("show", "--cells", "--db", into).out
+    assert f"toy, contradicted elsewhere (cell {apart['cell'][:12]})" in advbench("show", "--db", into).out
+
+
 def test_origins_are_only_read(advbench: Advbench, results: Results, tmp_path: Path) -> None:
     origin = results.copy(tmp_path)
     before = origin.read_bytes()

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from advbench import evidence
 from advbench.notes import Note, computed
 from advbench.store import Store
 
@@ -21,6 +22,7 @@ def store() -> Iterator[Store]:
 
 def begin(store: Store, *, eps: float = 0.3, family: str = "linf", **target: Any) -> None:
     """A target that is right on every clean image of ten classes."""
+    alarms, required = target.pop("alarms", 0), target.pop("required", ["pgd"])
     store.begin_run({"id": "run"})
     store.add_dataset(
         {"fingerprint": "data", "label": "digits", "classes": list("0123456789"), "shape": [1, 4, 4], "count": COUNT}
@@ -29,9 +31,8 @@ def begin(store: Store, *, eps: float = 0.3, family: str = "linf", **target: Any
     store.add_board(
         {"key": "board", "name": f"digits/{family}/{eps}", "dataset": "digits", "data_fingerprint": "data"}
         | {"threat": family, "family": family, "eps": eps, "examples": "set", "count": COUNT}
-        | {"required": ["pgd"], "protocol": 1}
+        | {"required": required, "protocol": 1}
     )
-    alarms = target.pop("alarms", 0)
     store.add_target(
         {"key": "t", "label": "t", "model": "t", "defenses": "none", "dataset": "digits", "data_fingerprint": "data"}
         | target
@@ -72,7 +73,7 @@ def kinds(store: Store) -> list[str]:
 
 
 def test_a_black_box_attack_that_beats_gradients_raises_a_flag(store: Store) -> None:
-    begin(store)
+    begin(store, required=["pgd", "square", "boundary"])
     attack(store, "pgd", range(10))
     attack(store, "square", range(40), needs="logits")
     attack(store, "boundary", range(30), needs="labels")
@@ -95,7 +96,7 @@ def test_a_black_box_attack_that_beats_gradients_raises_a_flag(store: Store) -> 
 def test_attacks_in_the_usual_order_raise_none(
     store: Store, white: Iterable[int], black: Iterable[int], needs: str | None
 ) -> None:
-    begin(store)
+    begin(store, required=["pgd", "square"])
     attack(store, "pgd", white)
     attack(store, "square", black, needs=needs)
     assert kinds(store) == []
@@ -134,7 +135,7 @@ def test_more_steps_that_fool_less_raise_a_flag(store: Store) -> None:
 def test_more_steps_that_help_or_change_nothing_raise_none(
     store: Store, few: Iterable[int], many: Iterable[int], more: dict[str, Any]
 ) -> None:
-    begin(store)
+    begin(store, required=["pgd", "pgd(steps=100)"])
     attack(store, "pgd", few, params={"steps": 10, "travel": 2.5})
     attack(store, "pgd(steps=100)", many, params=more)
     assert kinds(store) == []
@@ -173,3 +174,100 @@ def test_examples_that_no_minimal_norm_attack_can_change_raise_a_flag(store: Sto
 def test_false_alarms_far_above_what_was_asked_raise_a_flag(store: Store, alarms: int, asked: float, due: bool) -> None:
     begin(store, alarms=alarms, threshold=0.5, false_positive_rate=asked)
     assert kinds(store) == (["false alarms"] if due else [])
+
+
+def apart(store: Store, key: str, fooled: Iterable[int], examples: Iterable[int], **cell: Any) -> None:
+    """A cell on another set of examples, as a merge brings it: without a board."""
+    ids, hits = list(examples), set(fooled)
+    known = store.clean("t").keys()
+    store.add_examples("other", ids)
+    store.add_clean("t", [{"example": e, "label": e % 10, "predicted": e % 10} for e in ids if e not in known])
+    row = {"key": key, "dataset": "digits", "data_fingerprint": "data", "examples": "other", "count": len(ids)}
+    row |= {"threat": "linf", "family": "linf", "eps": 0.3, "attack": key, "goal": "untargeted", "source": "t"}
+    store.add_cell(row | {"protocol": 1} | cell)
+    outcomes = [
+        {"example": e, "reached": int(e in hits), "predicted": (e + (e in hits)) % 10, "size": 0.1} for e in ids
+    ]
+    store.add_shard(key, {"shard": 0, "first": 0, "count": len(ids), "run": "run"}, {"t": outcomes})
+    store.add_event(key, "run", "done")
+
+
+@pytest.mark.parametrize(
+    ("examples", "fooled", "told"),
+    [
+        (
+            range(50),
+            range(39),
+            "50 of these examples, leaves 11 of 50 right where the attacks that count here leave 40",
+        ),
+        (range(200, 250), range(200, 239), "leaves 11 of 50 right where the attacks that count here leave 90 of 100"),
+        (range(80, 130), range(80, 119), "of which 20 are judged here, too"),
+    ],
+)
+def test_a_merged_attack_that_leaves_less_on_other_examples_contradicts_the_board(
+    store: Store, examples: Iterable[int], fooled: Iterable[int], told: str
+) -> None:
+    begin(store)
+    attack(store, "pgd", range(10))
+    apart(store, "autoattack", fooled, examples)
+    with store.tallied():
+        (note,) = computed(store)
+        (one,) = evidence.found(store)
+    assert (note.kind, note.cell) == ("contradicted elsewhere", "autoattack")
+    assert told in f"{note.reason}; {one.where}"
+    assert "p < 0.0001" in note.reason
+    assert (one.right, one.n) == (11, 50)
+    assert store.rates("unplaced")[0]["still_right"] == 11
+
+
+@pytest.mark.parametrize(
+    ("fooled", "cell"),
+    [
+        (range(6), {}),  # no more than chance
+        ([], {}),
+        (range(50), {"protocol": 2}),  # protocols never meet
+        (range(50), {"eps": 0.4}),  # another ball
+        (range(50), {"family": "l2"}),
+        (range(50), {"eps": None, "minimizes": 1, "goal": "untargeted", "status": "failed"}),
+    ],
+)
+def test_what_agrees_or_asks_something_else_contradicts_nothing(
+    store: Store, fooled: Iterable[int], cell: dict[str, Any]
+) -> None:
+    begin(store)
+    attack(store, "pgd", range(5))
+    status = cell.pop("status", "done")
+    apart(store, "autoattack", fooled, range(50), **cell)
+    if status == "failed":
+        store.add_event("autoattack", "run", "failed", "out of time")
+    assert kinds(store) == []
+
+
+def test_an_attack_at_a_class_is_held_against_boards_that_ask_for_it_or_leave_it_open(store: Store) -> None:
+    begin(store, required=["pgd → class=3"])
+    attack(store, "pgd", range(0, 100, 20), goal="class=3")
+    apart(store, "autoattack", range(50), range(50))
+    assert kinds(store) == []  # who may leave to anywhere fools more often, and contradicts nothing
+    apart(store, "cw", range(50), range(50), goal="class=3")
+    assert kinds(store) == ["contradicted elsewhere"]
+
+
+def test_an_attack_that_the_board_does_not_require_and_that_leaves_less_raises_a_flag(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(10))
+    attack(store, "apgd", range(12))
+    assert kinds(store) == []
+    attack(store, "autoattack", range(70))
+    with store.tallied():
+        (note,) = computed(store)
+    assert note.kind == "stronger attack not required"
+    assert note.reason == "autoattack leaves 30 of 100 right where the attacks that count here leave 90 (p < 0.0001)"
+
+
+def test_an_unranked_target_has_evidence_and_no_contradiction(store: Store) -> None:
+    begin(store)
+    apart(store, "autoattack", range(39), range(50))
+    assert kinds(store) == []
+    with store.tallied():
+        (one,) = evidence.found(store)
+    assert (one.entrant, one.shared, one.test) == ("autoattack", 50, None)

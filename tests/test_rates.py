@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy.stats import binomtest
 
-from advbench.rates import binomial, detector_curve, paired, shared_ranks, undetected_at, wilson
+from advbench.rates import binomial, detector_curve, paired, shared_ranks, two_samples, undetected_at, wilson
 
 
 @pytest.mark.parametrize(
@@ -122,3 +122,27 @@ def test_suspicions_that_are_no_numbers_raise_no_alarm() -> None:
 def test_no_curve_is_invented(clean: list[float], reached: list[float], n: int) -> None:
     with pytest.raises(ValueError, match="no curve"):
         detector_curve(clean, reached, n)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "due"),
+    [
+        ((1, 9), (11, 14), 0.002759456185220083),  # Fisher's own kind of table, [[1, 8], [11, 3]]
+        ((8, 10), (1, 6), 0.03496503496503495),
+        ((5, 10), (5, 10), 1.0),
+        ((0, 0), (3, 5), 1.0),
+        ((0, 20), (0, 30), 1.0),
+    ],
+)
+def test_rates_of_different_examples_are_held_against_each_other_exactly(
+    one: tuple[int, int], other: tuple[int, int], due: float
+) -> None:
+    assert two_samples(*one, *other) == pytest.approx(due, rel=1e-9)
+    assert two_samples(*other, *one) == pytest.approx(due, rel=1e-9)
+
+
+def test_two_samples_of_thousands_fit_a_float() -> None:
+    assert two_samples(4000, 10000, 4000, 10000) == pytest.approx(1.0)
+    assert 0.0 <= two_samples(9000, 10000, 1000, 10000) < 1e-300
+    with pytest.raises(ValueError, match="no rates"):
+        two_samples(3, 2, 1, 2)

@@ -11,17 +11,20 @@ from pathlib import Path
 from urllib.parse import urldefrag
 
 import pytest
+import site_facts
 from gallery_facts import ORIGINAL, PERTURBED, REDRAWN, N, fill
 from site_facts import EVIL, Reader, read
 
+from advbench.aim import aim_of
 from advbench.rates import detector_curve
 from advbench.store import Store, detection
 from advbench_leaderboard import png
-from advbench_leaderboard.figures.arrows import moves
+from advbench_leaderboard.figures.arrows import Move, arrows, moves
 from advbench_leaderboard.figures.detector import bins
 from advbench_leaderboard.figures.heat import SHADES, shade
 from advbench_leaderboard.render import render
 from advbench_leaderboard.site import opened
+from advbench_leaderboard.text import slug
 
 
 @pytest.fixture(scope="module")
@@ -273,3 +276,108 @@ def luminance(colour: str) -> float:
     parts = [int(digits[i : i + 2], 16) / 255 for i in (0, 2, 4)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in parts]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+@pytest.fixture(scope="module")
+def merged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A site of boards, into which cells on other examples were merged."""
+    folder = tmp_path_factory.mktemp("merged")
+    site_facts.fill(folder / "results.sqlite")
+    site_facts.merge(folder / "results.sqlite", {"strong": 18, "strong2": 2, "lacking": 20})
+    render(folder / "results.sqlite", folder / "site")
+    return folder / "site"
+
+
+def words(path: Path) -> str:
+    return " ".join(re.sub("<[^>]*>", " ", path.read_text(encoding="utf-8")).split())
+
+
+def test_a_board_says_what_is_known_elsewhere_and_flags_what_contradicts_it(merged: Path) -> None:
+    (board,) = merged.glob("boards/*.html")
+    rows = {row[1].split(" ")[0]: row[1] for row in read(board).rows if len(row) > 4}
+    told = "contradicted elsewhere autoattack, run on another set, 20 of these examples, leaves 2 of 20 right where the"
+    assert told in rows["strong"]
+    assert "elsewhere autoattack leaves 90.0 of 20 right, on another set, 20 of these examples" in rows["strong2"]
+    assert "contradicted" not in rows["strong2"]  # no more than chance
+    assert "elsewhere autoattack leaves 0.0 of 20 right" in rows["lacking"]  # which has no number to contradict
+    assert "elsewhere" not in rows["plain"]
+    cell = next(
+        merged.glob(f"cells/{slug('strong-autoattack-range(0, 20)'[:12], 'strong-autoattack-range(0, 20)')}.html")
+    )
+    assert f'href="../cells/{cell.name}"' in board.read_text(encoding="utf-8")
+
+
+def test_a_targets_page_lists_what_does_not_count_on_its_boards(merged: Path) -> None:
+    rows = {
+        key: next(row for row in read(next(merged.glob(f"targets/{key}-*.html"))).rows if row[0] == "autoattack")
+        for key in ("strong", "strong2", "lacking")
+    }
+    where = "another set, 20 of these examples"
+    assert rows["strong"][1:5] == ["10.0 2.8–30.1", "digits/rotate-shift/30°,3px", "90.0 76.9–96.0", where]
+    assert rows["strong"][5].startswith("contradicts leaves 2 of 20 right where the attacks that count here leave 16")
+    assert rows["strong2"][1:] == ["90.0 69.9–97.2", rows["strong"][2], "87.5 73.9–94.5", where, "no contradiction"]
+    assert rows["lacking"][1:4] == ["0.0 0.0–16.1", rows["strong"][2], where]
+
+
+def test_pages_of_an_attack_and_a_cell_say_where_a_done_cell_stands(merged: Path) -> None:
+    (attack,) = merged.glob("attacks/autoattack-*.html")
+    assert "No cell of this attack is done" not in words(attack)
+    assert sorted(row[0:4] for row in read(attack).rows if row[0] == "autoattack") == [
+        ["autoattack", "0.0 0.0–16.1", "100.0 83.9–100.0", "lacking"],
+        ["autoattack", "10.0 2.8–30.1", "90.0 69.9–97.2", "strong"],
+        ["autoattack", "90.0 69.9–97.2", "10.0 2.8–30.1", "strong2"],
+    ]
+    key = "strong-autoattack-range(0, 20)"
+    text = words(merged / f"cells/{slug(key[:12], key)}.html")
+    assert "replaced" not in text
+    assert "Status done, on no board" in text
+    assert "In the same ball, on other examples: digits/ rotate-shift/ 30°, 3px (40 examples)" in text
+
+
+def test_an_aimed_board_says_so_wherever_it_is_named(tmp_path: Path) -> None:
+    site_facts.aim(tmp_path / "aimed.sqlite")
+    render(tmp_path / "aimed.sqlite", tmp_path / "site")
+    root = tmp_path / "site"
+    (board,) = root.glob("boards/*.html")
+    text = board.read_text(encoding="utf-8")
+    assert "<title>things/linf/0.3, aimed at class 5 (dog) – advbench</title>" in text
+    plain = words(board)
+    assert "may be changed within the ball linf/0.3 so that it is taken for class 5 (dog) ." in plain
+    assert "counts by its clean answer" in plain
+    for page in (
+        root / "index.html",
+        root / "threats.html",
+        *root.glob("compare/*.html"),
+        *root.glob("targets/*.html"),
+    ):
+        assert "aimed at class 5" in words(page).replace(" (dog)", ""), page
+    assert "things/linf/0.3, aimed at class 5 (dog): " in next(root.glob("badges/*.svg")).read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("required", "aim"),
+    [
+        (["pgd"], ""),
+        ([], ""),
+        (["pgd → class=1", "pgd"], ""),  # one of them may go anywhere
+        (["pgd → class=1"], "class 1 (car)"),
+        (["pgd → class=1", "fgsm → class=1", "pgd → class=2"], "class 1 (car) or 2"),
+        (["pgd → class=0", "pgd → class=1", "pgd → class=2"], "each other class in turn"),
+        (["pgd → random"], "a class drawn by chance"),
+        (["pgd → random", "pgd → class=2"], "class 2 or a class drawn by chance"),
+        (["pgd → least-likely"], "the class that the target finds least likely"),
+        (["mine(words=a → b)"], ""),  # a name, and no goal
+        (["mine → class=99999999999999"], ""),
+    ],
+)
+def test_what_a_board_aims_at_is_read_from_its_required_attacks(required: list[str], aim: str) -> None:
+    assert aim_of(required, ("plane", "car", "2")) == aim
+
+
+def test_the_threshold_and_every_arrow_lie_within_their_figure() -> None:
+    found = bins([0.1] * 50, [0.2] * 50, threshold=3.0)
+    assert found[-1].high == 3.0  # as far as the alarm that is drawn there
+    drawn = arrows("title", [Move(0, 0, -1.0, 2.0), Move(1, 2, 0.5, 0.5)], 2, 3)
+    places = [float(number) for d in re.findall(r' d="([^"]*)"', drawn) for number in re.findall(r"-?[\d.]+", d)]
+    assert all(0 <= x <= 3 for x in places[::2])
+    assert all(0 <= y <= 2 for y in places[1::2])

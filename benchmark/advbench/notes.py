@@ -14,12 +14,16 @@ from dataclasses import dataclass
 from itertools import permutations
 from typing import Any
 
+from advbench import evidence
+from advbench.evidence import Evidence
 from advbench.rates import SIGNIFICANT, paired, wilson
 from advbench.store import Store
 from advbench.store.views import FOOLED
 
 EFFORT = ("steps", "restarts", "queries", "tries")
 """Parameters of which more is never meant to fool less."""
+CONTRADICTED = "contradicted elsewhere"
+NOT_REQUIRED = "stronger attack not required"
 FAR = 2.0
 """False alarms are far above what was asked from so many times on."""
 
@@ -32,11 +36,14 @@ class Note:
     target: str
     kind: str
     reason: str
+    cell: str = ""
+    """The cell that it speaks of, where it is one that does not count on the board."""
 
 
-def computed(store: Store) -> list[Note]:
-    """All notes that the facts raise; quickest within `store.tallied()`."""
-    return sorted([*_from_attacks(store), *_huge_radius(store), *_unbroken(store), *_false_alarms(store)])
+def computed(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
+    """All notes that the facts raise; quickest within `store.tallied()`, and with the evidence that is known."""
+    found = [*_from_attacks(store), *_huge_radius(store), *_unbroken(store), *_false_alarms(store)]
+    return sorted([*found, *_contradicted(evidence.found(store) if apart is None else apart)])
 
 
 def _from_attacks(store: Store) -> Iterator[Note]:
@@ -166,6 +173,14 @@ def _false_alarms(store: Store) -> Iterator[Note]:
                 f"where {100 * row['asked']:.1f} % was asked"
             )
             yield Note(row["board"], row["target"], "false alarms", reason)
+
+
+def _contradicted(apart: Iterable[Evidence]) -> Iterator[Note]:
+    """What does not count on the board leaves less than what does: of such evidence the strongest of each set."""
+    for one in apart:
+        if one.contradicts:
+            kind = CONTRADICTED if one.elsewhere else NOT_REQUIRED
+            yield Note(one.board, one.target, kind, one.reason, one.cell)
 
 
 def _datasets(store: Store) -> dict[str, tuple[Iterable[int], int]]:

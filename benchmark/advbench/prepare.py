@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from advbench.aim import entrant
 from advbench.board import Board
 from advbench.clean import CleanPass, clean_pass
 from advbench.compatibility import why_never
@@ -217,5 +218,5 @@ def required_entrants(board: Board) -> list[str]:
             if why_never(attack, board.threat, goal):
                 continue
             for each in expand(goal, board.dataset.classes):
-                entrants.append(attack.label if each == "untargeted" else f"{attack.label} → {each}")
+                entrants.append(entrant(attack.label, each))
     return entrants

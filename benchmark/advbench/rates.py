@@ -83,6 +83,24 @@ def binomial(k: int, n: int) -> float:
     return min(1.0, 2 * tail)
 
 
+def two_samples(k1: int, n1: int, k2: int, n2: int) -> float:
+    """The two-sided p-value that k1 of n1 and k2 of n2, of different examples, are one rate (exact, Fisher 1935)."""
+    if not (0 <= k1 <= n1 and 0 <= k2 <= n2):
+        raise ValueError(f"no rates: {k1} of {n1}, {k2} of {n2}")
+    total, n = k1 + k2, n1 + n2
+    whole = _log_choose(n, total)
+
+    def chance(k: int) -> float:
+        return math.exp(_log_choose(n1, k) + _log_choose(n2, total - k) - whole)
+
+    seen = chance(k1) * (1 + 1e-9)  # equally likely splits count, whatever their rounding
+    return min(1.0, sum(p for k in range(max(0, total - n2), min(n1, total) + 1) if (p := chance(k)) <= seen))
+
+
+def _log_choose(n: int, k: int) -> float:
+    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
 def shared_ranks(right: Mapping[K, Sequence[bool]]) -> list[tuple[K, int]]:
     """Who is right most often comes first; a neighbour who is not significantly worse shares the rank above it.
 

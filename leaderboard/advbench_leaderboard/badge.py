@@ -19,12 +19,12 @@ def badge(board: Board, entry: Entry) -> str:
     """Two fields: the board; rate and rank. Colours of its own, for it stands on other people's pages."""
     assert entry.robust is not None
     assert entry.rank is not None
-    left = shown(board.name)[:40]
+    left = shown(f"{board.name}, aimed" if board.aim else board.name)[:40]
     right = (
         f"{percent(entry.robust.value)} % robust, rank {entry.rank}{'=' if entry.tied else ''} of {len(board.ranked)}"
     )
     widths = [_width(text) + 14 for text in (left, right)]
-    words = f"{board.name}: {right}, {entry.target.label}"
+    words = f"{board.title}: {right}, {entry.target.label}"
     return (
         str(
             element(

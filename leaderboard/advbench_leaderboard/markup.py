@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from advbench_leaderboard import commands
+from advbench_leaderboard.facts.rate import Rate
 from advbench_leaderboard.figures.chart import shapes, swatch
 from advbench_leaderboard.figures.heat import shade, sheet
 from advbench_leaderboard.figures.scale import shown_number
@@ -57,6 +58,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         soft=breakable,
         points=points,
         tail=tail,
+        counted=lambda one: Rate(one.right, one.n),
     )
     return made
 

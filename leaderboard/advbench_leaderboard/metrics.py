@@ -226,10 +226,22 @@ METRICS = (
         "all cells of the row: recomputed outcome = stored outcome",
     ),
     Metric(
+        "contradiction",
+        "Contradicted elsewhere",
+        (
+            "An attack on the same target in the same ball, which does not count on the board, leaves less than the "
+            "board’s robust accuracy, beyond chance."
+        ),
+        "p < 0.05 and fewer right: exact McNemar test on shared examples, Fisher’s exact test on others",
+        "Of each set of examples the strongest attack is tested. It does not count on the board, because its examples "
+        "are others or the board does not require it: run it on the board’s examples to have it count.",
+    ),
+    Metric(
         "notes",
         "Notes",
         "Signs that a number may say more about the attacks than about the target; each with its reason.",
         "stored by the harness, or computed from the facts: black-box stronger than white-box, more steps weaker, "
-        "a huge radius that leaves right answers, false alarms far above what was asked",
+        "a huge radius that leaves right answers, false alarms far above what was asked, an attack elsewhere that "
+        "leaves less, or one that is not required",
     ),
 )

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from advbench import notes
+from advbench import evidence, notes
+from advbench.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
 from advbench_leaderboard.facts import (
@@ -27,7 +28,7 @@ from advbench_leaderboard.facts import (
 )
 from advbench_leaderboard.facts.answers import Answers
 from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark
-from advbench_leaderboard.facts.cells import Cell, Verdicts
+from advbench_leaderboard.facts.cells import Cell, Unplaced, Verdicts
 from advbench_leaderboard.facts.checks import Import
 from advbench_leaderboard.facts.curves import Curve
 from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
@@ -62,6 +63,8 @@ class Site:
     """By cell key: what `advbench verify` found last."""
     imports: Mapping[str, Import]
     """By cell key: from which database it came, where it came from another one."""
+    unplaced: Mapping[str, Unplaced]
+    """By cell key: what is done and stands on no board."""
     folders: frozenset[str] = field(default=frozenset())
     download: str | None = None
     """Where the database itself lies in the site, if it does."""
@@ -124,6 +127,26 @@ class Site:
                 for verdicts in entry.verdicts.values():
                     if self.cells[verdicts.cell].attack == attack:
                         yield board, entry, verdicts
+
+    def standing(self, cell: Cell) -> str:
+        """What has become of it, in words; never that it was replaced where it was not."""
+        if cell.status != "done":
+            return cell.status
+        if not cell.current:
+            return "done, replaced by a newer cell"
+        return "done, on no board" if cell.key in self.unplaced else "done"
+
+    def neighbours(self, cell: Cell) -> list[Board]:
+        """Boards of its ball that judge other examples."""
+        return [
+            board
+            for board in self.boards
+            if board.dataset.fingerprint == cell.data_fingerprint
+            and board.protocol == cell.protocol
+            and board.family == cell.family
+            and (board.eps == cell.eps or (cell.eps is None and cell.minimizes))
+            and board.examples != cell.examples
+        ]
 
     def verdicts_on(self, cell: str) -> list[tuple[Board, Verdicts]]:
         """A cell on its own source, on every board that it counts on."""
@@ -241,6 +264,7 @@ def opened(database: Path, folders: frozenset[str] = frozenset(), download: str 
 def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), download: str | None = None) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
     found_skips, marks = skips.skips(store), checks.verifications(store)
+    apart = evidence.found(store)
     found = Gathered(
         targets=targets,
         datasets=datasets,
@@ -248,7 +272,8 @@ def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), d
         verdicts=cells.verdicts(store),
         incoming=cells.incoming(store),
         skips=found_skips,
-        notes=_notes(store),
+        notes=_notes(store, apart),
+        elsewhere=_by_place(apart),
         certified=checks.certified(store),
         verified={cell: mark.sound for cell, mark in marks.items()},
     )
@@ -265,12 +290,20 @@ def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), d
         said=entrants.said(store),
         marks=marks,
         imports=checks.imported(store),
+        unplaced=cells.unplaced(store),
         folders=folders,
         download=download,
     )
 
 
-def _notes(store: Store) -> dict[tuple[str, str], tuple[Remark, ...]]:
+def _by_place(apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Evidence, ...]]:
+    found: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    for one in apart:
+        found[one.board, one.target].append(one)
+    return {place: tuple(some) for place, some in found.items()}
+
+
+def _notes(store: Store, apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Remark, ...]]:
     """Stored ones, which hold on every board of their target, then those that the board's own facts raise."""
     found: dict[tuple[str, str], list[Remark]] = defaultdict(list)
     for row in store.rows("""
@@ -279,6 +312,6 @@ def _notes(store: Store) -> dict[tuple[str, str], tuple[Remark, ...]]:
         ORDER BY n.kind, n.reason
     """):
         found[row["board"], row["target"]].append(Remark(row["kind"], row["reason"]))
-    for note in notes.computed(store):
-        found[note.board, note.target].append(Remark(note.kind, note.reason))
+    for note in notes.computed(store, apart):
+        found[note.board, note.target].append(Remark(note.kind, note.reason, note.cell))
     return {place: tuple(remarks) for place, remarks in found.items()}

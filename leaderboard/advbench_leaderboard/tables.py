@@ -34,6 +34,7 @@ def _boards(site: Site) -> Iterator[tuple[Value, ...]]:
         yield (
             *(b.key, b.name, b.dataset.label, b.dataset.fingerprint, b.ball, b.eps, b.count, b.protocol),
             *(json.dumps(b.required, ensure_ascii=False), len(b.ranked), len(b.entries) - len(b.ranked), b.updated),
+            b.aim,
         )
 
 
@@ -48,7 +49,7 @@ def _entries(site: Site) -> Iterator[tuple[Value, ...]]:
                 *((e.incoming.source, e.incoming.entrant) if e.incoming else (None, None)),
                 *(*_rate(past.undetected if past else None), past.entrant if past else None),
                 *(*_rate(e.false_positives), e.target.asked, *_rate(e.certified)),
-                *(e.forwards, e.backwards, e.seconds, e.verified),
+                *(e.forwards, e.backwards, e.seconds, e.verified, e.deciding.entrant if e.deciding else None),
             )
 
 
@@ -115,7 +116,18 @@ def _notes(site: Site) -> Iterator[tuple[Value, ...]]:
     for b in site.boards:
         for e in b.entries:
             for note in e.notes:
-                yield b.key, b.name, e.target.key, e.target.label, note.kind, note.reason
+                yield b.key, b.name, e.target.key, e.target.label, note.kind, note.reason, note.cell
+
+
+def _elsewhere(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        for e in b.entries:
+            for one in e.elsewhere:
+                yield (
+                    *(b.key, b.name, e.target.key, e.target.label, one.cell, one.entrant, one.elsewhere, one.count),
+                    *(one.shared, *_rate(Rate(one.right, one.n)), one.test.p_value if one.test else None),
+                    one.contradicts,
+                )
 
 
 def _curves(site: Site) -> Iterator[tuple[Value, ...]]:
@@ -186,7 +198,8 @@ TABLES = (
         {**_BOARD, "dataset": "the data set", "data_fingerprint": "digest of its images and labels"}
         | {"ball": "the threat with its radius", "eps": "the radius", "examples": "how many are judged"}
         | {"protocol": "version of the rules", "required": "JSON: attacks that a ranked target must have been through"}
-        | {"ranked": "targets with a rank", "unranked": "targets without", "updated": "when its newest cell ended"},
+        | {"ranked": "targets with a rank", "unranked": "targets without", "updated": "when its newest cell ended"}
+        | {"aim": "what the required attacks want images to be taken for; empty where they leave it open"},
         _boards,
     ),
     Table(
@@ -207,7 +220,8 @@ TABLES = (
         | {"false_alarms_asked": "the rate that the threshold was set for"}
         | _rate_columns("certified", "right, and proved to stay so within the radius")
         | {"forwards": "forward passes per example", "backwards": "gradients per example", "seconds": "time to craft"}
-        | {"verified": "whether `advbench verify` found the same; empty where it has not been run"},
+        | {"verified": "whether `advbench verify` found the same; empty where it has not been run"}
+        | {"deciding_attack": "of the attacks that count, the one that leaves least"},
         _entries,
     ),
     Table(
@@ -268,7 +282,24 @@ TABLES = (
         | {"ball": "empty: every ball", "reason": "why it did not run", "run": "the run that says so"},
         _skips,
     ),
-    Table("notes", "Notes", {**_BOARD, **_TARGET, "kind": "of note", "reason": "what it rests on"}, _notes),
+    Table(
+        "notes",
+        "Notes",
+        {**_BOARD, **_TARGET, "kind": "of note", "reason": "what it rests on"}
+        | {"cell": "the cell that it speaks of, where it does not count on the board"},
+        _notes,
+    ),
+    Table(
+        "elsewhere",
+        "What does not count on a board",
+        {**_BOARD, **_TARGET, "cell": "the cell’s key", "attack": "the attack, with its goal"}
+        | {"elsewhere": "whether on another set of examples; else by an attack that the board does not require"}
+        | {"examples": "of the cell’s set", "shared": "how many of the cell’s examples the board judges, too"}
+        | _rate_columns("accuracy", "right, clean and under this attack")
+        | {"p_value": "that the board’s robust accuracy is no higher; empty where that was not tested"}
+        | {"contradicts": "whether it is flagged"},
+        _elsewhere,
+    ),
     Table(
         "curves",
         "Accuracy against radius",

@@ -74,13 +74,22 @@ def _one(console: Console, into: Store, origin: Store, path: Path, checking: Che
     """How many cells stayed out."""
     counts: Counter[str] = Counter()
     refereed = 0
+    taken = set()
     for arrival in merge_cells(into, origin, path.name, checking, boards=boards):
         counts[arrival.status] += 1
         refereed += arrival.refereed and arrival.status == "taken"
+        if arrival.status == "taken":
+            taken.add(arrival.cell)
         _tell(console, arrival)
     parts = [f"{counts['taken']} cells taken ({refereed} of them refereed again)", f"{counts['there']} there already"]
     parts += [f"{counts[name]} {name}" for name in ("unfinished", "conflict", "rejected") if counts[name]]
     say(console, f"{path}: {', '.join(parts)}.")
+    if apart := sum(row["cell"] in taken for row in into.rates("unplaced")):
+        say(
+            console,
+            f"{apart} of them stand on no board here: no board judges their examples. `advbench show` sets them beside "
+            "the numbers of boards with the same target and ball.",
+        )
     return counts["conflict"] + counts["rejected"]
 
 

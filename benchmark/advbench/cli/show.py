@@ -132,8 +132,10 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
         if row["rate"] is not None and (not boards or row["board_name"] in boards):
             shares.setdefault(row["cell"], []).append(row["rate"])
     on_boards = {row["cell"] for row in store.rates("board_cells") if not boards or row["board_name"] in boards}
+    unplaced = {row["cell"]: row["rate"] for row in store.rates("unplaced")}
     rows = store.rows(
-        "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason "
+        "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason, "
+        "s.current, c.count "
         "FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
         "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal"
     )
@@ -151,6 +153,15 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
         if row["status"] != "done":
             how = row["status"]
             failures += [f"{row['key'][:12]}: {row['reason']}"] if row["reason"] else []
-        words = (row["key"][:12], row["label"], board_of(row), row["entrant"], how or "replaced")
+        elif row["key"] in unplaced:
+            how = f"{percent(unplaced[row['key']])} of {row['count']}, on no board"
+        elif not how:
+            how = "no verdict" if row["current"] else "replaced"
+        words = (row["key"][:12], row["label"], board_of(row), row["entrant"], how)
         found.add_row(*(Text(plain(word)) for word in words))
+    if unplaced:
+        failures.append(
+            "On no board: no board here judges the examples of these cells. `advbench show` sets them beside the "
+            "numbers of the boards that have the same target and ball."
+        )
     show_table(console, found, remarks=failures)

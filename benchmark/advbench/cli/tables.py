@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from rich import box
@@ -10,8 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from advbench import evidence
+from advbench.aim import aim_of
 from advbench.cli.text import interval, percent, plain, say
 from advbench.errors import AdvbenchError
+from advbench.evidence import Evidence
+from advbench.notes import CONTRADICTED, NOT_REQUIRED
 from advbench.store import Store
 from advbench.stored import threat_of
 
@@ -60,18 +64,23 @@ def print_boards(
     with store.tallied():
         rates = {view: [r for r in store.rates(view) if shown is None or r["target"] in shown] for view in views}
         boards = [b for b in store.boards() if some is None or b["name"] in some]
+        classes = {d["fingerprint"]: d["classes"] for d in store.rows("SELECT fingerprint, classes FROM datasets")}
+        apart = [e for e in evidence.found(store) if shown is None or e.target in shown]
     boards = [board for board in boards if chosen is None or board["key"] in chosen]
     for place, board in enumerate(boards):
         if place:
             console.print()
         own = {view: [row for row in rows if row["board"] == board["key"]] for view, rows in rates.items()}
-        for part, title, remarks in _board_tables(board, own, console.width):
+        named = classes.get(board["data_fingerprint"], ())
+        for part, title, remarks in _board_tables(board, own, named, console.width):
             show_table(console, part, title, remarks)
+        for remark in _apart(own["robust_accuracy"], [one for one in apart if one.board == board["key"]]):
+            say(console, remark)
     return len(boards)
 
 
 def _board_tables(
-    board: dict[str, Any], rates: dict[str, list[dict[str, Any]]], width: int
+    board: dict[str, Any], rates: dict[str, list[dict[str, Any]]], classes: Sequence[str], width: int
 ) -> Iterator[tuple[Table, str, list[str]]]:
     """Targets by pointwise worst-case accuracy, every attack beside it; attacks that don't fit come below."""
     rows = sorted(rates["robust_accuracy"], key=_rank)
@@ -90,7 +99,8 @@ def _board_tables(
     )
     for place, part in enumerate(parts):
         continued = ", continued" if place else " · percent right, 95 % interval"
-        title = f"{board['name']} · {board['count']} examples{continued}"
+        aim = f", aimed at {aimed}" if (aimed := aim_of(board["required"], classes)) else ""
+        title = f"{board['name']}{aim} · {board['count']} examples{continued}"
         found = table()
         names(found, "target", labels)
         for heading in ("clean",) if not place else ():
@@ -148,6 +158,22 @@ def _proofs(certified: Iterable[Mapping[str, Any]]) -> Iterator[str]:
         yield f"{row['target_label']} is proved right in the whole ball: {share}"
 
 
+def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iterator[str]:
+    """The strongest that does not count here, and all that contradicts; each with the beginning of its cell's key."""
+    for row in rows:
+        own = [one for one in apart if one.target == row["target"]]
+        against = [one for one in own if one.contradicts]
+        for one in against:
+            kind = CONTRADICTED if one.elsewhere else NOT_REQUIRED
+            yield f"{row['target_label']}, {kind} (cell {one.cell[:12]}): {one.reason}"
+        if own and not against:
+            share = f"{percent(own[0].right / own[0].n)} of {own[0].n}"
+            yield (
+                f"{row['target_label']}, elsewhere: {own[0].entrant} leaves {share} right, on {own[0].where} "
+                f"(cell {own[0].cell[:12]})"
+            )
+
+
 def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
     accuracy = row["accuracy"]
     return accuracy is None, -(accuracy or 0.0), row["target_label"]
@@ -182,6 +208,9 @@ def cell_table(cell: dict[str, Any]) -> Table:
         if rate["violations"]:
             text += f", {rate['violations']} violations"
         facts.add_row(Text(plain(f"{own}: {rate['target_label']}")), text)
+    for rate in cell["unplaced"]:
+        text = f"fooled {percent(rate['rate'])} % of {rate['n']}, which no board judges"
+        facts.add_row(Text(plain(f"own: {rate['source_label']}")), text)
     return facts
 
 

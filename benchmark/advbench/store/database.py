@@ -298,6 +298,7 @@ class Store:
             "events": self.rows("SELECT * FROM cell_events WHERE cell = ? ORDER BY id", number),
             "shards": list(self.shards(key).values()),
             "rates": self.rows("SELECT * FROM rates WHERE cell = ? ORDER BY board, target_label, target", key),
+            "unplaced": self.rows("SELECT * FROM unplaced WHERE cell = ?", key),
         }
 
     # --- the doors to SQLite

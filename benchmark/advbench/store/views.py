@@ -39,10 +39,11 @@ FROM state
 WINDOW same AS (PARTITION BY data_fingerprint, examples, protocol, family, eps, source, attack, goal)
 """
 
-SAME_BOARD = """
-  k.data_fingerprint = b.data_fingerprint AND k.examples = b.examples AND k.protocol = b.protocol
+SAME_BALL = """
+  k.data_fingerprint = b.data_fingerprint AND k.protocol = b.protocol
   AND k.family = b.family AND (k.eps = b.eps OR (k.eps IS NULL AND k.minimizes))
 """.strip()
+SAME_BOARD = f"k.examples = b.examples AND {SAME_BALL}"
 
 # A cell in the unbounded ball belongs to every board of its family. Protocols never meet.
 BOARD_CELLS = f"""
@@ -291,6 +292,59 @@ WITH counted AS (
 SELECT *, {wilson("right", "n", "accuracy")} FROM counted WHERE n = count
 """
 
+JUDGED = """
+  (SELECT count(*) FROM judgements j WHERE j.cell = k.id AND j.target = t.id)
+    = (SELECT count(*) FROM shards s WHERE s.cell = k.id)
+""".strip()
+
+# Cells in a board's ball, on a target that the board lists, yet on other examples: they count on another board or on
+# none, and may contradict this one.
+ELSEWHERE = f"""
+WITH listed AS MATERIALIZED (SELECT board, target FROM clean_accuracy),
+counted AS MATERIALIZED (
+  SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, count(*) AS n,
+    count(*) FILTER (WHERE c.predicted = c.label AND NOT (o.predicted <> c.label AND {IN_BALL})) AS still_right
+  FROM cells k
+  CROSS JOIN boards b NOT INDEXED
+  CROSS JOIN targets t ON t.key = k.source
+  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
+  CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
+  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND k.examples <> b.examples AND {SAME_BALL}
+    AND (b.key, t.key) IN (SELECT board, target FROM listed) AND {JUDGED}
+  GROUP BY k.id, b.rowid
+)
+SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, k.key AS cell, s.entrant,
+  k.attack, k.goal, k.examples, k.count, n, still_right, {wilson("still_right", "n", "accuracy")}
+FROM counted
+JOIN boards b ON b.rowid = counted.board_id
+JOIN cells k ON k.id = counted.cell_id
+JOIN cell_state s ON s.cell = k.id
+JOIN targets t ON t.id = counted.target_id
+"""
+
+# Cells that are done on examples that no board judges: merged without their board, say.
+UNPLACED = f"""
+WITH counted AS MATERIALIZED (
+  SELECT k.id AS cell_id, t.id AS target_id, count(*) AS n,
+    count(*) FILTER (WHERE o.reached AND o.violation IS NULL) AS fooled,
+    count(*) FILTER (WHERE c.predicted = c.label AND NOT (o.predicted <> c.label AND o.violation IS NULL))
+      AS still_right
+  FROM cells k
+  CROSS JOIN targets t ON t.key = k.source
+  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
+  LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
+  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current)
+    AND NOT EXISTS (SELECT 1 FROM boards b WHERE {SAME_BOARD}) AND {JUDGED}
+  GROUP BY k.id
+)
+SELECT k.key AS cell, s.entrant, k.attack, k.goal, k.source, t.label AS source_label, k.dataset, k.examples, k.count,
+  n, fooled, {wilson("fooled", "n", "rate")}, still_right, {wilson("still_right", "n", "accuracy")}
+FROM counted
+JOIN cells k ON k.id = counted.cell_id
+JOIN cell_state s ON s.cell = k.id
+JOIN targets t ON t.id = counted.target_id
+"""
+
 VIEWS = {
     "cell_state": CELL_STATE,
     "board_cells": BOARD_CELLS,
@@ -306,10 +360,12 @@ VIEWS = {
     "required_cells": REQUIRED_CELLS,
     "robust_examples": ROBUST_EXAMPLES,
     "robust_accuracy": ROBUST_ACCURACY,
+    "elsewhere": ELSEWHERE,
+    "unplaced": UNPLACED,
 }
 """In an order in which each needs only those before it."""
 
-TALLIED = frozenset({"rates", "clean_accuracy", "required_cells", "robust_examples"})
+TALLIED = frozenset({"rates", "clean_accuracy", "required_cells", "robust_examples", "elsewhere"})
 """The ones that read every outcome or are read by many others."""
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from advbench.aim import aim_of
+from advbench.evidence import Evidence
 from advbench.rates import shared_ranks
 from advbench.store import Store
 from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
@@ -22,6 +24,8 @@ class Remark:
 
     kind: str
     reason: str
+    cell: str = ""
+    """The cell that it speaks of, where it is one that does not count on the board."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +50,22 @@ class Entry:
     backwards: float
     seconds: float
     notes: tuple[Remark, ...]
+    elsewhere: tuple[Evidence, ...]
+    """What is known of it in this ball and does not count here; the strongest first."""
     verified: bool | None
     """Whether all its cells here were refereed again and found the same; None where nobody has said."""
+    deciding: Verdicts | None
+    """Of the attacks that count, the one that leaves least; None where the robust accuracy is."""
 
     @property
     def worst(self) -> Verdicts | None:
         """The attack that leaves least."""
-        return min(self.verdicts.values(), key=lambda v: (v.accuracy.value, v.entrant), default=None)
+        return min(self.verdicts.values(), key=_least, default=None)
+
+    @property
+    def beside(self) -> Evidence | None:
+        """The strongest on other examples."""
+        return next((one for one in self.elsewhere if one.elsewhere), None)
 
 
 @dataclass(frozen=True)
@@ -72,8 +85,10 @@ class Board:
     count: int
     protocol: int
     required: tuple[str, ...]
+    aim: str
+    """What the required attacks want every image to be taken for, in words; empty where they leave it open."""
     entrants: tuple[str, ...]
-    """The required ones in the board's order, then the others."""
+    """Those that have come out on any target; the one that leaves least, on average, comes first."""
     entries: tuple[Entry, ...]
     """Ranked ones first, the best on top; unranked ones by name."""
     failed: tuple[Cell, ...]
@@ -81,6 +96,15 @@ class Board:
     skipped: tuple[Skip, ...]
     updated: str | None
     """When the newest of its cells ended."""
+
+    @property
+    def title(self) -> str:
+        """The name, and what it does not say."""
+        return f"{self.name}, aimed at {self.aim}" if self.aim else self.name
+
+    @property
+    def aimed_ball(self) -> str:
+        return f"{self.ball}, aimed at {self.aim}" if self.aim else self.ball
 
     @property
     def ranked(self) -> tuple[Entry, ...]:
@@ -103,6 +127,7 @@ class Gathered:
     skips: tuple[Skip, ...]
     notes: Mapping[tuple[str, str], tuple[Remark, ...]]
     """By board and target."""
+    elsewhere: Mapping[tuple[str, str], tuple[Evidence, ...]]
     certified: Mapping[tuple[str, str], Rate]
     verified: Mapping[str, bool]
     """By cell."""
@@ -123,16 +148,17 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
             key=lambda cell: (found.targets[cell.source].label, cell.entrant, cell.key),
         )
         verdicts = found.verdicts.get(key, {})
-        others = {entrant for by_entrant in verdicts.values() for entrant in by_entrant} - set(row["required"])
+        dataset = found.datasets.get(row["data_fingerprint"]) or nameless(row)
+        crowd = Counter(ranks.values())
         entries = [
-            _entry(answer, robust[key][answer["target"]], found, ranks, Counter(ranks.values()))
+            _entry(answer, robust[key][answer["target"]], found, ranks, crowd, row["required"])
             for answer in clean.get(key, {}).values()
         ]
         made.append(
             Board(
                 key=key,
                 name=row["name"],
-                dataset=found.datasets.get(row["data_fingerprint"]) or nameless(row),
+                dataset=dataset,
                 ball=row["name"].removeprefix(f"{row['dataset']}/"),
                 threat=row["threat"],
                 family=row["family"],
@@ -142,7 +168,8 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
                 count=row["count"],
                 protocol=row["protocol"],
                 required=tuple(row["required"]),
-                entrants=(*row["required"], *sorted(others)),
+                aim=aim_of(row["required"], dataset.classes),
+                entrants=_strongest_first(verdicts.values()),
                 entries=tuple(sorted(entries, key=_place)),
                 failed=tuple(failed),
                 skipped=tuple(skip for skip in found.skips if skip.concerns(row["dataset"], row["name"])),
@@ -158,6 +185,7 @@ def _entry(
     found: Gathered,
     ranks: Mapping[str, int],
     crowd: Mapping[int, int],
+    required: Sequence[str],
 ) -> Entry:
     board, key = answer["board"], answer["target"]
     verdicts = found.verdicts.get(board, {}).get(key, {})
@@ -167,12 +195,14 @@ def _entry(
     through = [verdict for verdict in verdicts.values() if verdict.undetected]
     checked = [found.verified.get(cell.key) for cell in counted]
     rank = ranks.get(key)
+    robust = rate_of(worst_case, "right", "n")
+    counting = [verdicts[entrant] for entrant in required if entrant in verdicts] if robust else []
     return Entry(
         target=found.targets[key],
         rank=rank,
         tied=rank is not None and crowd[rank] > 1,
         unranked=worst_case["unranked"],
-        robust=rate_of(worst_case, "right", "n"),
+        robust=robust,
         clean=clean,
         verdicts=verdicts,
         incoming=found.incoming.get((board, key)),
@@ -185,8 +215,23 @@ def _entry(
         backwards=sum(cell.backwards / cell.count for cell in counted),
         seconds=sum(cell.seconds for cell in counted),
         notes=found.notes.get((board, key), ()),
+        elsewhere=found.elsewhere.get((board, key), ()),
         verified=False if False in checked else True if checked and all(checked) else None,
+        deciding=min(counting, key=_least, default=None),
     )
+
+
+def _least(verdicts: Verdicts) -> tuple[float, str]:
+    return verdicts.accuracy.value, verdicts.entrant
+
+
+def _strongest_first(verdicts: Iterable[Mapping[str, Verdicts]]) -> tuple[str, ...]:
+    """By the mean of what each leaves."""
+    left: dict[str, list[float]] = {}
+    for by_entrant in verdicts:
+        for entrant, one in by_entrant.items():
+            left.setdefault(entrant, []).append(one.accuracy.value)
+    return tuple(sorted(left, key=lambda entrant: (sum(left[entrant]) / len(left[entrant]), entrant)))
 
 
 def _place(entry: Entry) -> tuple[bool, int, str, str]:

@@ -68,6 +68,15 @@ class Verdicts:
 
 
 @dataclass(frozen=True, slots=True)
+class Unplaced:
+    """A cell on its own source, where no board judges its examples; without a board's radius, of whatever size."""
+
+    cell: str
+    fooled: Rate
+    accuracy: Rate
+
+
+@dataclass(frozen=True, slots=True)
 class Incoming:
     """The cell of another target whose examples fool this one most often."""
 
@@ -145,6 +154,17 @@ def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
             mean_size=row["mean_size"],
             violations=row["violations"],
         )
+    return found
+
+
+def unplaced(store: Store) -> dict[str, Unplaced]:
+    """By key: the cells that are done, and whose examples no board judges."""
+    found = {}
+    for row in store.rates("unplaced"):
+        fooled, accuracy = rate_of(row, "fooled", "n"), rate_of(row, "still_right", "n")
+        assert fooled is not None  # a cell is counted by its outcomes
+        assert accuracy is not None
+        found[row["cell"]] = Unplaced(row["cell"], fooled, accuracy)
     return found
 
 

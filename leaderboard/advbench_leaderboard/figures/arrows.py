@@ -16,6 +16,8 @@ MOST = 120
 """Arrows that are drawn: the longest."""
 LONGEST = 3.0
 """Pixels."""
+EDGE = 0.25
+"""Pixels that stay free at the picture's edge."""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ def moves(packed: bytes, height: int, width: int) -> list[Move]:
 
 
 def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup:
-    """The longest is three pixels long, the others in proportion; a dot marks where each begins."""
-    unit = LONGEST / found[0].length if found else 0.0
+    """The longest is three pixels long, or as long as the picture has room for; the others in proportion."""
+    unit = min([LONGEST / found[0].length, *(_room(move, height, width) for move in found[:MOST])]) if found else 0.0
     parts = []
     for move in found[:MOST]:
         x, y = move.column + 0.5, move.row + 0.5
@@ -65,4 +67,12 @@ def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup
         height,
         group(*parts),
         class_="arrows",
+    )
+
+
+def _room(move: Move, height: int, width: int) -> float:
+    """How far its arrow may be stretched before it leaves the picture, with a little left for its head."""
+    sides = ((move.column + 0.5, move.right, width), (move.row + 0.5, move.down, height))
+    return min(
+        ((size - EDGE - at if way > 0 else at - EDGE) / abs(way) for at, way, size in sides if way), default=math.inf
     )

@@ -10,6 +10,8 @@ from markupsafe import Markup
 from advbench_leaderboard.figures.scale import Scale, shown_number
 from advbench_leaderboard.figures.svg import element, group, label
 
+LEFT, RIGHT, TOP, BOTTOM = 56.0, 28.0, 50.0, 56.0
+"""What a chart leaves beside its rectangle for words, which a phone shows almost twice as large (see `site.css`)."""
 SERIES = 8
 """How many series have a colour, a dash and a mark of their own: classes `s0` to `s7`."""
 
@@ -36,9 +38,9 @@ class Chart:
             ),
             element("path", d=f"M{left} {bottom}H{right}", class_="axis"),
             *(label(self.y_words(v), left - 8, self.y(v) + 4, anchor="end", class_="tick") for v in self.y.ticks()),
-            *(label(self.x_words(v), self.x(v), bottom + 18, anchor="middle", class_="tick") for v in self.x.ticks(6)),
-            label(self.x_title, (left + right) / 2, bottom + 38, anchor="middle", class_="title"),
-            label(self.y_title, left - 8, top - 24, class_="title", dx=-26),
+            *(label(self.x_words(v), self.x(v), bottom + 20, anchor="middle", class_="tick") for v in self.x.ticks(6)),
+            label(self.x_title, (left + right) / 2, bottom + 44, anchor="middle", class_="title"),
+            label(self.y_title, 4, top - 28, class_="title"),
         ]
         return group(*parts, class_="axes", aria_hidden="true")
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from advbench_leaderboard.figures.chart import SERIES, Chart, mark
+from advbench_leaderboard.figures.chart import BOTTOM, LEFT, RIGHT, SERIES, TOP, Chart, mark
 from advbench_leaderboard.figures.scale import Scale, shown_number
 from advbench_leaderboard.figures.svg import element, frame, group
 
-WIDTH, HEIGHT = 760.0, 360.0
+WIDTH, HEIGHT = 640.0, 360.0
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,12 @@ class Logarithm(Scale):
     def ticks(self, about: int = 5) -> list[float]:
         every = max(1, math.ceil((self.high - self.low) / about))
         return [float(power) for power in range(math.ceil(self.low), math.floor(self.high) + 1, every)]
+
+
+def short_power(power: float) -> str:
+    """1, 10, 100, 1k, …: as narrow as a phone needs it."""
+    letter = int(power) // 3
+    return f"{10 ** (int(power) % 3)}{'kMGT'[letter - 1]}" if 1 <= letter <= 4 else shown_number(10**power)
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,11 @@ def costs(attack: str, series: Sequence[tuple[str, Sequence[Point]]], others: Se
     chart = Chart(
         WIDTH,
         HEIGHT,
-        Logarithm(low, max(high, low + 1), 48, WIDTH - 24),
-        Scale(0.0, 1.0, HEIGHT - 52, 44),
-        "Forward and backward passes per example (each step ten times as many)",
+        Logarithm(low, max(high, low + 1), LEFT, WIDTH - RIGHT),
+        Scale(0.0, 1.0, HEIGHT - BOTTOM, TOP),
+        "Passes per example, each step ten times as many",
         "Fooled, %",
-        x_words=lambda power: shown_number(10**power),
+        x_words=short_power,
         y_words=lambda share: f"{100 * share:.0f}",
     )
 

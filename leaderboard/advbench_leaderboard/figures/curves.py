@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from advbench_leaderboard.facts.curves import Curve
-from advbench_leaderboard.figures.chart import SERIES, Chart, mark
+from advbench_leaderboard.figures.chart import BOTTOM, LEFT, RIGHT, SERIES, TOP, Chart, mark
 from advbench_leaderboard.figures.scale import Scale, shown_number
 from advbench_leaderboard.figures.svg import element, frame, group, label, path
 
 POINTS = 60
 """Radii at which a line is drawn, evenly from 0."""
-WIDTH, HEIGHT = 760.0, 380.0
+WIDTH, HEIGHT = 640.0, 380.0
 
 
 def reach(curves: Sequence[Curve], eps: float) -> float:
@@ -32,14 +32,14 @@ def radius_curves(curves: Sequence[Curve], eps: float, ball: str) -> Markup:
     chart = Chart(
         WIDTH,
         HEIGHT,
-        Scale(0.0, far, 48, WIDTH - 16),
-        Scale(0.0, 1.0, HEIGHT - 52, 44),
+        Scale(0.0, far, LEFT, WIDTH - RIGHT),
+        Scale(0.0, 1.0, HEIGHT - BOTTOM, TOP),
         "Radius of the ball",
         "Accuracy, %",
         y_words=lambda share: f"{100 * share:.0f}",
     )
     at = chart.x(eps)
-    words_right = at < WIDTH * 0.7
+    words_right = at < WIDTH * 0.6
     own = group(
         element("path", d=f"M{at:.1f} {chart.y.start}V{chart.y.end}"),
         label(

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from markupsafe import Markup
 
 from advbench.rates import DetectorPoint
-from advbench_leaderboard.figures.chart import Chart, mark
+from advbench_leaderboard.figures.chart import BOTTOM, LEFT, RIGHT, TOP, Chart, mark
 from advbench_leaderboard.figures.scale import Scale, shown_number
 from advbench_leaderboard.figures.svg import element, frame, group, label, path
 
@@ -32,13 +32,14 @@ class Bin:
 
 
 def bins(clean: Sequence[float | None], fooled: Sequence[float | None], threshold: float | None) -> list[Bin]:
-    """Evenly wide, up to where 99 of 100 suspicions lie; what is no finite number is in none."""
+    """Evenly wide, up to where 99 of 100 suspicions and the threshold lie; what is no finite number is in none."""
     groups = [[v for v in values if v is not None and math.isfinite(v)] for values in (clean, fooled)]
     known = sorted([*groups[0], *groups[1], *([threshold] if threshold is not None else [])])
     if not known:
         return []
     low = known[0]
-    span = (known[int(0.99 * (len(known) - 1))] - low) or 1.0
+    far = max(known[int(0.99 * (len(known) - 1))], low if threshold is None else threshold)
+    span = (far - low) or 1.0
     edges = [low + span * i / BINS for i in range(BINS + 1)]
     counts = [[0] * BINS, [0] * BINS]
     for values, count in zip(groups, counts, strict=True):
@@ -53,8 +54,8 @@ def histogram(title: str, found: Sequence[Bin], threshold: float | None) -> Mark
     chart = Chart(
         WIDTH,
         HEIGHT,
-        Scale(found[0].low, found[-1].high, 48, WIDTH - 16),
-        Scale(0.0, top * 1.05, HEIGHT - 52, 44),
+        Scale(found[0].low, found[-1].high, LEFT, WIDTH - RIGHT),
+        Scale(0.0, top * 1.05, HEIGHT - BOTTOM, TOP),
         "Suspicion",
         "Share of images, %",
         y_words=lambda share: f"{100 * share:.3g}",
@@ -73,7 +74,7 @@ def histogram(title: str, found: Sequence[Bin], threshold: float | None) -> Mark
         kinds.append(group(element("path", d=path(points), class_="line"), *middle, class_=f"series s{place}"))
     parts = [chart.axes()]
     if threshold is not None:
-        at = chart.x(min(threshold, found[-1].high))
+        at = chart.x(threshold)
         words = f"alarm above {shown_number(threshold)}"
         parts.append(_line_at(chart, at, words))
     return frame(
@@ -88,7 +89,7 @@ def histogram(title: str, found: Sequence[Bin], threshold: float | None) -> Mark
 
 
 def _line_at(chart: Chart, at: float, words: str) -> Markup:
-    right = at < WIDTH * 0.65
+    right = at < WIDTH * 0.5
     return group(
         element("path", d=f"M{at:.1f} {chart.y.start}V{chart.y.end}"),
         label(words, at + (6 if right else -6), chart.y.end - 6, anchor="start" if right else "end"),
@@ -102,8 +103,8 @@ def detector_curves(title: str, curve: Sequence[DetectorPoint], threshold: float
     chart = Chart(
         WIDTH,
         HEIGHT,
-        Scale(0.0, 1.0, 48, WIDTH - 16),
-        Scale(0.0, min(1.0, top * 1.1), HEIGHT - 52, 44),
+        Scale(0.0, 1.0, LEFT, WIDTH - RIGHT),
+        Scale(0.0, min(1.0, top * 1.1), HEIGHT - BOTTOM, TOP),
         "False alarms on clean images, %",
         "Fooled without an alarm, %",
         x_words=lambda share: f"{100 * share:.0f}",

@@ -33,7 +33,7 @@ class Row:
 
     @property
     def point(self) -> Point:
-        words = f"{self.entry.target.label} on {self.board.name}: {100 * self.verdicts.fooled.value:.1f} %"
+        words = f"{self.entry.target.label} on {self.board.title}: {100 * self.verdicts.fooled.value:.1f} %"
         return Point(self.forwards + self.backwards, self.verdicts.fooled.value, words)
 
 
@@ -56,7 +56,7 @@ def pages(site: Site) -> Iterator[Page]:
         on = list(dict.fromkeys(row.board.key for row in found))
         others = [mean for key in on for mean in means[key] if mean.attack != attack.label]
         series = [(site.board(key), [row.point for row in found if row.board.key == key]) for key in on]
-        rings = [Point(m.passes, m.fooled, f"{m.entrant} on {m.board.name}, mean") for m in others]
+        rings = [Point(m.passes, m.fooled, f"{m.entrant} on {m.board.title}, mean") for m in others]
         yield Page(
             site.attack_file(attack.label),
             "attack.html.j2",
@@ -67,7 +67,13 @@ def pages(site: Site) -> Iterator[Page]:
                 "wins": sum(row.worst for row in found),
                 "series": series,
                 "others": others,
-                "figure": costs(attack.label, [(b.name, points) for b, points in series], rings) if found else None,
+                "sized": any(row.verdicts.mean_size is not None for row in found),
+                "unplaced": [
+                    (cell, site.unplaced[cell.key])
+                    for cell in site.cells.values()
+                    if cell.attack == attack.label and cell.key in site.unplaced
+                ],
+                "figure": costs(attack.label, [(b.title, points) for b, points in series], rings) if found else None,
                 "unfinished": sum(
                     c.attack == attack.label and c.latest and c.status != "done" for c in site.cells.values()
                 ),

@@ -23,11 +23,14 @@ def pages(site: Site) -> Iterator[Page]:
 
 def _context(site: Site, board: Board) -> dict[str, object]:
     curves = site.curves(board)
+    detectors = sum(1 for entry in board.entries if entry.false_positives)
     return {
         "board": board,
         "curves": curves,
         "figure": radius_curves(curves, board.eps, board.ball) if curves else None,
         "radii": radii(curves, board.eps) if curves else [],
+        # where few targets have one, its columns would stand empty between the attacks and the numbers they explain
+        "detectors": "" if not detectors else "first" if 2 * detectors >= len(board.entries) else "last",
         "has": {
             "incoming": any(entry.incoming for entry in board.entries),
             "certified": any(entry.certified for entry in board.entries),

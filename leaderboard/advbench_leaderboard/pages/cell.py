@@ -50,12 +50,24 @@ def pages(site: Site) -> Iterator[Page]:
         exhibits = site.exhibits([cell.number for cell in batch])
         outgoing = site.transfer_of([cell.key for cell in batch])
         for cell in batch:
+            shown = exhibits.get(cell.number, [])
+            verdicts = [one for _, one in site.verdicts_on(cell.key)]
             context = {
                 "cell": cell,
+                "unplaced": site.unplaced.get(cell.key),
+                "neighbours": site.neighbours(cell),
+                # what nothing here knows would be an empty column
+                "has": {
+                    "first_right": any(one.first_right for one in verdicts),
+                    "undetected": any(one.undetected for one in verdicts),
+                    "size": any(one.mean_size is not None for one in verdicts),
+                    "clean_confidence": any(one.clean_confidence is not None for one in shown),
+                    "confidence": any(one.confidence is not None for one in shown),
+                },
                 "target": site.targets[cell.source],
                 "verdicts": site.verdicts_on(cell.key),
                 "boards": site.boards_of(cell.key),
-                "shown": [_shown(site, cell, one) for one in exhibits.get(cell.number, [])],
+                "shown": [_shown(site, cell, one) for one in shown],
                 "outgoing": outgoing.get(cell.key, []),
             }
             yield Page(site.cell_file(cell.key), "cell.html.j2", context)

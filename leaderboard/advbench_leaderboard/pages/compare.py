@@ -36,21 +36,22 @@ def pages(site: Site) -> Iterator[Page]:
 
 
 def _context(site: Site, board: Board) -> dict[str, object]:
-    rows = ["Clean", "Robust, all required attacks", *board.entrants]
+    robust = ["Robust, all required attacks"] if board.ranked else []
+    rows = ["Clean", *robust, *board.entrants]
     series = [
         Series(
             entry.target.key[:12],
             entry.target.label,
             [
                 entry.clean,
-                entry.robust,
+                *([entry.robust] if robust else []),
                 *(entry.verdicts[e].accuracy if e in entry.verdicts else None for e in board.entrants),
             ],
         )
         for entry in board.entries
     ]
     figure = dots(
-        f"Accuracy of targets on {board.name}, clean and under each attack",
+        f"Accuracy of targets on {board.title}, clean and under each attack",
         f"{len(rows)} rows, one for clean images, one for the worst case and one for every attack; "
         "a mark a target, with its 95 % interval.",
         rows,

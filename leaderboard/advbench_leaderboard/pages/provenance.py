@@ -40,12 +40,17 @@ class Merged:
 def pages(site: Site) -> Iterator[Page]:
     database = shlex.quote(shown(site.database))
     differing = sorted(key for key, mark in site.marks.items() if not mark.sound)
+    used = _used(site.runs)
     context = {
+        "has": {
+            "source": any(dataset.source for dataset in site.datasets.values()),
+            "digest": any(one.plugin.digest for one in used),
+        },
         "checked": len(site.marks) - len(differing),
         "differing": [(site.cells[key], site.marks[key]) for key in differing[:DIFFERING]],
         "more_differing": len(differing[DIFFERING:]),
         "merged": _merged(site),
-        "used": _used(site.runs),
+        "used": used,
         "database": database,
         "limit": LIMIT,
         "plugin_limit": PLUGIN_LIMIT,

@@ -63,6 +63,9 @@ class Matrix:
 def pages(site: Site) -> Iterator[Page]:
     for target in site.targets.values():
         entries = site.entries_of(target.key)
+        elsewhere = [(board, entry, one) for board, entry in entries for one in entry.elsewhere]
+        elsewhere.sort(key=lambda row: not row[2].contradicts)
+        told = {one.cell for _, _, one in elsewhere}
         yield Page(
             site.target_file(target.key),
             "target.html.j2",
@@ -78,6 +81,13 @@ def pages(site: Site) -> Iterator[Page]:
                     for cell in site.cells.values()
                     if cell.source == target.key and cell.latest and cell.status != "done"
                 ],
+                "elsewhere": elsewhere,
+                "unplaced": [
+                    (cell, site.unplaced[cell.key])
+                    for cell in site.cells.values()
+                    if cell.source == target.key and cell.key in site.unplaced and cell.key not in told
+                ],
+                "has": _columns([entry for _, entry in entries]),
                 "lines": _lines(site, entries),
                 "detectors": [d for board, entry in entries if (d := detector(site, board, entry))],
                 "matrices": [m for board, entry in entries for m in matrices(site, board, entry)],
@@ -85,6 +95,19 @@ def pages(site: Site) -> Iterator[Page]:
                 "said": [site.words_of("model", target.model), *_defenses(site, target)],
             },
         )
+
+
+def _columns(entries: list[Entry]) -> dict[str, bool]:
+    """What any of its boards knows: a column of anything else would be empty."""
+    return {
+        "ranked": any(entry.robust for entry in entries),
+        "worst": any(entry.worst for entry in entries),
+        "incoming": any(entry.incoming for entry in entries),
+        "undetected": any(entry.undetected for entry in entries),
+        "alarms": any(entry.false_positives for entry in entries),
+        "certified": any(entry.certified for entry in entries),
+        "size": any(v.mean_size is not None for entry in entries for v in entry.verdicts.values()),
+    }
 
 
 def _defenses(site: Site, target: Target) -> list[object]:
@@ -116,8 +139,8 @@ def detector(site: Site, board: Board, entry: Entry) -> Detector | None:
         n_clean=len(answers.clean),
         n_fooled=len(answers.fooled),
         bins=found,
-        histogram=histogram(f"Suspicion of clean and fooled images, {board.name}", found, target.threshold),
-        curve=detector_curves(f"Undetected against false alarms, {board.name}", curve, target.threshold),
+        histogram=histogram(f"Suspicion of clean and fooled images, {board.title}", found, target.threshold),
+        curve=detector_curves(f"Undetected against false alarms, {board.title}", curve, target.threshold),
         points=[(allowed, undetected_at(curve, allowed)) for allowed in FALSE_POSITIVES],
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -50,6 +51,18 @@ class Side:
     rows: tuple[Row, ...]
     series: tuple[Series, ...]
     figure: Markup
+    words: Mapping[str, str]
+    """What heads a board's column, by key."""
+
+    @property
+    def trained(self) -> bool:
+        return any(row.trained for row in self.rows)
+
+    @property
+    def least(self) -> list[tuple[bool, str]]:
+        """The two columns of lowest accuracies, where they say anything of any target."""
+        both = ((True, "Least where trained"), (False, "Least elsewhere"))
+        return [(kind, words) for kind, words in both if any(row.least(kind) is not None for row in self.rows)]
 
 
 def pages(site: Site) -> Iterator[Page]:
@@ -76,6 +89,7 @@ def _by_dataset(site: Site) -> dict[str, list[Board]]:
 
 
 def _side(boards: list[Board]) -> Side:
+    dataset = boards[0].dataset
     entries: dict[str, dict[str, Entry]] = {}
     targets: dict[str, Target] = {}
     for board in boards:
@@ -84,18 +98,29 @@ def _side(boards: list[Board]) -> Side:
             entries.setdefault(entry.target.key, {})[board.key] = entry
     order = sorted(targets, key=lambda key: (targets[key].label, key))
     by_key = {board.key: board for board in boards}
+    boards = [board for board in boards if board.ranked]  # the columns of others would be empty
     series = [
         Series(key[:12], targets[key].label, [e.robust if (e := entries[key].get(b.key)) else None for b in boards])
         for key in order
     ]
+    words = _told_apart(boards)
     figure = dots(
-        f"Robust accuracy of targets on {boards[0].dataset.label}, ball by ball",
+        f"Robust accuracy of targets on {dataset.label}, ball by ball",
         f"{len(boards)} rows, one a ball; a mark a target, with its 95 % interval. Marks of one target far apart: "
         "it is robust only in some of the balls.",
-        [board.ball for board in boards],
+        [words[board.key] for board in boards],
         series,
         x_title="Robust accuracy, %",
         y_title="Ball",
     )
     rows = tuple(Row(targets[key], entries[key], balls(targets[key]), by_key) for key in order)
-    return Side(boards[0].dataset, tuple(boards), rows, tuple(series), figure)
+    return Side(dataset, tuple(boards), rows, tuple(series), figure, words)
+
+
+def _told_apart(boards: list[Board]) -> dict[str, str]:
+    """The balls; with what else a board is about where two have the same one."""
+    crowd = Counter(board.aimed_ball for board in boards)
+    return {
+        board.key: f"{board.aimed_ball}, {board.count} examples" if crowd[board.aimed_ball] > 1 else board.aimed_ball
+        for board in boards
+    }

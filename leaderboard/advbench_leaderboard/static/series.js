@@ -40,7 +40,7 @@ class Figure {
   read() {
     const text = state.get(this.key);
     const chosen = (text ? text.split(",") : this.first).filter((name) => this.groups.has(name)).slice(0, SLOTS);
-    const step = Math.min(6, 28 / Math.max(1, chosen.length - 1)); // a row is 34 high, and holds all of its marks
+    const step = Math.min(6, 28 / Math.max(1, chosen.length - 1)); // 34 of a row's height are for its marks
     for (const [name, group] of this.groups) {
       const slot = chosen.indexOf(name);
       group.setAttribute("class", slot < 0 ? (this.spread ? "series off" : "series rest") : `series s${slot}`);

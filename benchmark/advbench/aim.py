@@ -1,0 +1,44 @@
+"""What an entrant aims at, read from its name; no torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+_AIMED = re.compile(r" → (random|least-likely|class=\d{1,9})$")
+UNTARGETED = "untargeted"
+_WORDS = {"random": "a class drawn by chance", "least-likely": "the class that the target finds least likely"}
+
+
+def entrant(attack: str, goal: str) -> str:
+    """An attack with its goal: `pgd`, or `pgd → class=3`; the view `cell_state` writes it alike."""
+    return attack if goal == UNTARGETED else f"{attack} → {goal}"
+
+
+def goal_of(entrant: str) -> str:
+    found = _AIMED.search(entrant)
+    return found[1] if found else UNTARGETED
+
+
+def aim_of(required: Sequence[str], classes: Sequence[str] = ()) -> str:
+    """Where a board's required attacks want every image, in words; empty where any of them leaves that open.
+
+    `classes` are the data set's names. Images of a class itself are never sent there.
+    """
+    goals = list(dict.fromkeys(goal_of(one) for one in required))
+    if not goals or UNTARGETED in goals:
+        return ""
+    numbers = sorted(int(goal.removeprefix("class=")) for goal in goals if goal.startswith("class="))
+    words = [_WORDS.get(goal, goal) for goal in goals if not goal.startswith("class=")]
+    if len(numbers) > 1 and numbers == list(range(len(classes))):
+        words.insert(0, "each other class in turn")
+    elif numbers:
+        named = [_named(number, classes) for number in numbers]
+        words.insert(0, f"class {', '.join(named[:-1])} or {named[-1]}" if named[1:] else f"class {named[0]}")
+    return " or ".join(words)
+
+
+def _named(number: int, classes: Sequence[str]) -> str:
+    """With the data set's own name where that says more than the number."""
+    name = str(classes[number]) if number < len(classes) else str(number)
+    return str(number) if name == str(number) else f"{number} ({name})"
