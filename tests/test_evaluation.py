@@ -293,6 +293,45 @@ def test_a_failed_attack_is_named_and_the_others_stand(net: nn.Module, blots: Da
     ElementTree.fromstring(found.plot().svg)
 
 
+def test_attacks_that_meet_nothing_are_an_error_and_no_robustness(
+    net: nn.Module, blots: Data, registry: Registry, tmp_path: Path
+) -> None:
+    with pytest.raises(AdvbenchError, match="nothing could be attacked: cw does not search linf balls"):
+        evaluate(
+            net, blots.judge.images, blots.judge.labels, threats="linf(eps=8/255)", attacks="cw", registry=registry,
+            db=tmp_path / "none.sqlite",
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_board_that_no_attack_met_has_no_robust_accuracy_and_says_who_was_skipped(
+    net: nn.Module, blots: Data, registry: Registry
+) -> None:
+    found = evaluate(
+        net, blots.judge.images, blots.judge.labels, threats=["linf(eps=8/255)", "l2(eps=0.5)"],
+        attacks="cw(steps=5, rounds=1)", registry=registry,
+    )  # fmt: skip
+    assert found.robust_accuracy["given/linf/8/255"] is None
+    assert found.robust_accuracy["given/l2/0.5"] is not None
+    (skip,) = found.skipped
+    assert skip.reason == "cw does not search linf balls"
+    assert "skipped: cw(rounds=1, steps=5), untargeted, in linf/8/255 on Sequential: cw does not" in str(found)
+    assert "Sequential is unranked: no attack was run" in str(found)
+    assert "worst case" in found.plot().svg
+
+
+def test_attacks_on_a_detector_alone_are_what_a_board_requires(net: nn.Module, blots: Data, registry: Registry) -> None:
+    # what asks for suspicion is else not required, and the clean accuracy would stand for the robust one
+    x, y = blots.judge.images[:12], blots.judge.labels[:12]
+    found = evaluate(
+        net, x, y, threats="linf(eps=0.3)", attacks=["cw", "r-pgd(steps=8)"], defenses="toy-doubting",
+        calibrate=(blots.calibrate.images, blots.calibrate.labels), registry=registry,
+    )  # fmt: skip
+    (board,) = [row for row in found.store.boards() if row["key"] in found.boards]
+    assert board["required"] == ["r-pgd(steps=8)"]
+    assert found.robust_accuracy["given/linf/0.3"] == found.rates[0]["accuracy"] < 1
+
+
 def test_printing_gives_a_table_without_colours(found: Evaluation) -> None:
     printed = str(found)
     assert "given/linf/0.2 · 30 examples · percent right, 95 % interval" in printed

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,7 +87,7 @@ class BoardReader:
         found: dict[str, Board] = {}
         for ball in balls:
             own = self.options(ball.options)
-            required = self.required(ball.options.get("required"), own.attacks or attacks)
+            required = self.required(ball.options.get("required"), own.attacks or attacks, ball.threat)
             for dataset in own.data or data:
                 board = Board(
                     dataset,
@@ -175,10 +175,13 @@ class BoardReader:
                 except AdvbenchError as error:
                     self.resolution.fault(item.place, f"{error} ({board.dataset.label})")
 
-    def required(self, item: Item | None, attacks: Iterable[Attack]) -> tuple[str, ...]:
+    def required(self, item: Item | None, attacks: tuple[Attack, ...], threat: Threat) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
-        if item is None:  # what asks for more than an answer can't meet every target, and would leave most unranked
-            return tuple(attack.label for attack in attacks if attack.needs in Access.GRADIENTS)
+        if item is None:
+            able = [attack for attack in attacks if threat.name in attack.threats]
+            # what asks for more than an answer can't meet every target, and would leave most unranked
+            modest = [attack for attack in able if attack.needs in Access.GRADIENTS]
+            return tuple(attack.label for attack in modest or able)
         known = {attack.label: attack.name for attack in attacks}
         read = self.resolution.entrant(Attack, "attack")
 

@@ -16,6 +16,7 @@ from advbench.errors import AdvbenchError, PluginError
 from advbench.given import GivenData, GivenModel, Images, checked_examples, count_classes, held_out_examples
 from advbench.hardware import choose_device
 from advbench.parameters import Parametric
+from advbench.plan import Skip, make_plan
 from advbench.plot import bars
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.registry import Registry
@@ -37,6 +38,9 @@ class Evaluation:
     targets: dict[str, str]
     """Labels by key: the model behind each of the defenses, in their order."""
     failed: tuple[tuple[str, str], ...]
+    """Cells that ended with an error, each with its reason."""
+    skipped: tuple[Skip, ...]
+    """Pairs that don't meet, each with its reason."""
 
     @property
     def rates(self) -> list[dict[str, Any]]:
@@ -45,7 +49,7 @@ class Evaluation:
 
     @property
     def robust_accuracy(self) -> dict[str, float | None]:
-        """By board: the share right when clean and under every attack; None where one of them failed.
+        """By board: the share right when clean and under every attack; None where one failed or none was run.
 
         With several defenses, the key is the board with the target's label behind it.
         """
@@ -93,6 +97,8 @@ class Evaluation:
             print_boards(console, self.store, keys=self.boards, targets=self.targets)
             for label, reason in self.failed:
                 say(console, f"failed: {label}: {reason}")
+            for skip in self.skipped:
+                say(console, f"skipped: {skip.what} on {skip.target}: {skip.reason}")
         return captured.get().rstrip()
 
     def _repr_html_(self) -> str:
@@ -173,6 +179,9 @@ def evaluate(
         },
         registry,
     )
+    laid_out = make_plan(suite)
+    if not laid_out.cells:  # before a database is made
+        raise AdvbenchError("nothing could be attacked: " + "; ".join(laid_out.reasons))
     store = Store.open(db) if db else Store.memory()
     try:
         folders = DataFolders.default(data)
@@ -182,12 +191,11 @@ def evaluate(
             raise KeyboardInterrupt
         if not summary.targets:
             reasons = [f"{label}: {reason}" for label, reason in summary.failed]
-            reasons += [row["reason"] for row in store.rows("SELECT reason FROM skips WHERE run = ?", summary.run)]
-            raise PluginError("nothing could be attacked: " + "; ".join(dict.fromkeys(reasons)))
+            raise PluginError("nothing could be attacked: " + "; ".join(dict.fromkeys([*reasons, *laid_out.reasons])))
     except BaseException:
         store.close()
         raise
-    found = Evaluation(store, summary.boards, summary.targets, tuple(summary.failed))
+    found = Evaluation(store, summary.boards, summary.targets, tuple(summary.failed), laid_out.skips)
     weakref.finalize(found, store.close)
     return found
 

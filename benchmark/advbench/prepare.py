@@ -208,7 +208,10 @@ def board_row(board: Board, data: Data, examples: Examples) -> dict[str, Any]:
 
 
 def required_entrants(board: Board) -> list[str]:
-    """The required attacks with each goal of the board, as the store names them, less what can't run here."""
+    """The required attacks with each goal of the board, as the store names them, less what can't run here.
+
+    By name: a set has no order, and the board's key must not depend on the one in which attacks were listed.
+    """
     entrants = []
     for attack in board.attacks:
         if attack.label not in board.required:
@@ -218,4 +221,4 @@ def required_entrants(board: Board) -> list[str]:
                 continue
             for each in expand(goal, board.dataset.classes):
                 entrants.append(attack.label if each == "untargeted" else f"{attack.label} → {each}")
-    return entrants
+    return sorted(entrants)

@@ -40,6 +40,9 @@ class Judged:
     right: dict[tuple[Place, str], dict[int, bool]] = field(default_factory=dict)
     unranked: dict[tuple[Place, str], str] = field(default_factory=dict)
 
+    def knows(self, place: Place, label: str) -> bool:
+        return (place, label) in self.right or (place, label) in self.unranked
+
 
 Found = tuple[list[Comparison], list[str]]
 """What compares, and in words what does not."""
@@ -103,7 +106,7 @@ def _is_database(text: str) -> bool:
 def _databases(a: Path, b: Path) -> Found:
     with Store.open(a, readonly=True) as first, Store.open(b, readonly=True) as second:
         judged_a, judged_b = _judged(first), _judged(second)
-    labels = {label for _, label in judged_a.right} | {label for _, label in judged_b.right}
+    labels = {label for judged in (judged_a, judged_b) for _, label in (*judged.right, *judged.unranked)}
     pairs = [_pair(judged_a, judged_b, label, label) for label in sorted(labels)]
     return [c for found, _ in pairs for c in found], [line for _, lines in pairs for line in lines]
 
@@ -119,16 +122,20 @@ def _targets(a: str, b: str, db: Path) -> Found:
 
 
 def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
-    """Where both have a worst case, and in words where B lacks the one that A has."""
+    """Where both have a worst case, and in words where one of them has none."""
     found: list[Comparison] = []
     lacking: list[str] = []
-    for place in sorted(place for place, label in first.right if label == a):
-        if (place, b) in second.right:
+    both = {place for place, label in first.unranked if label == a and second.knows(place, b)}
+    for place in sorted(both | {place for place, label in first.right if label == a}):
+        without = {
+            label: judged.unranked.get((place, label), "not judged there on the same images and attacks")
+            for judged, label in ((first, a), (second, b))
+            if (place, label) not in judged.right
+        }
+        lacking += [f"{place.board}: {label} has no robust accuracy: {reason}" for label, reason in without.items()]
+        if not without:
             compared = compare_targets(place.board, a, b, first.right[place, a], second.right[place, b])
             found += [compared] if compared else []
-        else:
-            reason = second.unranked.get((place, b), "not judged there on the same images and attacks")
-            lacking.append(f"{place.board}: {b} has no robust accuracy: {reason}")
     return found, lacking
 
 
@@ -144,7 +151,7 @@ def _judged(store: Store) -> Judged:
     with store.tallied():
         unranked = {(row["board"], row["target"]): row["unranked"] for row in store.rates("robust_accuracy")}
         for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
-            place = Place(row["name"], tuple(row["required"]), row["data_fingerprint"], row["protocol"])
+            place = Place(row["name"], tuple(sorted(row["required"])), row["data_fingerprint"], row["protocol"])
             right = store.robust_examples(row["key"])
             for label, key in newest.items():
                 if key in right:

@@ -178,10 +178,11 @@ def cell_table(cell: dict[str, Any]) -> Table:
     for rate in cell["rates"]:
         own = "own" if rate["own"] else "transfer"
         share = rate["fooled"] / rate["n"] if rate["n"] else None
+        where = f", {rate['board_name']}" if cell["minimizes"] else ""  # without a radius, it serves several boards
         text = f"fooled {percent(share)} % of {rate['n']}"
         if rate["violations"]:
             text += f", {rate['violations']} violations"
-        facts.add_row(Text(plain(f"{own}: {rate['target_label']}")), text)
+        facts.add_row(Text(plain(f"{own}: {rate['target_label']}{where}")), text)
     return facts
 
 
