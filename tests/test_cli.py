@@ -151,6 +151,17 @@ def test_show_lists_boards_cells_and_one_cell(advbench: Advbench, results: Resul
     assert re.search(r"transfer: toy\(seed=1\) +fooled \d+\.\d % of 20", shown)
 
 
+def test_attacks_in_another_order_are_the_same_board(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    for first, second in (("noise", "fgsm"), ("fgsm", "noise")):
+        done = advbench(
+            *("run", results.suite, "--threat", "linf(eps=0.2)", "--model", "toy", "--defense", "none"),
+            *("--attack", first, "--attack", second, "--db", tmp_path / "order.sqlite"),
+        )
+        assert done.code == 0, done.err
+    with Store.open(tmp_path / "order.sqlite", readonly=True) as opened:
+        assert len(opened.boards()) == 1
+
+
 def test_a_cell_without_a_radius_is_listed_on_each_board_that_it_serves_with_that_board_s_rate(
     advbench: Advbench, tmp_path: Path
 ) -> None:

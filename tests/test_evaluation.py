@@ -17,6 +17,7 @@ from advbench.given import GivenModel
 from advbench.plot import bars
 from advbench.registry import Registry
 from advbench.store import Store
+from advbench.threats import L2
 
 if TYPE_CHECKING:
     from conftest import Advbench
@@ -111,6 +112,24 @@ def test_a_database_holds_what_was_found_and_show_reads_it(
     verified = advbench("verify", "--db", db)
     assert verified.code == 1
     assert "not checked" in verified.out
+    assert "· its images were given to `evaluate` in memory and are not in the database" in verified.out
+    with Store.open(db, readonly=True) as store:
+        (key,) = [row["key"] for row in store.rows("SELECT key FROM cells")]
+    for command in (["reproduce", key], ["export", key, tmp_path / "out.npz"]):
+        assert "images were given to `evaluate` in memory" in advbench(*command, "--db", db).complaint
+    assert "images were given to `evaluate` in memory" in advbench("merge", tmp_path / "all.sqlite", db).out
+
+
+def test_a_network_that_was_given_is_told_from_a_plugin_that_is_not_here(
+    advbench: Advbench, net: nn.Module, registry: Registry, tmp_path: Path
+) -> None:
+    db = tmp_path / "mine.sqlite"
+    evaluate(net, dataset="toy-blots", threats="linf(eps=0.2)", attacks="fgsm", registry=registry, db=db)
+    words = "Sequential was given to `evaluate` in memory and is not in the database"
+    assert words in advbench("verify", "--db", db).out
+    with Store.open(db, readonly=True) as store:
+        (key,) = [row["key"] for row in store.rows("SELECT key FROM cells")]
+    assert words in advbench("reproduce", key, "--db", db).complaint
 
 
 def test_a_second_evaluation_into_one_database_answers_for_itself_alone(
@@ -193,6 +212,8 @@ X, Y = torch.full((4, 1, 8, 8), 0.5), torch.tensor([0, 1, 2, 0])
         ({"dataset": "toy-blotz"}, "did you mean 'toy-blots'"),
         ({"images": X, "labels": Y, "threats": []}, "threats: empty"),
         ({"images": X, "labels": Y, "threats": "linf(eps=-1)"}, "eps must be at least 0"),
+        ({"images": X, "labels": Y, "threats": "linf(eps=8)"}, r"threats\[0\]: linf: eps=8 .* did you mean 8/255\?"),
+        ({"images": X, "labels": Y, "threats": L2(9)}, r"did you mean 9/255\? If not, the largest radius is 8"),
         ({"images": X, "labels": Y, "attacks": ["pdg"]}, r"attacks\[0\]: unknown attack 'pdg'.*did you mean 'pgd'"),
         ({"images": X, "labels": Y, "examples": 9}, "given has 4 examples to judge; the suite asks for 9"),
         ({"images": X, "labels": Y, "device": "abacus"}, "no device 'abacus' here"),

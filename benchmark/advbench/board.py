@@ -89,6 +89,8 @@ class BoardReader:
             own = self.options(ball.options)
             required = self.required(ball.options.get("required"), own.attacks or attacks, ball.threat)
             for dataset in own.data or data:
+                if reason := ball.threat.why_not(dataset.shape):
+                    self.resolution.fault(ball.place, reason)
                 board = Board(
                     dataset,
                     ball.threat,

@@ -13,6 +13,7 @@ from advbench.clean import CleanPass, clean_pass
 from advbench.compatibility import why_never
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
+from advbench.given import refuse_given_model
 from advbench.goal import expand
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
@@ -97,6 +98,7 @@ def ready_target(
 def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
     """Who a stored target is made of: by every parameter, since a label leaves out what has another default."""
     params = row["params"]
+    refuse_given_model(row["label"], params["model"])
     model = configure(registry.model(row["model"]), params["model"])
     chain = registry.defense(row["defenses"])
     defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))

@@ -17,7 +17,9 @@ from advbench.cli.text import interval, percent, plain, say, terminal
 from advbench.comparison import Comparison
 from advbench.comparison import compare as compare_targets
 from advbench.errors import AdvbenchError
+from advbench.registry import Registry
 from advbench.store import Store
+from advbench.stored import target_named
 
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
 _WIDE = 120
@@ -53,6 +55,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
+    context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A target's label, or a database.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another target's label, or another database.")],
     db: opt.Database = opt.DATABASE,
@@ -73,12 +76,12 @@ def compare(
     databases = [name for name in (a, b) if _is_database(name)]
     if len(databases) == 1:
         raise AdvbenchError(f"{databases[0]} is a database and the other is not: name two databases or two targets")
-    found, lacking = _databases(Path(a), Path(b)) if databases else _targets(a, b, db)
+    found, lacking = _databases(Path(a), Path(b)) if databases else _targets(a, b, db, context.obj.registry)
     if not found:
         why = f": {lacking[0]}" if lacking else ""
         raise AdvbenchError(f"{a} and {b} have no board with the same images and required attacks in common{why}")
     comparisons = [c for c in found if not board or c.board in board]
-    if missing := set(board or ()) - {c.board for c in found}:
+    if missing := set(board or ()) - {c.board for c in found} - {line.partition(": ")[0] for line in lacking}:
         there = ", ".join(sorted({c.board for c in found}))
         raise AdvbenchError(f"{a} and {b} have no board {min(missing)!r} in common; there are: {there}")
     console = terminal()
@@ -111,10 +114,11 @@ def _databases(a: Path, b: Path) -> Found:
     return [c for found, _ in pairs for c in found], [line for _, lines in pairs for line in lines]
 
 
-def _targets(a: str, b: str, db: Path) -> Found:
+def _targets(a: str, b: str, db: Path, registry: Registry) -> Found:
     with Store.open(db, readonly=True) as store:
         judged = _judged(store)
         known = {row["label"] for row in store.targets()}
+    a, b = (text if text in known else target_named(registry, text) for text in (a, b))
     for label in (a, b):
         if label not in known:
             raise AdvbenchError(f"no target {label!r} in {db}; there are: {', '.join(sorted(known)) or 'none'}")
