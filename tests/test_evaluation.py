@@ -341,6 +341,29 @@ def test_a_board_that_no_attack_met_has_no_robust_accuracy_and_says_who_was_skip
     assert "worst case" in found.plot().svg
 
 
+def test_weak_evidence_is_said_in_every_door(
+    advbench: Advbench, net: nn.Module, blots: Data, registry: Registry, tmp_path: Path
+) -> None:
+    x, y, db = blots.judge.images, blots.judge.labels, tmp_path / "weak.sqlite"
+    words = "only fgsm and noise stand behind the robust accuracy"
+    found = evaluate(net, x, y, threats="linf(eps=0.05)", attacks=["fgsm", "noise"], registry=registry, db=db)
+    assert [note.kind for note in found.notes] == ["weak evidence"]
+    assert f"weak evidence: Sequential: {words}" in str(found)
+    assert f"weak evidence: Sequential: {words}" in advbench("show", "--db", db).out
+    compared = advbench("compare", "Sequential", "Sequential", "--db", db).out
+    assert f"given/linf/0.05: Sequential in A and Sequential in B: weak evidence: {words}" in compared
+    assert advbench("render", "--db", db, "--out", tmp_path / "site").code == 0
+    for folder in ("boards", "targets"):
+        pages = list((tmp_path / "site" / folder).glob("*.html"))
+        assert pages
+        assert all(words in page.read_text(encoding="utf-8") for page in pages)
+    stronger = evaluate(
+        net, x, y, threats="linf(eps=0.05)", attacks=["fgsm", "square(queries=40)"], registry=registry, db=db
+    )
+    assert stronger.notes == []
+    assert "weak evidence" not in str(stronger)
+
+
 def test_attacks_on_a_detector_alone_are_what_a_board_requires(net: nn.Module, blots: Data, registry: Registry) -> None:
     # what asks for suspicion is else not required, and the clean accuracy would stand for the robust one
     x, y = blots.judge.images[:12], blots.judge.labels[:12]

@@ -247,7 +247,7 @@ def test_the_largest_radius_is_taken_by_those_who_write_it(suite: Any, ball: str
 
 @pytest.mark.parametrize("ball", ["linf(eps=1.01)", "l2(eps=28.01)", "box(eps=2)", "corruption(eps=3)"])
 def test_a_radius_beyond_everything_is_a_slip(suite: Any, ball: str) -> None:
-    with pytest.raises(AdvbenchError, match="eps=.* is larger than any .* can be"):
+    with pytest.raises(AdvbenchError, match=r"eps=.* is larger than any .* can be"):
         suite(threats=[ball], attacks=["transfer(file=x.sqlite)"], data=["mnist-5k"])
 
 

@@ -20,6 +20,7 @@ _FLAGS = (
     "targeted",
     "minimizes",
     "uses_bank",
+    "beyond_gradients",
     "trains",
     "detects",
     "differentiable",

@@ -15,6 +15,7 @@ from advbench.discovery import discover
 from advbench.errors import AdvbenchError, PluginError
 from advbench.given import GivenData, GivenModel, Images, checked_examples, count_classes, held_out_examples
 from advbench.hardware import choose_device
+from advbench.notes import Note, notes
 from advbench.parameters import Parametric
 from advbench.plan import Skip, make_plan
 from advbench.plot import bars
@@ -59,6 +60,12 @@ class Evaluation:
     def clean_accuracy(self) -> float:
         """Of the model behind the first of the defenses, on as many examples as the first board takes."""
         return float(self._rows("clean_accuracy")[0]["accuracy"])
+
+    @property
+    def notes(self) -> list[Note]:
+        """Signs that a number may say more about the attacks than about the target, each with its reason."""
+        with self.store.tallied():
+            return [n for n in notes(self.store) if n.board in self.boards and n.target in self.targets]
 
     def plot(self) -> Picture:
         """Accuracy on clean images, under each attack and in the worst case."""

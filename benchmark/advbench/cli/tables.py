@@ -12,6 +12,7 @@ from rich.text import Text
 
 from advbench.cli.text import interval, percent, plain, say
 from advbench.errors import AdvbenchError
+from advbench.notes import Note, notes
 from advbench.store import Store
 from advbench.stored import threat_of
 
@@ -60,6 +61,7 @@ def print_boards(
     with store.tallied():
         rates = {view: [r for r in store.rates(view) if shown is None or r["target"] in shown] for view in views}
         boards = [b for b in store.boards() if some is None or b["name"] in some]
+        doubts = notes(store)
     boards = [board for board in boards if chosen is None or board["key"] in chosen]
     for place, board in enumerate(boards):
         if place:
@@ -67,6 +69,8 @@ def print_boards(
         own = {view: [row for row in rows if row["board"] == board["key"]] for view, rows in rates.items()}
         for part, title, remarks in _board_tables(board, own, console.width):
             show_table(console, part, title, remarks)
+        for line in doubted(doubts, board["key"], {r["target"]: r["target_label"] for r in own["robust_accuracy"]}):
+            say(console, line)
     return len(boards)
 
 
@@ -146,6 +150,17 @@ def _proofs(certified: Iterable[Mapping[str, Any]]) -> Iterator[str]:
     for row in certified:
         share = f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}"
         yield f"{row['target_label']} is proved right in the whole ball: {share}"
+
+
+def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:
+    """A line for every note on the board's targets, which are named by key; targets of one doubt share a line."""
+    sharing: dict[tuple[str, str], list[str]] = {}
+    for note in found:
+        if note.board == board and note.target in labels:
+            sharing.setdefault((note.kind, note.reason), []).append(labels[note.target])
+    for (kind, reason), targets in sharing.items():
+        who = "all targets" if len(targets) == len(labels) > 1 else ", ".join(sorted(targets))
+        yield f"{kind}: {who}: {reason}"
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:

@@ -24,6 +24,7 @@ class Corruptions(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1907.02957"
     threats: ClassVar[frozenset[str]] = frozenset({"corruption"})
     needs: ClassVar[Access] = Access.LABELS
+    beyond_gradients: ClassVar[bool] = True
 
     kind: str = one_of("all", *NAMES)
     tries: int = at_least(1, default=1)  # renderings of each kind, each with chance of its own
