@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,8 @@ class BoardReader:
     """Reads the threats of a suite, and what stands beside their parameters."""
 
     resolution: Resolution
+    unsaid: Callable[[Threat], tuple[Attack, ...]] | None = None
+    """The attacks of a ball for which nobody names any; without it they must be named."""
 
     def boards(
         self,
@@ -77,6 +79,8 @@ class BoardReader:
             for ball in self.balls(said.get("threats"), written, "threats" in given, root)
         ]
         needed = {key: None if balls and all(key in b.options for b in balls) else root for key in ("data", "attacks")}
+        if self.unsaid:
+            needed["attacks"] = None
         data = self.resolution.several(
             said.get("data"), "data", self.resolution.entrant(Dataset, "data set"), needed["data"]
         )
@@ -87,7 +91,8 @@ class BoardReader:
         found: dict[str, Board] = {}
         for ball in balls:
             own = self.options(ball.options)
-            required = self.required(ball.options.get("required"), own.attacks or attacks, ball.threat)
+            tried = own.attacks or attacks or self.usual(ball)
+            required = self.required(ball.options.get("required"), tried, ball.threat)
             for dataset in own.data or data:
                 if reason := ball.threat.why_not(dataset.shape):
                     self.resolution.fault(ball.place, reason)
@@ -95,7 +100,7 @@ class BoardReader:
                     dataset,
                     ball.threat,
                     own.examples.get("examples", examples),
-                    own.attacks or attacks,
+                    tried,
                     own.goals or goals or ("untargeted",),
                     required,
                 )
@@ -104,6 +109,14 @@ class BoardReader:
                     self.resolution.fault(ball.place, f"threats: the board {board.name} is listed twice")
                 found.setdefault(board.name, board)
         return tuple(found.values())
+
+    def usual(self, ball: Ball) -> tuple[Attack, ...]:
+        """The attacks of a ball for which none are named; nothing where that is a mistake, which has been told."""
+        try:
+            return self.unsaid(ball.threat) if self.unsaid else ()
+        except AdvbenchError as error:
+            self.resolution.fault(ball.place, str(error))
+            return ()
 
     def balls(self, item: Item | None, written: Item | None, replaced: bool, root: Place) -> list[Ball]:
         """The suite's threats; one from the command line keeps what the file says about its family."""

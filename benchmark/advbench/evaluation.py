@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.registry import Registry
 from advbench.report import Reporter
 from advbench.run import Settings, run
+from advbench.standard import standard_attacks
 from advbench.store import Store
 from advbench.suite import suite_from_mapping
 from advbench.threats import Threat
@@ -134,7 +136,7 @@ def evaluate(
     *,
     dataset: Dataset | str | None = None,
     threats: Sequence[Threat | str] | Threat | str,
-    attacks: Sequence[Attack | str] | Attack | str = ("fgsm", "pgd"),
+    attacks: Sequence[Attack | str] | Attack | str | None = None,
     defenses: Sequence[Defense | str] | Defense | str = ("none",),
     goals: Sequence[str] | str = ("untargeted",),
     examples: int | None = None,
@@ -151,7 +153,8 @@ def evaluate(
 ) -> Evaluation:
     """Attack a model on images in [0, 1] with labels, or on a data set by name, and referee every example.
 
-    Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Detectors among
+    Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Without attacks,
+    every ball is searched by those of `advbench.standard`, which are strong and take their time. Detectors among
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
     one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
     without it can't aim at a class. With `db` the facts also go to a database that `advbench show` reads.
@@ -176,7 +179,7 @@ def evaluate(
             "data": judged,
             "models": [entrant],
             "defenses": _listed(defenses),
-            "attacks": _listed(attacks),
+            **({} if attacks is None else {"attacks": _listed(attacks)}),
             "goals": _listed(goals),
             "threats": _listed(threats),
             "seed": seed,
@@ -185,6 +188,7 @@ def evaluate(
             **({} if examples is None else {"examples": examples}),
         },
         registry,
+        unsaid=partial(standard_attacks, registry=registry),
     )
     laid_out = make_plan(suite)
     if not laid_out.cells:  # before a database is made
