@@ -353,8 +353,8 @@ def test_weak_evidence_is_said_in_every_door(
     compared = advbench("compare", "Sequential", "Sequential", "--db", db).out
     assert f"given/linf/0.05: Sequential in A and Sequential in B: weak evidence: {words}" in compared
     assert advbench("render", "--db", db, "--out", tmp_path / "site").code == 0
-    for folder in ("boards", "targets"):
-        pages = list((tmp_path / "site" / folder).glob("*.html"))
+    for folder in ("boards", "targets", "compare", "."):
+        pages = list((tmp_path / "site" / folder).glob("*.html" if folder != "." else "index.html"))
         assert pages
         assert all(words in page.read_text(encoding="utf-8") for page in pages)
     stronger = evaluate(

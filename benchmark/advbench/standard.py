@@ -10,7 +10,7 @@ from advbench.registry import Registry
 from advbench.threats import Threat
 
 STANDARD: Mapping[str, tuple[str, ...]] = {
-    "linf": ("autoattack", "brendel-bethge"),
+    "linf": ("autoattack",),
     "l2": ("autoattack", "brendel-bethge"),
     "rotate-shift": ("grid", "worst-of-k"),
     "wasserstein": ("wasserstein-pgd", "frank-wolfe"),
