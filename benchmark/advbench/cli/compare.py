@@ -14,7 +14,7 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
-from advbench.cli.text import interval, percent, plain, say, terminal
+from advbench.cli.text import interval, percent, plain, say, tell, terminal
 from advbench.comparison import Comparison
 from advbench.comparison import compare as compare_targets
 from advbench.errors import AdvbenchError
@@ -104,7 +104,7 @@ def compare(
     console = terminal()
     _print(console, found.comparisons, a, b)
     for doubt in found.doubts:
-        say(console, doubt)
+        tell(console, doubt)
     failures = list(found.lacking) if fail_under is not None or fail_if_worse else []
     for line in () if failures else found.lacking:
         say(console, line)

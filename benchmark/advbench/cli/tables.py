@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench.cli.text import interval, percent, plain, say
+from advbench.cli.text import interval, percent, plain, say, tell
 from advbench.errors import AdvbenchError
 from advbench.notes import Note, notes
 from advbench.store import Store
@@ -70,7 +70,7 @@ def print_boards(
         for part, title, remarks in _board_tables(board, own, console.width):
             show_table(console, part, title, remarks)
         for line in doubted(doubts, board["key"], {r["target"]: r["target_label"] for r in own["robust_accuracy"]}):
-            say(console, line)
+            tell(console, line)
     return len(boards)
 
 
