@@ -153,6 +153,42 @@ def test_show_lists_boards_cells_and_one_cell(advbench: Advbench, results: Resul
     assert re.search(r"transfer: toy\(seed=1\) +fooled \d+\.\d % of 20", shown)
 
 
+def test_attacks_in_another_order_are_the_same_board(advbench: Advbench, results: Results, tmp_path: Path) -> None:
+    for first, second in (("noise", "fgsm"), ("fgsm", "noise")):
+        done = advbench(
+            *("run", results.suite, "--threat", "linf(eps=0.2)", "--model", "toy", "--defense", "none"),
+            *("--attack", first, "--attack", second, "--db", tmp_path / "order.sqlite"),
+        )
+        assert done.code == 0, done.err
+    with Store.open(tmp_path / "order.sqlite", readonly=True) as opened:
+        assert len(opened.boards()) == 1
+
+
+def test_a_cell_without_a_radius_is_listed_on_each_board_that_it_serves_with_that_board_s_rate(
+    advbench: Advbench, tmp_path: Path
+) -> None:
+    (tmp_path / "radii.yaml").write_text(
+        "data: toy-blots\nmodels: toy\nexamples: 20\nattacks: ddn(steps=4)\nthreats: [l2(eps=0.05), l2(eps=3)]\n"
+    )
+    db = tmp_path / "radii.sqlite"
+    assert advbench("run", tmp_path / "radii.yaml", "--db", db).code == 0
+    with Store.open(db, readonly=True) as opened:
+        rates = {row["board_name"]: row["rate"] for row in opened.rates("fooling")}
+        (key,) = {row["cell"] for row in opened.rates("fooling")}
+    assert rates["toy-blots/l2/0.05"] < rates["toy-blots/l2/3"]
+    listed = advbench("show", "--cells", "--db", db).out
+    assert re.findall(r"^[0-9a-f]{12} .* (toy-blots/\S+) .* ([\d.]+)$", listed, re.MULTILINE) == [
+        (board, f"{100 * rate:.1f}") for board, rate in sorted(rates.items())
+    ]
+    some = advbench("show", "--cells", "--db", db, "--board", "toy-blots/l2/3").out
+    assert "toy-blots/l2/3" in some
+    assert "inf" not in some
+    assert "toy-blots/l2/0.05" not in some
+    one = advbench("show", key[:12], "--db", db).out
+    for board, rate in rates.items():
+        assert re.search(rf"own: toy, {board} +fooled {100 * rate:.1f} % of 20", one)
+
+
 @pytest.mark.parametrize("columns", WIDTHS)
 @pytest.mark.parametrize(
     "arguments",
@@ -358,7 +394,7 @@ def test_plan_groups_cells_counts_passes_and_gives_reasons(advbench: Advbench, r
 def test_plan_of_quick_needs_neither_data_nor_weights(advbench: Advbench) -> None:
     done = advbench("plan")
     assert done.code == 0
-    assert "quick: 55 cells on mnist-5k" in done.out
+    assert "quick: 75 cells on mnist-5k" in done.out
     assert "reconstruction needs reconstruction, which small-cnn does not offer" in done.out
 
 
@@ -537,6 +573,20 @@ def test_a_gate_is_not_passed_by_a_board_that_b_never_finished(
     assert gate.code == 1
     assert "toy(seed=1) has no robust accuracy" in gate.out
     assert advbench("compare", "toy", "toy(seed=1)", "--db", copied).code == 0
+
+
+def test_a_gate_is_not_passed_by_boards_on_which_no_attack_was_run(advbench: Advbench, tmp_path: Path) -> None:
+    (tmp_path / "both.yaml").write_text(
+        "data: toy-blots\nmodels: [toy, toy(seed=1)]\nexamples: 10\n"
+        "attacks: ddn(steps=2)\nthreats: [linf(eps=0.1), l2(eps=1)]\n"
+    )
+    db = tmp_path / "both.sqlite"
+    assert advbench("run", tmp_path / "both.yaml", "--db", db).code == 0
+    assert "toy is unranked: no attack was run" in advbench("show", "--db", db).out
+    gate = advbench("compare", "toy", "toy(seed=1)", "--db", db, "--fail-under", "0")
+    assert gate.code == 1
+    assert "toy-blots/linf/0.1: toy(seed=1) has no robust accuracy: no attack was run" in gate.out
+    assert "toy-blots/l2/1" in gate.out
 
 
 def test_verify_misses_the_examples_that_somebody_took_away(

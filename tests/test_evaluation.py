@@ -17,6 +17,7 @@ from advbench.given import GivenModel
 from advbench.plot import bars
 from advbench.registry import Registry
 from advbench.store import Store
+from advbench.threats import L2
 
 if TYPE_CHECKING:
     from conftest import Advbench
@@ -111,6 +112,24 @@ def test_a_database_holds_what_was_found_and_show_reads_it(
     verified = advbench("verify", "--db", db)
     assert verified.code == 1
     assert "not checked" in verified.out
+    assert "· its images were given to `evaluate` in memory and are not in the database" in verified.out
+    with Store.open(db, readonly=True) as store:
+        (key,) = [row["key"] for row in store.rows("SELECT key FROM cells")]
+    for command in (["reproduce", key], ["export", key, tmp_path / "out.npz"]):
+        assert "images were given to `evaluate` in memory" in advbench(*command, "--db", db).complaint
+    assert "images were given to `evaluate` in memory" in advbench("merge", tmp_path / "all.sqlite", db).out
+
+
+def test_a_network_that_was_given_is_told_from_a_plugin_that_is_not_here(
+    advbench: Advbench, net: nn.Module, registry: Registry, tmp_path: Path
+) -> None:
+    db = tmp_path / "mine.sqlite"
+    evaluate(net, dataset="toy-blots", threats="linf(eps=0.2)", attacks="fgsm", registry=registry, db=db)
+    words = "Sequential was given to `evaluate` in memory and is not in the database"
+    assert words in advbench("verify", "--db", db).out
+    with Store.open(db, readonly=True) as store:
+        (key,) = [row["key"] for row in store.rows("SELECT key FROM cells")]
+    assert words in advbench("reproduce", key, "--db", db).complaint
 
 
 def test_a_second_evaluation_into_one_database_answers_for_itself_alone(
@@ -193,6 +212,8 @@ X, Y = torch.full((4, 1, 8, 8), 0.5), torch.tensor([0, 1, 2, 0])
         ({"dataset": "toy-blotz"}, "did you mean 'toy-blots'"),
         ({"images": X, "labels": Y, "threats": []}, "threats: empty"),
         ({"images": X, "labels": Y, "threats": "linf(eps=-1)"}, "eps must be at least 0"),
+        ({"images": X, "labels": Y, "threats": "linf(eps=8)"}, r"threats\[0\]: linf: eps=8 .* did you mean 8/255\?"),
+        ({"images": X, "labels": Y, "threats": L2(9)}, r"did you mean 9/255\? If not, the largest radius is 8"),
         ({"images": X, "labels": Y, "attacks": ["pdg"]}, r"attacks\[0\]: unknown attack 'pdg'.*did you mean 'pgd'"),
         ({"images": X, "labels": Y, "examples": 9}, "given has 4 examples to judge; the suite asks for 9"),
         ({"images": X, "labels": Y, "device": "abacus"}, "no device 'abacus' here"),
@@ -291,6 +312,68 @@ def test_a_failed_attack_is_named_and_the_others_stand(net: nn.Module, blots: Da
     assert "failed: toy-sulking in linf 0.2 on Sequential: RuntimeError: not" in str(found)
     assert "\x1b" not in str(found)
     ElementTree.fromstring(found.plot().svg)
+
+
+def test_attacks_that_meet_nothing_are_an_error_and_no_robustness(
+    net: nn.Module, blots: Data, registry: Registry, tmp_path: Path
+) -> None:
+    with pytest.raises(AdvbenchError, match="nothing could be attacked: cw does not search linf balls"):
+        evaluate(
+            net, blots.judge.images, blots.judge.labels, threats="linf(eps=8/255)", attacks="cw", registry=registry,
+            db=tmp_path / "none.sqlite",
+        )  # fmt: skip
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_board_that_no_attack_met_has_no_robust_accuracy_and_says_who_was_skipped(
+    net: nn.Module, blots: Data, registry: Registry
+) -> None:
+    found = evaluate(
+        net, blots.judge.images, blots.judge.labels, threats=["linf(eps=8/255)", "l2(eps=0.5)"],
+        attacks="cw(steps=5, rounds=1)", registry=registry,
+    )  # fmt: skip
+    assert found.robust_accuracy["given/linf/8/255"] is None
+    assert found.robust_accuracy["given/l2/0.5"] is not None
+    (skip,) = found.skipped
+    assert skip.reason == "cw does not search linf balls"
+    assert "skipped: cw(rounds=1, steps=5), untargeted, in linf/8/255 on Sequential: cw does not" in str(found)
+    assert "Sequential is unranked: no attack was run" in str(found)
+    assert "worst case" in found.plot().svg
+
+
+def test_weak_evidence_is_said_in_every_door(
+    advbench: Advbench, net: nn.Module, blots: Data, registry: Registry, tmp_path: Path
+) -> None:
+    x, y, db = blots.judge.images, blots.judge.labels, tmp_path / "weak.sqlite"
+    words = "only fgsm and noise stand behind the robust accuracy"
+    found = evaluate(net, x, y, threats="linf(eps=0.05)", attacks=["fgsm", "noise"], registry=registry, db=db)
+    assert [note.kind for note in found.notes] == ["weak evidence"]
+    assert f"weak evidence: Sequential: {words}" in str(found)
+    assert f"weak evidence: Sequential: {words}" in advbench("show", "--db", db).out
+    compared = advbench("compare", "Sequential", "Sequential", "--db", db).out
+    assert f"given/linf/0.05: Sequential in A and Sequential in B: weak evidence: {words}" in compared
+    assert advbench("render", "--db", db, "--out", tmp_path / "site").code == 0
+    for folder in ("boards", "targets", "compare", "."):
+        pages = list((tmp_path / "site" / folder).glob("*.html" if folder != "." else "index.html"))
+        assert pages
+        assert all(words in page.read_text(encoding="utf-8") for page in pages)
+    stronger = evaluate(
+        net, x, y, threats="linf(eps=0.05)", attacks=["fgsm", "square(queries=40)"], registry=registry, db=db
+    )
+    assert stronger.notes == []
+    assert "weak evidence" not in str(stronger)
+
+
+def test_attacks_on_a_detector_alone_are_what_a_board_requires(net: nn.Module, blots: Data, registry: Registry) -> None:
+    # what asks for suspicion is else not required, and the clean accuracy would stand for the robust one
+    x, y = blots.judge.images[:12], blots.judge.labels[:12]
+    found = evaluate(
+        net, x, y, threats="linf(eps=0.3)", attacks=["cw", "r-pgd(steps=8)"], defenses="toy-doubting",
+        calibrate=(blots.calibrate.images, blots.calibrate.labels), registry=registry,
+    )  # fmt: skip
+    (board,) = [row for row in found.store.boards() if row["key"] in found.boards]
+    assert board["required"] == ["r-pgd(steps=8)"]
+    assert found.robust_accuracy["given/linf/0.3"] == found.rates[0]["accuracy"] < 1
 
 
 def test_printing_gives_a_table_without_colours(found: Evaluation) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from advbench import evidence
-from advbench.notes import Note, computed
+from advbench.notes import Note, computed, notes
 from advbench.store import Store
 
 COUNT = 100
@@ -20,9 +20,11 @@ def store() -> Iterator[Store]:
         yield store
 
 
-def begin(store: Store, *, eps: float = 0.3, family: str = "linf", **target: Any) -> None:
+def begin(
+    store: Store, *, eps: float = 0.3, family: str = "linf", required: Iterable[str] = ("pgd",), **target: Any
+) -> None:
     """A target that is right on every clean image of ten classes."""
-    alarms, required = target.pop("alarms", 0), target.pop("required", ["pgd"])
+    alarms = target.pop("alarms", 0)
     store.begin_run({"id": "run"})
     store.add_dataset(
         {"fingerprint": "data", "label": "digits", "classes": list("0123456789"), "shape": [1, 4, 4], "count": COUNT}
@@ -31,7 +33,7 @@ def begin(store: Store, *, eps: float = 0.3, family: str = "linf", **target: Any
     store.add_board(
         {"key": "board", "name": f"digits/{family}/{eps}", "dataset": "digits", "data_fingerprint": "data"}
         | {"threat": family, "family": family, "eps": eps, "examples": "set", "count": COUNT}
-        | {"required": required, "protocol": 1}
+        | {"required": sorted(required), "protocol": 1}
     )
     store.add_target(
         {"key": "t", "label": "t", "model": "t", "defenses": "none", "dataset": "digits", "data_fingerprint": "data"}
@@ -66,10 +68,16 @@ def attack(
 
 
 def kinds(store: Store) -> list[str]:
+    """Of all notes but those on weak evidence, which these few attacks are nearly always."""
     with store.tallied():
         found = computed(store)
     assert all(isinstance(note, Note) and note.target == "t" and note.board == "board" for note in found)
-    return [note.kind for note in found]
+    return [note.kind for note in found if note.kind != "weak evidence"]
+
+
+def weak(store: Store) -> list[str]:
+    with store.tallied():
+        return [note.reason for note in computed(store) if note.kind == "weak evidence"]
 
 
 def test_a_black_box_attack_that_beats_gradients_raises_a_flag(store: Store) -> None:
@@ -78,7 +86,7 @@ def test_a_black_box_attack_that_beats_gradients_raises_a_flag(store: Store) -> 
     attack(store, "square", range(40), needs="logits")
     attack(store, "boundary", range(30), needs="labels")
     with store.tallied():
-        (note,) = computed(store)
+        (note,) = [note for note in computed(store) if note.kind != "weak evidence"]
     assert note.kind == "black-box stronger than white-box"
     assert "square fools 40 of 100" in note.reason
     assert "pgd fools 10 of 100" in note.reason
@@ -208,7 +216,7 @@ def test_a_merged_attack_that_leaves_less_on_other_examples_contradicts_the_boar
     store: Store, examples: Iterable[int], fooled: Iterable[int], told: str
 ) -> None:
     begin(store)
-    attack(store, "pgd", range(10))
+    attack(store, "pgd", range(10), beyond_gradients=1)
     apart(store, "autoattack", fooled, examples)
     with store.tallied():
         (note,) = computed(store)
@@ -254,7 +262,7 @@ def test_an_attack_at_a_class_is_held_against_boards_that_ask_for_it_or_leave_it
 
 def test_an_attack_that_the_board_does_not_require_and_that_leaves_less_raises_a_flag(store: Store) -> None:
     begin(store)
-    attack(store, "pgd", range(10))
+    attack(store, "pgd", range(10), beyond_gradients=1)
     attack(store, "apgd", range(12))
     assert kinds(store) == []
     attack(store, "autoattack", range(70))
@@ -271,3 +279,73 @@ def test_an_unranked_target_has_evidence_and_no_contradiction(store: Store) -> N
     with store.tallied():
         (one,) = evidence.found(store)
     assert (one.entrant, one.shared, one.test) == ("autoattack", 50, None)
+
+
+@pytest.mark.parametrize(
+    ("declared", "needs", "due"),
+    [
+        (0, "gradients", True),
+        (1, "gradients", False),  # as autoattack, whose last part asks for none
+        (0, "labels", True),  # as noise
+        (1, "labels", False),  # as grid
+        (None, "gradients", True),  # cells of old say what they asked for
+        (None, "labels", True),
+        (None, "logits", False),
+        (None, "labels, held-out images", False),
+        (None, "nothing", True),
+        (None, None, True),
+    ],
+)
+def test_a_robust_accuracy_that_only_gradients_stand_behind_is_called_weak(
+    store: Store, declared: int | None, needs: str | None, due: bool
+) -> None:
+    begin(store, required=["pgd", "other"])
+    attack(store, "pgd", range(10), beyond_gradients=0)
+    attack(store, "other", range(5), needs=needs, beyond_gradients=declared)
+    reason = (
+        "only other and pgd stand behind the robust accuracy, "
+        "and no attack that finds what gradients at the image don't lead to"
+    )
+    assert weak(store) == ([reason] if due else [])
+
+
+def test_what_is_not_required_stands_behind_nothing(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(10), beyond_gradients=0)
+    attack(store, "square", range(20), needs="logits", beyond_gradients=1)
+    (reason,) = weak(store)
+    assert reason.startswith("only pgd stands behind")
+
+
+def test_evidence_is_weak_only_for_what_is_left_and_not_proved(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(COUNT), beyond_gradients=0)
+    assert weak(store) == []  # nothing is left
+    with Store.memory() as other:
+        begin(other)
+        attack(other, "pgd", range(40), beyond_gradients=0)
+        proved = [
+            {"example": e, "family": "linf", "predicted": e % 10, "radius": 0.3 * (e >= 40)} for e in range(COUNT)
+        ]
+        assert weak(other)
+        other.add_certificates("t", proved)
+        assert weak(other) == []
+
+
+def test_many_attacks_are_counted_and_not_all_named(store: Store) -> None:
+    begin(store, required=[f"a{k}" for k in range(9)])
+    for k in range(9):
+        attack(store, f"a{k}", range(10), beyond_gradients=0)
+    (reason,) = weak(store)
+    assert reason.startswith("only a0, a1, a2, a3 and 5 more stand behind")
+
+
+def test_what_the_harness_stored_comes_first(store: Store) -> None:
+    begin(store)
+    attack(store, "pgd", range(10), beyond_gradients=0)
+    store.add_note("t", "not finite", "it answers NaN")
+    with store.tallied():
+        assert [(note.board, note.kind) for note in notes(store)] == [
+            ("board", "not finite"),
+            ("board", "weak evidence"),
+        ]

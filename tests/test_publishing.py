@@ -74,6 +74,18 @@ def test_transfer_numbers_are_made_again_too(advbench: Advbench, results: Result
     assert "was judged on" in advbench("reproduce", row["cell"], "--on", "nobody", "--db", db).complaint
 
 
+@pytest.mark.parametrize("spelled", ["toy( seed = 1 )", "toy( seed=1 )+none", "toy(seed=+1)"])
+def test_targets_are_named_as_run_takes_them(advbench: Advbench, results: Results, spelled: str) -> None:
+    with Store.open(results.db, readonly=True) as store:
+        rows = store.rates("transfer")
+    cell = next(row["cell"] for row in rows if row["source_label"] == "toy" and row["target_label"] == "toy(seed=1)")
+    done = advbench("reproduce", cell, "--on", spelled, "--db", results.db)
+    assert done.code == 0, done.out + done.err
+    assert "toy(seed=1): fooled" in done.out
+    compared = advbench("compare", "toy", spelled, "--db", results.db)
+    assert compared.code == 0, compared.out + compared.err
+
+
 def test_a_minimal_norm_attack_a_shared_perturbation_and_settings_of_the_suite_are_made_again(
     advbench: Advbench, tmp_path: Path
 ) -> None:

@@ -58,7 +58,9 @@ VALUES = st.builds(
     pair=st.tuples(st.integers(), st.text(max_size=4)),
     table=st.lists(st.lists(FLOATS, max_size=2).map(tuple), max_size=2).map(tuple),
     mixed=st.none() | st.integers() | st.text(max_size=8) | st.sampled_from(["8/255", "3", "inf", "true", "a+b"]),
-    title=st.sampled_from(["", "resnet18", "linf(eps=8/255)", "/data/my weights.safetensors", "a/b", "inf", "1e3"]),
+    title=st.sampled_from(
+        ["", "resnet18", "linf(eps=8/255)", "/data/my weights.safetensors", r"C:\x\new.pt", "a/b", "inf", "1e3"]
+    ),
 )
 
 
@@ -108,6 +110,12 @@ def test_no_text_whatever_ends_in_a_traceback(text: str) -> None:
         ("../weights/x.safetensors", "../weights/x.safetensors"),
         ("../weights/cnn-cr+mnist-5k.safetensors", "../weights/cnn-cr+mnist-5k.safetensors"),
         ("2020/x.bin", "2020/x.bin"),
+        (r"C:\x\y.pt", r"C:\x\y.pt"),
+        (r"..\weights\cnn-cr+mnist-5k.safetensors", r"..\weights\cnn-cr+mnist-5k.safetensors"),
+        (r"\\server\2020\x.bin", r"\\server\2020\x.bin"),
+        (r"2020\x.bin", r"2020\x.bin"),
+        (r"'C:\my weights\new.pt'", r"C:\my weights\new.pt"),
+        (r'"C:\\x\\y.pt"', r"C:\x\y.pt"),
         ('"8/255"', "8/255"),
         (r'"a\"b, c)"', 'a"b, c)'),
         ("'it''s'", "it's"),
@@ -138,6 +146,8 @@ def test_chains_split_at_the_top_level_only() -> None:
         ("pgd(eps=8/0)", "divides by zero", 8),
         ("pgd(eps=1e999)", "infinity is written inf", 8),
         ('pgd(word="abc)', "never closed", 9),
+        (r'pgd(word="C:\x")', r"write \\ for a backslash, or single quotes", 9),
+        (r"a\b(x=1)", "is not a name", 0),
         ("a/b", "is not a name", 0),
         ("a+b", "only defenses are joined", 1),
         ("pgd(steps=)", "expected a value, found ')'", 10),

@@ -172,6 +172,15 @@ def test_a_target_without_a_required_attack_is_unranked_with_the_reason(judged: 
     assert (row["unranked"], row["right"]) == (None, 0)  # pgd alone fools all
 
 
+def test_where_no_attack_is_required_there_is_no_robust_accuracy(judged: Store) -> None:
+    judged.add_board(board("nothing", 0.3, []))
+    judged.add_board({**board("elsewhere", 0.3, []), "family": "l2"})
+    reasons = {row["board"]: row["unranked"] for row in judged.rates("robust_accuracy") if row["accuracy"] is None}
+    assert reasons["nothing"] == "no attack that was run is required"
+    assert reasons["elsewhere"] == "no attack was run"
+    assert judged.robust_examples("nothing") == judged.robust_examples("elsewhere") == {}
+
+
 def test_a_targeted_entrant_does_not_stand_in_for_an_untargeted_one(judged: Store) -> None:
     judged.add_cell(cell("cw-D", "cw", "D", eps=None, minimizes=1, goal="class=1"))
     finish(judged, "cw-D", {"D": [outcome(e, 1) for e in range(4)]})

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from advbench.board import Board
 from advbench.discovery import discover
 from advbench.errors import AdvbenchError
+from advbench.plan import make_plan
 from advbench.registry import Registry
 from advbench.suite import Overrides, Suite, embedded_suites, load_suite, suite_from_mapping
 from advbench.threats.linf import Linf
@@ -237,3 +238,25 @@ def suite_from_text(text: str, registry: Registry) -> Suite:
 def test_an_infinite_radius_makes_no_board(suite: Any) -> None:
     with pytest.raises(AdvbenchError, match="a board has a finite radius"):
         suite(SUITE.replace("linf(eps=0.3)", "linf(eps=inf)"))
+
+
+@pytest.mark.parametrize("ball", ["linf(eps=1)", "l2(eps=28)", "box(eps=1)", "corruption(eps=1)", "linf(eps=0.9)"])
+def test_the_largest_radius_is_taken_by_those_who_write_it(suite: Any, ball: str) -> None:
+    assert len(suite(threats=[ball], attacks=["transfer(file=x.sqlite)"], data=["mnist-5k"]).boards) == 1
+
+
+@pytest.mark.parametrize("ball", ["linf(eps=1.01)", "l2(eps=28.01)", "box(eps=2)", "corruption(eps=3)"])
+def test_a_radius_beyond_everything_is_a_slip(suite: Any, ball: str) -> None:
+    with pytest.raises(AdvbenchError, match=r"eps=.* is larger than any .* can be"):
+        suite(threats=[ball], attacks=["transfer(file=x.sqlite)"], data=["mnist-5k"])
+
+
+def test_nobody_trains_in_a_ball_that_holds_everything(suite: Any) -> None:
+    wanted = suite(
+        threats=["linf(eps=0.1)"],
+        defenses=['adversarial-training(threat="linf(eps=8)")'],
+        data=["mnist-5k"],
+        attacks=["fgsm"],
+    )
+    assert {skip.reason for skip in make_plan(wanted).skips if "eps=8" in skip.reason}
+    assert not make_plan(wanted).cells

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,8 @@ class BoardReader:
     """Reads the threats of a suite, and what stands beside their parameters."""
 
     resolution: Resolution
+    unsaid: Callable[[Threat], tuple[Attack, ...]] | None = None
+    """The attacks of a ball for which nobody names any; without it they must be named."""
 
     def boards(
         self,
@@ -77,6 +79,8 @@ class BoardReader:
             for ball in self.balls(said.get("threats"), written, "threats" in given, root)
         ]
         needed = {key: None if balls and all(key in b.options for b in balls) else root for key in ("data", "attacks")}
+        if self.unsaid:
+            needed["attacks"] = None
         data = self.resolution.several(
             said.get("data"), "data", self.resolution.entrant(Dataset, "data set"), needed["data"]
         )
@@ -87,13 +91,16 @@ class BoardReader:
         found: dict[str, Board] = {}
         for ball in balls:
             own = self.options(ball.options)
-            required = self.required(ball.options.get("required"), own.attacks or attacks)
+            tried = own.attacks or attacks or self.usual(ball)
+            required = self.required(ball.options.get("required"), tried, ball.threat)
             for dataset in own.data or data:
+                if reason := ball.threat.why_not(dataset.shape):
+                    self.resolution.fault(ball.place, reason)
                 board = Board(
                     dataset,
                     ball.threat,
                     own.examples.get("examples", examples),
-                    own.attacks or attacks,
+                    tried,
                     own.goals or goals or ("untargeted",),
                     required,
                 )
@@ -102,6 +109,14 @@ class BoardReader:
                     self.resolution.fault(ball.place, f"threats: the board {board.name} is listed twice")
                 found.setdefault(board.name, board)
         return tuple(found.values())
+
+    def usual(self, ball: Ball) -> tuple[Attack, ...]:
+        """The attacks of a ball for which none are named; nothing where that is a mistake, which has been told."""
+        try:
+            return self.unsaid(ball.threat) if self.unsaid else ()
+        except AdvbenchError as error:
+            self.resolution.fault(ball.place, str(error))
+            return ()
 
     def balls(self, item: Item | None, written: Item | None, replaced: bool, root: Place) -> list[Ball]:
         """The suite's threats; one from the command line keeps what the file says about its family."""
@@ -175,10 +190,13 @@ class BoardReader:
                 except AdvbenchError as error:
                     self.resolution.fault(item.place, f"{error} ({board.dataset.label})")
 
-    def required(self, item: Item | None, attacks: Iterable[Attack]) -> tuple[str, ...]:
+    def required(self, item: Item | None, attacks: tuple[Attack, ...], threat: Threat) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
-        if item is None:  # what asks for more than an answer can't meet every target, and would leave most unranked
-            return tuple(attack.label for attack in attacks if attack.needs in Access.GRADIENTS)
+        if item is None:
+            able = [attack for attack in attacks if threat.name in attack.threats]
+            # what asks for more than an answer can't meet every target, and would leave most unranked
+            modest = [attack for attack in able if attack.needs in Access.GRADIENTS]
+            return tuple(attack.label for attack in modest or able)
         known = {attack.label: attack.name for attack in attacks}
         read = self.resolution.entrant(Attack, "attack")
 

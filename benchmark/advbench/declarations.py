@@ -21,6 +21,7 @@ _FLAGS = (
     "minimizes",
     "measures",
     "uses_bank",
+    "beyond_gradients",
     "trains",
     "detects",
     "differentiable",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,15 @@ from advbench.discovery import discover
 from advbench.errors import AdvbenchError, PluginError
 from advbench.given import GivenData, GivenModel, Images, checked_examples, count_classes, held_out_examples
 from advbench.hardware import choose_device
+from advbench.notes import Note, notes
 from advbench.parameters import Parametric
+from advbench.plan import Skip, make_plan
 from advbench.plot import bars
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.registry import Registry
 from advbench.report import Reporter
 from advbench.run import Settings, gather, run
+from advbench.standard import standard_attacks
 from advbench.store import Store
 from advbench.suite import suite_from_mapping
 from advbench.threats import Threat
@@ -37,6 +41,9 @@ class Evaluation:
     targets: dict[str, str]
     """Labels by key: the model behind each of the defenses, in their order."""
     failed: tuple[tuple[str, str], ...]
+    """Cells that ended with an error, each with its reason."""
+    skipped: tuple[Skip, ...]
+    """Pairs that don't meet, each with its reason."""
 
     @property
     def rates(self) -> list[dict[str, Any]]:
@@ -45,7 +52,7 @@ class Evaluation:
 
     @property
     def robust_accuracy(self) -> dict[str, float | None]:
-        """By board: the share right when clean and under every attack; None where one of them failed.
+        """By board: the share right when clean and under every attack; None where one failed or none was run.
 
         With several defenses, the key is the board with the target's label behind it.
         """
@@ -55,6 +62,12 @@ class Evaluation:
     def clean_accuracy(self) -> float:
         """Of the model behind the first of the defenses, on as many examples as the first board takes."""
         return float(self._rows("clean_accuracy")[0]["accuracy"])
+
+    @property
+    def notes(self) -> list[Note]:
+        """Signs that a number may say more about the attacks than about the target, each with its reason."""
+        with self.store.tallied():
+            return [n for n in notes(self.store) if n.board in self.boards and n.target in self.targets]
 
     def plot(self) -> Picture:
         """Accuracy on clean images, under each attack and in the worst case."""
@@ -93,6 +106,8 @@ class Evaluation:
             print_boards(console, self.store, keys=self.boards, targets=self.targets)
             for label, reason in self.failed:
                 say(console, f"failed: {label}: {reason}")
+            for skip in self.skipped:
+                say(console, f"skipped: {skip.what} on {skip.target}: {skip.reason}")
         return captured.get().rstrip()
 
     def _repr_html_(self) -> str:
@@ -121,7 +136,7 @@ def evaluate(
     *,
     dataset: Dataset | str | None = None,
     threats: Sequence[Threat | str] | Threat | str,
-    attacks: Sequence[Attack | str] | Attack | str = ("fgsm", "pgd"),
+    attacks: Sequence[Attack | str] | Attack | str | None = None,
     defenses: Sequence[Defense | str] | Defense | str = ("none",),
     goals: Sequence[str] | str = ("untargeted",),
     examples: int | None = None,
@@ -139,7 +154,8 @@ def evaluate(
 ) -> Evaluation:
     """Attack a model on images in [0, 1] with labels, or on a data set by name, and referee every example.
 
-    Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Detectors among
+    Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Without attacks,
+    every ball is searched by those of `advbench.standard`, which are strong and take their time. Detectors among
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
     one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
     without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
@@ -165,7 +181,7 @@ def evaluate(
             "data": judged,
             "models": [entrant],
             "defenses": _listed(defenses),
-            "attacks": _listed(attacks),
+            **({} if attacks is None else {"attacks": _listed(attacks)}),
             "goals": _listed(goals),
             "threats": _listed(threats),
             "seed": seed,
@@ -174,7 +190,11 @@ def evaluate(
             **({} if examples is None else {"examples": examples}),
         },
         registry,
+        unsaid=partial(standard_attacks, registry=registry),
     )
+    laid_out = make_plan(suite)
+    if not laid_out.cells:  # before a database is made
+        raise AdvbenchError("nothing could be attacked: " + "; ".join(laid_out.reasons))
     folders = DataFolders.default(data)
     settings = Settings(device=where, folders=folders, batch=batch_size, command="advbench.evaluate", train=train)
     datasets = gather(suite, settings)
@@ -185,12 +205,11 @@ def evaluate(
             raise KeyboardInterrupt
         if not summary.targets:
             reasons = [f"{label}: {reason}" for label, reason in summary.failed]
-            reasons += [row["reason"] for row in store.rows("SELECT reason FROM skips WHERE run = ?", summary.run)]
-            raise PluginError("nothing could be attacked: " + "; ".join(dict.fromkeys(reasons)))
+            raise PluginError("nothing could be attacked: " + "; ".join(dict.fromkeys([*reasons, *laid_out.reasons])))
     except BaseException:
         store.close()
         raise
-    found = Evaluation(store, summary.boards, summary.targets, tuple(summary.failed))
+    found = Evaluation(store, summary.boards, summary.targets, tuple(summary.failed), laid_out.skips)
     weakref.finalize(found, store.close)
     return found
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -83,6 +84,24 @@ class GivenData(Dataset):
         return "tensors in memory"
 
     _data: ClassVar[Data]
+
+
+def refuse_given_images(label: str) -> None:
+    """Where a database names images that `evaluate` was handed in memory, they can't be had again."""
+    if label == GivenData.name:
+        raise AdvbenchError(
+            "its images were given to `evaluate` in memory and are not in the database: what needs them again (verify, "
+            "reproduce, export) needs a data set plugin; evaluate the network with dataset=… and its name"
+        )
+
+
+def refuse_given_model(label: str, params: Mapping[str, Any]) -> None:
+    """The same for a network, told by its parameters: it bears the name of its class, as a plugin may."""
+    if params.keys() == {field.name for field in dataclasses.fields(GivenModel)}:
+        raise AdvbenchError(
+            f"{label} was given to `evaluate` in memory and is not in the database: what needs it again (verify, "
+            "reproduce) needs a model plugin; evaluate that by its name"
+        )
 
 
 def count_classes(model: Model | str, examples: Examples) -> int:

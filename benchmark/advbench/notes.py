@@ -24,6 +24,8 @@ EFFORT = ("steps", "restarts", "queries", "tries")
 """Parameters of which more is never meant to fool less."""
 CONTRADICTED = "contradicted elsewhere"
 NOT_REQUIRED = "stronger attack not required"
+LISTED = 4
+"""So many attacks are named in a reason."""
 FAR = 2.0
 """False alarms are far above what was asked from so many times on."""
 
@@ -42,8 +44,52 @@ class Note:
 
 def computed(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
     """All notes that the facts raise; quickest within `store.tallied()`, and with the evidence that is known."""
-    found = [*_from_attacks(store), *_huge_radius(store), *_unbroken(store), *_false_alarms(store)]
+    raised = (_weak_evidence, _from_attacks, _huge_radius, _unbroken, _false_alarms)
+    found = [note for notes_of in raised for note in notes_of(store)]
     return sorted([*found, *_contradicted(evidence.found(store) if apart is None else apart)])
+
+
+def notes(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
+    """What the harness stored, which holds on every board of its target, then what each board's own facts raise."""
+    kept = store.rows("""
+        SELECT b.key AS board, t.key AS target, n.kind, n.reason FROM notes n
+        JOIN targets t ON t.id = n.target JOIN boards b ON b.data_fingerprint = t.data_fingerprint
+        ORDER BY n.kind, n.reason
+    """)
+    return [*(Note(**row) for row in kept), *computed(store, apart)]
+
+
+def _weak_evidence(store: Store) -> Iterator[Note]:
+    """Right answers that no attack has tried to change but along gradients, or by chance.
+
+    Cells that are older than the declaration count as such where their attack asked for gradients, or for labels, as
+    noise does. What is proved needs no attack.
+    """
+    behind: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in store.rows("""
+        SELECT r.board, r.target, r.entrant, coalesce(
+            c.beyond_gradients, c.needs NOT LIKE '%gradients%' AND c.needs NOT IN ('labels', 'nothing'), 0
+          ) AS far
+        FROM required_cells r JOIN cells c ON c.id = r.cell_id
+        JOIN robust_accuracy a ON a.board = r.board AND a.target = r.target
+        LEFT JOIN certified p ON p.board = r.board AND p.target = r.target
+        WHERE a.right > coalesce(p.right, 0) ORDER BY r.board, r.target, r.entrant
+    """):
+        behind[row["board"], row["target"]].append(row)
+    for (board, target), rows in behind.items():
+        if not any(row["far"] for row in rows):
+            stand = "stands" if len(rows) == 1 else "stand"
+            reason = (
+                f"only {_listed(row['entrant'] for row in rows)} {stand} behind the robust accuracy, "
+                "and no attack that finds what gradients at the image don't lead to"
+            )
+            yield Note(board, target, "weak evidence", reason)
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(names)
+    shown = [*first[:LISTED], *([f"{len(first) - LISTED} more"] if len(first) > LISTED else [])]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
 
 
 def _from_attacks(store: Store) -> Iterator[Note]:

@@ -68,12 +68,26 @@ class Skip:
     goal: str
     reason: str
 
+    @property
+    def target(self) -> str:
+        return self.model if self.defenses == "none" else f"{self.model}+{self.defenses}"
+
+    @property
+    def what(self) -> str:
+        """The attack with its goal and ball; a target that makes no sense meets nothing."""
+        return f"{self.attack}, {self.goal}, in {self.threat}" if self.attack else "everything"
+
 
 @dataclass(frozen=True)
 class Plan:
     targets: tuple[TargetPlan, ...]
     cells: tuple[CellPlan, ...]
     skips: tuple[Skip, ...]
+
+    @property
+    def reasons(self) -> tuple[str, ...]:
+        """Why pairs don't meet, each reason once."""
+        return tuple(dict.fromkeys(skip.reason for skip in self.skips))
 
 
 def make_plan(suite: Suite) -> Plan:

@@ -60,6 +60,9 @@ class Attack(Plugin):
     """`set`: it looks for one perturbation that serves all images, and `perturb` is given a `SharedProblem`."""
     uses_bank: ClassVar[bool] = False
     """Whether it starts at held-out images, which `problem.bank` then holds; without any it can't aim at a class."""
+    beyond_gradients: ClassVar[bool] = False
+    """Whether it also finds what no gradient at the image leads to: it searches by answers alone, tries everything, or
+    comes along the boundary from outside. A robust accuracy that no such attack stands behind is weak evidence."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
 

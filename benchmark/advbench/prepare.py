@@ -14,6 +14,7 @@ from advbench.clean import CleanPass, clean_pass
 from advbench.compatibility import why_never
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
+from advbench.given import refuse_given_model
 from advbench.goal import expand
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
@@ -98,6 +99,7 @@ def ready_target(
 def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
     """Who a stored target is made of: by every parameter, since a label leaves out what has another default."""
     params = row["params"]
+    refuse_given_model(row["label"], params["model"])
     model = configure(registry.model(row["model"]), params["model"])
     chain = registry.defense(row["defenses"])
     defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
@@ -209,7 +211,10 @@ def board_row(board: Board, data: Data, examples: Examples) -> dict[str, Any]:
 
 
 def required_entrants(board: Board) -> list[str]:
-    """The required attacks with each goal of the board, as the store names them, less what can't run here."""
+    """The required attacks with each goal of the board, as the store names them, less what can't run here.
+
+    By name: a set has no order, and the board's key must not depend on the one in which attacks were listed.
+    """
     entrants = []
     for attack in board.attacks:
         if attack.label not in board.required:
@@ -219,4 +224,4 @@ def required_entrants(board: Board) -> list[str]:
                 continue
             for each in expand(goal, board.dataset.classes):
                 entrants.append(entrant(attack.label, each))
-    return entrants
+    return sorted(entrants)

@@ -21,7 +21,7 @@ from advbench.report import Reporter, Summary
 from advbench.run import Session, Settings
 from advbench.store import Store
 from advbench.store.database import shard_size
-from advbench.stored import load_dataset, threat_of
+from advbench.stored import load_dataset, target_named, threat_of
 from advbench.suite import Suite
 from advbench.unready import refuse_long_training, unready
 from advbench.values import configure
@@ -76,7 +76,7 @@ def reproduce(
         raise AdvbenchError(f"judged by protocol {cell['protocol']}, this advbench judges by {PROTOCOL}")
     if store.cell_status(cell["key"]) != "done":
         raise AdvbenchError(f"cell {cell['key'][:12]} is not done: it has no number yet")
-    rows = _targets(store, cell, on)
+    rows = _targets(store, registry, cell, on)
     dataset, data = load_dataset(registry, settings.folders, cell["dataset"], cell["data_fingerprint"])
     examples = judged_examples(data, cell["count"], dataset)
     if examples.fingerprint != cell["examples"]:
@@ -127,13 +127,16 @@ def reproduce(
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other)
 
 
-def _targets(store: Store, cell: Mapping[str, Any], on: Sequence[str]) -> list[dict[str, Any]]:
+def _targets(store: Store, registry: Registry, cell: Mapping[str, Any], on: Sequence[str]) -> list[dict[str, Any]]:
     """The source first, then those that were asked for; each must have been judged."""
     judged = {key for key, _ in store.judged(cell["key"])}
     rows = {row["key"]: row for row in store.targets()}
     found = [rows[cell["source"]]]
     for text in on:
-        named = [row for key, row in rows.items() if key in judged and (row["label"] == text or key.startswith(text))]
+        spelled = {text, target_named(registry, text)}
+        named = [
+            row for key, row in rows.items() if key in judged and (row["label"] in spelled or key.startswith(text))
+        ]
         if len(named) != 1:
             known = ", ".join(sorted(rows[key]["label"] for key in judged))
             raise AdvbenchError(

@@ -278,6 +278,7 @@ class Session:
             "budget": self.suite.budget,
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
             "needs": told(cell.attack),
+            "beyond_gradients": int(cell.attack.beyond_gradients),
         }
 
     def _shrink(self, batch: int) -> None:

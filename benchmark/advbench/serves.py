@@ -11,7 +11,7 @@ YES = "●"
 
 
 def headings() -> list[str]:
-    return ["attack", *THREATS, "aims", "minimal", "set-wide", "needs"]
+    return ["attack", *THREATS, "aims", "minimal", "set-wide", "beyond gradients", "needs"]
 
 
 def rows(registry: Registry) -> list[list[str]]:
@@ -31,5 +31,5 @@ def markdown(registry: Registry) -> str:
 
 def _row(attack: Attack) -> list[str]:
     balls = [YES if name in attack.threats else "" for name in THREATS]
-    flags = [attack.targeted, attack.minimizes, attack.scope == "set"]
+    flags = [attack.targeted, attack.minimizes, attack.scope == "set", attack.beyond_gradients]
     return [attack.name, *balls, *(YES if flag else "" for flag in flags), told(attack)]

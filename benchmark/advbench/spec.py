@@ -15,9 +15,9 @@ from advbench.errors import AdvbenchError
 from advbench.parameters import written
 
 _NUMERAL = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_NUMBER = re.compile(rf"({_NUMERAL})(?:/({_NUMERAL}))?(?![\w./~:@%-])", re.ASCII)
-_WORD = re.compile(r"[\w./~:@%-]+")
-_PATH = re.compile(r"[\w./~:@%+-]+")
+_NUMBER = re.compile(rf"({_NUMERAL})(?:/({_NUMERAL}))?(?![\w./\\~:@%-])", re.ASCII)
+_WORD = re.compile(r"[\w./\\~:@%-]+")
+_PATH = re.compile(r"[\w./\\~:@%+-]+")
 _NAME = re.compile(r"[A-Za-z0-9][\w.-]*", re.ASCII)
 _KEY = re.compile(r"[A-Za-z_][\w-]*", re.ASCII)
 _CONSTANTS = {"true": True, "false": False, "null": None, "inf": math.inf, "-inf": -math.inf}
@@ -240,5 +240,6 @@ class _Reader:
             value, self.position = json.JSONDecoder(strict=False).raw_decode(self.text, start)
         except json.JSONDecodeError as error:
             closed = "Unterminated" not in error.msg
-            self.fail("not an escape: write \\\\ for a backslash" if closed else "this quote is never closed", start)
+            escape = "not an escape: write \\\\ for a backslash, or single quotes"
+            self.fail(escape if closed else "this quote is never closed", start)
         return str(value)

@@ -11,10 +11,13 @@ from torch import Tensor
 
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError
+from advbench.given import refuse_given_images
 from advbench.goal import Goal
 from advbench.plugin import Dataset
 from advbench.registry import Registry
+from advbench.spec import parse_chain
 from advbench.store import Store
+from advbench.target import target_label
 from advbench.threats import THREATS, Threat
 from advbench.threats.shared import Shared
 from advbench.values import configure
@@ -43,6 +46,8 @@ def threat_of(cell: Mapping[str, Any]) -> Threat:
 
 def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data]:
     """The data set by its label, refused when its images are not those that were judged."""
+    if label not in registry.datasets:
+        refuse_given_images(label)
     dataset = registry.dataset(label)
     data = dataset.load(folders)
     if data.judge.fingerprint != fingerprint:
@@ -51,6 +56,18 @@ def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerpri
             f"({data.judge.fingerprint[:12]} instead of {fingerprint[:12]}); point --data at the same copy"
         )
     return dataset, data
+
+
+def target_named(registry: Registry, text: str) -> str:
+    """The label of the target that a text spells as `run` would take it; the text itself where that can't be read.
+
+    `small-cnn + adversarial-training(epochs=1.0)` is `small-cnn+adversarial-training`.
+    """
+    try:
+        model, *defenses = (call.label for call in parse_chain(text))
+        return target_label(registry.model(model), registry.defense("+".join(defenses)) if defenses else ())
+    except AdvbenchError:  # a target of `evaluate`, or of a plugin that is not here
+        return text
 
 
 def packed_part(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal
 from advbench.board import Board, BoardReader
 from advbench.document import Item, compose, from_option, from_python
 from advbench.errors import AdvbenchError
-from advbench.plugin import Defense, Model
+from advbench.plugin import Attack, Defense, Model
 from advbench.resolution import Resolution, Scalars
 from advbench.spec import did_you_mean
 
 if TYPE_CHECKING:
     from advbench.registry import Registry
+    from advbench.threats import Threat
 
 _LARGEST_FILE = 1_000_000
 _LISTS = ("data", "models", "defenses", "attacks", "goals", "threats")
@@ -99,10 +100,17 @@ def load_suite(path_or_name: str | Path, registry: Registry, overrides: Override
 
 
 def suite_from_mapping(
-    mapping: Mapping[str, Any], registry: Registry, overrides: Overrides | None = None, name: str = "suite"
+    mapping: Mapping[str, Any],
+    registry: Registry,
+    overrides: Overrides | None = None,
+    name: str = "suite",
+    unsaid: Callable[[Threat], tuple[Attack, ...]] | None = None,
 ) -> Suite:
-    """The same from Python; models, defenses, attacks, threats and data may also be instances."""
-    return _resolved(Resolution(registry), from_python(mapping, ""), name, overrides or Overrides())
+    """The same from Python; models, defenses, attacks, threats and data may also be instances.
+
+    `unsaid` gives the attacks of a ball for which the mapping has none; without it that is a mistake.
+    """
+    return _resolved(Resolution(registry), from_python(mapping, ""), name, overrides or Overrides(), unsaid)
 
 
 def embedded_suites() -> list[str]:
@@ -139,7 +147,13 @@ def _read(path_or_name: str | Path) -> tuple[str, str, str]:
         raise AdvbenchError(f"{given}:{line}: not UTF-8 text; save the suite as UTF-8") from error
 
 
-def _resolved(resolution: Resolution, root: Item, name: str, overrides: Overrides) -> Suite:
+def _resolved(
+    resolution: Resolution,
+    root: Item,
+    name: str,
+    overrides: Overrides,
+    unsaid: Callable[[Threat], tuple[Attack, ...]] | None = None,
+) -> Suite:
     given = overrides.items()
     top = _top(resolution, root)
     if not isinstance(root.value, dict):
@@ -148,7 +162,7 @@ def _resolved(resolution: Resolution, root: Item, name: str, overrides: Override
     scalars = _scalars(resolution, said, name)
     models = resolution.several(said.get("models"), "models", resolution.entrant(Model, "model"), root.place)
     defenses = resolution.several(said.get("defenses"), "defenses", resolution.chain, None, chain_label)
-    boards = BoardReader(resolution).boards(said, top.get("threats"), scalars.examples, given, root.place)
+    boards = BoardReader(resolution, unsaid).boards(said, top.get("threats"), scalars.examples, given, root.place)
     resolution.refuse()
     plain = {f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars) if f.name != "examples"}
     return Suite(**plain, models=models, defenses=defenses or (resolution.registry.defense("none"),), boards=boards)

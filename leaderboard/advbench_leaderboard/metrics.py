@@ -240,7 +240,8 @@ METRICS = (
         "notes",
         "Notes",
         "Signs that a number may say more about the attacks than about the target; each with its reason.",
-        "stored by the harness, or computed from the facts: black-box stronger than white-box, more steps weaker, "
+        "stored by the harness, or computed from the facts: weak evidence (no attack behind the robust accuracy finds "
+        "what gradients at the image don’t lead to), black-box stronger than white-box, more steps weaker, "
         "a huge radius that leaves right answers, false alarms far above what was asked, an attack elsewhere that "
         "leaves less, or one that is not required",
     ),

@@ -304,14 +304,7 @@ def _by_place(apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Evidence
 
 
 def _notes(store: Store, apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Remark, ...]]:
-    """Stored ones, which hold on every board of their target, then those that the board's own facts raise."""
     found: dict[tuple[str, str], list[Remark]] = defaultdict(list)
-    for row in store.rows("""
-        SELECT b.key AS board, t.key AS target, n.kind, n.reason FROM notes n
-        JOIN targets t ON t.id = n.target JOIN boards b ON b.data_fingerprint = t.data_fingerprint
-        ORDER BY n.kind, n.reason
-    """):
-        found[row["board"], row["target"]].append(Remark(row["kind"], row["reason"]))
-    for note in notes.computed(store, apart):
+    for note in notes.notes(store, apart):
         found[note.board, note.target].append(Remark(note.kind, note.reason, note.cell))
     return {place: tuple(remarks) for place, remarks in found.items()}

@@ -96,6 +96,7 @@ def _cells(site: Site) -> Iterator[tuple[Value, ...]]:
                 c.seed,
                 c.protocol,
                 c.needs,
+                c.beyond_gradients,
                 c.forwards,
                 c.backwards,
                 c.seconds,
@@ -268,6 +269,7 @@ TABLES = (
         | {"eps": "its radius; empty where unbounded", **_TARGET, "examples": "how many", "status": "how it ended"}
         | {"reason": "why it failed", "current": "whether it counts on its boards", "stop": "first or end"}
         | {"seed": "of the random draws", "protocol": "version of the rules", "needs": "what the attack may ask"}
+        | {"beyond_gradients": "whether the attack also finds what gradients at the image don't lead to"}
         | {"forwards": "forward passes in all", "backwards": "gradients in all", "seconds": "time to craft"}
         | {"run": "the run of its latest event", "at": "when that was"}
         | {"verified": "whether `advbench verify` found the same facts; empty where it has not refereed these"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, NamedTuple
 
@@ -13,11 +14,14 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
-from advbench.cli.text import interval, percent, plain, say, terminal
+from advbench.cli.text import interval, percent, plain, say, tell, terminal
 from advbench.comparison import Comparison
 from advbench.comparison import compare as compare_targets
 from advbench.errors import AdvbenchError
+from advbench.notes import Note, notes
+from advbench.registry import Registry
 from advbench.store import Store
+from advbench.stored import target_named
 
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
 _WIDE = 120
@@ -39,10 +43,26 @@ class Judged:
 
     right: dict[tuple[Place, str], dict[int, bool]] = field(default_factory=dict)
     unranked: dict[tuple[Place, str], str] = field(default_factory=dict)
+    doubts: dict[tuple[Place, str], list[Note]] = field(default_factory=dict)
+
+    def knows(self, place: Place, label: str) -> bool:
+        return (place, label) in self.right or (place, label) in self.unranked
 
 
-Found = tuple[list[Comparison], list[str]]
-"""What compares, and in words what does not."""
+@dataclass
+class Found:
+    """What compares; in words, a board's name before them, what does not and which notes are on what does."""
+
+    comparisons: list[Comparison] = field(default_factory=list)
+    lacking: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+
+    def on(self, boards: list[str]) -> Found:
+        """Of these boards alone."""
+        lacking, doubts = (
+            [line for line in lines if line.partition(": ")[0] in boards] for lines in (self.lacking, self.doubts)
+        )
+        return Found([c for c in self.comparisons if c.board in boards], lacking, doubts)
 
 
 def register(app: typer.Typer) -> None:
@@ -50,6 +70,7 @@ def register(app: typer.Typer) -> None:
 
 
 def compare(
+    context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A target's label, or a database.")],
     b: Annotated[str, typer.Argument(metavar="B", help="Another target's label, or another database.")],
     db: opt.Database = opt.DATABASE,
@@ -70,21 +91,24 @@ def compare(
     databases = [name for name in (a, b) if _is_database(name)]
     if len(databases) == 1:
         raise AdvbenchError(f"{databases[0]} is a database and the other is not: name two databases or two targets")
-    found, lacking = _databases(Path(a), Path(b)) if databases else _targets(a, b, db)
-    if not found:
-        why = f": {lacking[0]}" if lacking else ""
+    found = _databases(Path(a), Path(b)) if databases else _targets(a, b, db, context.obj.registry)
+    if not found.comparisons:
+        why = f": {found.lacking[0]}" if found.lacking else ""
         raise AdvbenchError(f"{a} and {b} have no board with the same images and required attacks in common{why}")
-    comparisons = [c for c in found if not board or c.board in board]
-    if missing := set(board or ()) - {c.board for c in found}:
-        there = ", ".join(sorted({c.board for c in found}))
-        raise AdvbenchError(f"{a} and {b} have no board {min(missing)!r} in common; there are: {there}")
+    there = {c.board for c in found.comparisons} | {line.partition(": ")[0] for line in found.lacking}
+    if missing := set(board or ()) - there:
+        raise AdvbenchError(
+            f"{a} and {b} have no board {min(missing)!r} in common; there are: {', '.join(sorted(there))}"
+        )
+    found = found.on(board) if board else found
     console = terminal()
-    _print(console, comparisons, a, b)
-    lacking = [line for line in lacking if not board or line.partition(": ")[0] in board]
-    failures = list(lacking) if fail_under is not None or fail_if_worse else []
-    for line in () if failures else lacking:
+    _print(console, found.comparisons, a, b)
+    for doubt in found.doubts:
+        tell(console, doubt)
+    failures = list(found.lacking) if fail_under is not None or fail_if_worse else []
+    for line in () if failures else found.lacking:
         say(console, line)
-    for c in comparisons:
+    for c in found.comparisons:
         where = f"{c.board}, {c.b}" if c.a == c.b else c.board
         if fail_under is not None and c.right_b / c.n < fail_under:
             failures.append(f"{where}: robust accuracy {percent(c.right_b / c.n)} % is under {percent(fail_under)} %")
@@ -103,15 +127,16 @@ def _is_database(text: str) -> bool:
 def _databases(a: Path, b: Path) -> Found:
     with Store.open(a, readonly=True) as first, Store.open(b, readonly=True) as second:
         judged_a, judged_b = _judged(first), _judged(second)
-    labels = {label for _, label in judged_a.right} | {label for _, label in judged_b.right}
+    labels = {label for judged in (judged_a, judged_b) for _, label in (*judged.right, *judged.unranked)}
     pairs = [_pair(judged_a, judged_b, label, label) for label in sorted(labels)]
-    return [c for found, _ in pairs for c in found], [line for _, lines in pairs for line in lines]
+    return Found(*([one for pair in pairs for one in getattr(pair, f.name)] for f in fields(Found)))
 
 
-def _targets(a: str, b: str, db: Path) -> Found:
+def _targets(a: str, b: str, db: Path, registry: Registry) -> Found:
     with Store.open(db, readonly=True) as store:
         judged = _judged(store)
         known = {row["label"] for row in store.targets()}
+    a, b = (text if text in known else target_named(registry, text) for text in (a, b))
     for label in (a, b):
         if label not in known:
             raise AdvbenchError(f"no target {label!r} in {db}; there are: {', '.join(sorted(known)) or 'none'}")
@@ -119,17 +144,27 @@ def _targets(a: str, b: str, db: Path) -> Found:
 
 
 def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
-    """Where both have a worst case, and in words where B lacks the one that A has."""
-    found: list[Comparison] = []
-    lacking: list[str] = []
-    for place in sorted(place for place, label in first.right if label == a):
-        if (place, b) in second.right:
-            compared = compare_targets(place.board, a, b, first.right[place, a], second.right[place, b])
-            found += [compared] if compared else []
-        else:
-            reason = second.unranked.get((place, b), "not judged there on the same images and attacks")
-            lacking.append(f"{place.board}: {b} has no robust accuracy: {reason}")
-    return found, lacking
+    """Where both have a worst case, and in words where one of them has none."""
+    found = Found()
+    both = {place for place, label in first.unranked if label == a and second.knows(place, b)}
+    for place in sorted(both | {place for place, label in first.right if label == a}):
+        sides = ((first, a, "A"), (second, b, "B"))
+        without = {
+            label: judged.unranked.get((place, label), "not judged there on the same images and attacks")
+            for judged, label, _ in sides
+            if (place, label) not in judged.right
+        }
+        found.lacking += [f"{place.board}: {label} has no robust accuracy: {why}" for label, why in without.items()]
+        if without:
+            continue
+        compared = compare_targets(place.board, a, b, first.right[place, a], second.right[place, b])
+        found.comparisons += [compared] if compared else []
+        sharing: dict[str, list[str]] = {}
+        for judged, label, side in sides:
+            for note in judged.doubts.get((place, label), ()):
+                sharing.setdefault(f"{note.kind}: {note.reason}", []).append(label if a != b else f"{label} in {side}")
+        found.doubts += [f"{place.board}: {' and '.join(who)}: {doubt}" for doubt, who in sharing.items()]
+    return found
 
 
 def _judged(store: Store) -> Judged:
@@ -142,15 +177,19 @@ def _judged(store: Store) -> Judged:
     newest = {row["label"]: row["key"] for row in targets}
     judged = Judged()
     with store.tallied():
+        doubts: dict[tuple[str, str], list[Note]] = defaultdict(list)
+        for note in notes(store):
+            doubts[note.board, note.target].append(note)
         unranked = {(row["board"], row["target"]): row["unranked"] for row in store.rates("robust_accuracy")}
         for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
-            place = Place(row["name"], tuple(row["required"]), row["data_fingerprint"], row["protocol"])
+            place = Place(row["name"], tuple(sorted(row["required"])), row["data_fingerprint"], row["protocol"])
             right = store.robust_examples(row["key"])
             for label, key in newest.items():
                 if key in right:
                     judged.right[place, label] = right[key]
                 elif reason := unranked.get((row["key"], key)):
                     judged.unranked[place, label] = reason
+                judged.doubts[place, label] = doubts[row["key"], key]
     return judged
 
 

@@ -133,9 +133,7 @@ def _skips(laid_out: Plan) -> Table:
         everyone.setdefault(one.dataset.label, []).append(one.label)
     rows: dict[tuple[str, str, str], dict[str, None]] = {}
     for skip in laid_out.skips:
-        target = skip.model if skip.defenses == "none" else f"{skip.model}+{skip.defenses}"
-        what = f"{skip.attack}, {skip.goal}, in {skip.threat}" if skip.attack else "everything"
-        rows.setdefault((skip.dataset, what, skip.reason), {})[target] = None
+        rows.setdefault((skip.dataset, skip.what, skip.reason), {})[skip.target] = None
     found = table()
     for heading in ("data", "what"):
         found.add_column(heading, overflow="fold")

@@ -68,9 +68,9 @@ def run(
         ),
     )
     if not (laid_out := make_plan(wanted)).cells:
-        reasons = list(dict.fromkeys(skip.reason for skip in laid_out.skips))
-        more = f" ({len(reasons) - 1} more: see `advbench plan`)" if len(reasons) > 1 else ""
-        raise AdvbenchError(f"nothing to run: {reasons[0]}{more}")
+        first, *others = laid_out.reasons
+        more = f" ({len(others)} more: see `advbench plan`)" if others else ""
+        raise AdvbenchError(f"nothing to run: {first}{more}")
     engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
     with _interruptible(console) as interrupted:

@@ -126,42 +126,48 @@ def _print_detectors(console: Console, store: Store, boards: list[str] | None) -
 
 
 def _print_cells(console: Console, store: Store, boards: list[str] | None) -> None:
-    """Every cell with the beginning of its key, and how often it fooled its source or how else it ended."""
-    shares: dict[str, list[float]] = {}  # several where a cell without a radius stands on several boards
-    for row in store.rates("fooling"):
-        if row["rate"] is not None and (not boards or row["board_name"] in boards):
-            shares.setdefault(row["cell"], []).append(row["rate"])
-    on_boards = {row["cell"] for row in store.rates("board_cells") if not boards or row["board_name"] in boards}
+    """A row for every cell and board that it serves: its key's beginning, and how often it fooled its source there.
+
+    A cell without a radius serves several boards, each with another rate.
+    """
+    shares = {(row["cell"], row["board_name"]): row["rate"] for row in store.rates("fooling")}
     unplaced = {row["cell"]: row["rate"] for row in store.rates("unplaced")}
-    rows = store.rows(
-        "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason, "
-        "s.current, c.count "
-        "FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
-        "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal"
-    )
-    rows = [row for row in rows if not boards or row["key"] in on_boards]
+    served: dict[str, list[str]] = {}
+    for row in store.rows("SELECT DISTINCT cell, board_name FROM board_cells JOIN boards ON key = board ORDER BY eps"):
+        served.setdefault(row["cell"], []).append(row["board_name"])
+    rows = [
+        {**row, "board": board}
+        for row in store.rows(
+            "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason, "
+            "s.current, c.count "
+            "FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
+            "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal"
+        )
+        for board in served.get(row["key"], [None])
+        if not boards or board in boards
+    ]
     found = table()
     found.add_column("key", no_wrap=True, overflow="fold")
     names(found, "source", (row["label"] for row in rows))
     found.add_column("board", overflow="fold")
     names(found, "attack", (row["entrant"] for row in rows))
     numbers(found, "fooled")
-    failures = []
+    failures: dict[str, None] = {}
     for row in rows:
-        ends = sorted({min(shares[row["key"]]), max(shares[row["key"]])}) if row["key"] in shares else []
-        how = "–".join(percent(end) for end in ends)
+        share = shares.get((row["key"], row["board"]))
+        how = percent(share) if share is not None else ""
         if row["status"] != "done":
             how = row["status"]
-            failures += [f"{row['key'][:12]}: {row['reason']}"] if row["reason"] else []
+            failures |= {f"{row['key'][:12]}: {row['reason']}": None} if row["reason"] else {}
         elif row["key"] in unplaced:
             how = f"{percent(unplaced[row['key']])} of {row['count']}, on no board"
-        elif not how:
+        elif share is None:
             how = "no verdict" if row["current"] else "replaced"
-        words = (row["key"][:12], row["label"], board_of(row), row["entrant"], how)
+        words = (row["key"][:12], row["label"], row["board"] or board_of(row), row["entrant"], how)
         found.add_row(*(Text(plain(word)) for word in words))
     if unplaced:
-        failures.append(
+        failures |= {
             "On no board: no board here judges the examples of these cells. `advbench show` sets them beside the "
-            "numbers of the boards that have the same target and ball."
-        )
+            "numbers of the boards that have the same target and ball.": None
+        }
     show_table(console, found, remarks=failures)

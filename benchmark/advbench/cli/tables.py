@@ -12,10 +12,10 @@ from rich.text import Text
 
 from advbench import evidence
 from advbench.aim import aim_of
-from advbench.cli.text import interval, percent, plain, say
+from advbench.cli.text import interval, percent, plain, say, tell
 from advbench.errors import AdvbenchError
 from advbench.evidence import Evidence
-from advbench.notes import CONTRADICTED, NOT_REQUIRED
+from advbench.notes import Note, notes
 from advbench.store import Store
 from advbench.stored import threat_of
 
@@ -66,6 +66,7 @@ def print_boards(
         boards = [b for b in store.boards() if some is None or b["name"] in some]
         classes = {d["fingerprint"]: d["classes"] for d in store.rows("SELECT fingerprint, classes FROM datasets")}
         apart = [e for e in evidence.found(store) if shown is None or e.target in shown]
+        doubts = notes(store, apart)
     boards = [board for board in boards if chosen is None or board["key"] in chosen]
     for place, board in enumerate(boards):
         if place:
@@ -74,6 +75,8 @@ def print_boards(
         named = classes.get(board["data_fingerprint"], ())
         for part, title, remarks in _board_tables(board, own, named, console.width):
             show_table(console, part, title, remarks)
+        for line in doubted(doubts, board["key"], {r["target"]: r["target_label"] for r in own["robust_accuracy"]}):
+            tell(console, line)
         for remark in _apart(own["robust_accuracy"], [one for one in apart if one.board == board["key"]]):
             say(console, remark)
     return len(boards)
@@ -159,19 +162,26 @@ def _proofs(certified: Iterable[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iterator[str]:
-    """The strongest that does not count here, and all that contradicts; each with the beginning of its cell's key."""
+    """The strongest that does not count here, with the beginning of its cell's key; what contradicts is a note."""
     for row in rows:
         own = [one for one in apart if one.target == row["target"]]
-        against = [one for one in own if one.contradicts]
-        for one in against:
-            kind = CONTRADICTED if one.elsewhere else NOT_REQUIRED
-            yield f"{row['target_label']}, {kind} (cell {one.cell[:12]}): {one.reason}"
-        if own and not against:
+        if own and not any(one.contradicts for one in own):
             share = f"{percent(own[0].right / own[0].n)} of {own[0].n}"
             yield (
                 f"{row['target_label']}, elsewhere: {own[0].entrant} leaves {share} right, on {own[0].where} "
                 f"(cell {own[0].cell[:12]})"
             )
+
+
+def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:
+    """A line for every note on the board's targets, which are named by key; targets of one doubt share a line."""
+    sharing: dict[tuple[str, str, str], list[str]] = {}
+    for note in found:
+        if note.board == board and note.target in labels:
+            sharing.setdefault((note.kind, note.cell, note.reason), []).append(labels[note.target])
+    for (kind, cell, reason), targets in sharing.items():
+        who = "all targets" if len(targets) == len(labels) > 1 else ", ".join(sorted(targets))
+        yield f"{kind}: {who}{f' (cell {cell[:12]})' if cell else ''}: {reason}"
 
 
 def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
@@ -204,10 +214,11 @@ def cell_table(cell: dict[str, Any]) -> Table:
     for rate in cell["rates"]:
         own = "own" if rate["own"] else "transfer"
         share = rate["fooled"] / rate["n"] if rate["n"] else None
+        where = f", {rate['board_name']}" if cell["minimizes"] else ""  # without a radius, it serves several boards
         text = f"fooled {percent(share)} % of {rate['n']}"
         if rate["violations"]:
             text += f", {rate['violations']} violations"
-        facts.add_row(Text(plain(f"{own}: {rate['target_label']}")), text)
+        facts.add_row(Text(plain(f"{own}: {rate['target_label']}{where}")), text)
     for rate in cell["unplaced"]:
         text = f"fooled {percent(rate['rate'])} % of {rate['n']}, which no board judges"
         facts.add_row(Text(plain(f"own: {rate['source_label']}")), text)

@@ -39,6 +39,11 @@ def say(console: Console, text: str, style: str = "") -> None:
     console.print(Text(plain(text), style=style), soft_wrap=True)
 
 
+def tell(console: Console, text: str) -> None:
+    """A sentence, made safe and broken between words."""
+    console.print(Text(plain(text)), soft_wrap=False)
+
+
 def percent(share: float | None) -> str:
     return "–" if share is None else f"{100 * share:.1f}"
 

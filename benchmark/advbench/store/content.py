@@ -27,7 +27,8 @@ QUESTIONS = {
     """,
     "cells": """
         SELECT key, dataset, data_fingerprint, examples, count, threat, family, params, eps, minimizes, attack,
-          attack_params, origin, goal, stop, source, seed, protocol, budget, fit, needs
+          attack_params, origin, goal, stop, source, seed, protocol, budget, fit, needs,
+          beyond_gradients
         FROM cells
     """,
     "states": """

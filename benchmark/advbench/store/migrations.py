@@ -112,6 +112,11 @@ def marks_and_imports(connection: sqlite3.Connection) -> None:
     _append_only(connection, ["verifications", "imports"])
 
 
+def beyond_gradients(connection: sqlite3.Connection) -> None:
+    """Whether a cell's attack also finds what no gradient at the image leads to (unknown for older rows)."""
+    connection.execute("ALTER TABLE cells ADD COLUMN beyond_gradients INTEGER")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -119,6 +124,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     what_pages_show,
     draws_and_certificates,
     marks_and_imports,
+    beyond_gradients,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -195,7 +195,8 @@ LEFT JOIN placed f ON f.board = c.board AND f.source = c.target AND f.entrant = 
 """
 
 # Right is who is right on the clean image and under every attack of the required set. A perturbation that broke the
-# rules, or that is larger than the board allows, changes nothing; nor does a detector's alarm.
+# rules, or that is larger than the board allows, changes nothing; nor does a detector's alarm. Where nothing is
+# required there is no worst case: the clean accuracy under another name would look like robustness.
 ROBUST_EXAMPLES = f"""
 WITH required AS MATERIALIZED (SELECT * FROM required_cells),
 needed AS MATERIALIZED (
@@ -206,7 +207,7 @@ needed AS MATERIALIZED (
   JOIN cells k ON k.id = r.cell_id
 ), ready AS MATERIALIZED (
   SELECT board, target FROM clean_accuracy WHERE n = count
-  EXCEPT SELECT board, target FROM required WHERE missing IS NOT NULL
+  INTERSECT SELECT board, target FROM required GROUP BY board, target HAVING count(missing) = 0
 )
 SELECT b.key AS board, t.key AS target, e.example, c.predicted = c.label AND NOT EXISTS (
     SELECT 1 FROM needed k
@@ -230,7 +231,10 @@ sums AS MATERIALIZED (
 SELECT c.board, c.board_name, c.target, c.target_label, s.n, s.right, {wilson("s.right", "s.n", "accuracy")},
   CASE WHEN s.n IS NOT NULL THEN NULL
     WHEN c.n < c.count THEN 'the clean pass is not finished'
-    ELSE g.missing END AS unranked
+    WHEN g.missing IS NOT NULL THEN g.missing
+    WHEN EXISTS (SELECT 1 FROM board_cells p WHERE p.board = c.board AND p.source = c.target AND p.current AND p.judged)
+      THEN 'no attack that was run is required'
+    ELSE 'no attack was run' END AS unranked
 FROM clean_accuracy c
 LEFT JOIN sums s ON s.board = c.board AND s.target = c.target
 LEFT JOIN gaps g ON g.board = c.board AND g.target = c.target

@@ -21,9 +21,13 @@ class Box(Threat):
     """
 
     name = "box"
+    levels: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-6
 
     eps: float = 1.0
+
+    def farthest(self, shape: tuple[int, ...]) -> float:
+        return 1.0
 
     def identity(self, x: Tensor) -> Tensor:
         return x.clone()

@@ -30,6 +30,9 @@ class Corruption(Threat):
 
     eps: float = 1.0
 
+    def farthest(self, shape: tuple[int, ...]) -> float:
+        return 1.0
+
     def identity(self, x: Tensor) -> Tensor:
         return x.new_zeros(len(x), 3)
 

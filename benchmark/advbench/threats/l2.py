@@ -24,10 +24,14 @@ class L2(Threat):
     name = "l2"
     unbounded: ClassVar[bool] = True
     shareable: ClassVar[bool] = True
+    levels: ClassVar[bool] = True
     # a perturbation taken as `image - x` is off by up to 6e-8 a pixel, 1e-5 over the pixels of a photograph
     tolerance: ClassVar[float] = 1e-5
 
     eps: float = 0.5
+
+    def farthest(self, shape: tuple[int, ...]) -> float:
+        return math.sqrt(math.prod(shape))
 
     def identity(self, x: Tensor) -> Tensor:
         return x.new_zeros(x.shape)

@@ -20,10 +20,14 @@ class Linf(Threat):
     name = "linf"
     unbounded: ClassVar[bool] = True
     shareable: ClassVar[bool] = True
+    levels: ClassVar[bool] = True
     # a perturbation stored as `image - x` is off by a rounding of the image, 6e-8
     tolerance: ClassVar[float] = 1e-6
 
     eps: float = 8 / 255
+
+    def farthest(self, shape: tuple[int, ...]) -> float:
+        return 1.0
 
     def identity(self, x: Tensor) -> Tensor:
         return x.new_zeros(x.shape)

@@ -20,6 +20,16 @@ def checked(threat: str, unbounded: bool = False, **numbers: Any) -> None:
             raise AdvbenchError(f"{threat}: {name} must be finite, this ball has no unbounded form")
 
 
+def too_far(threat: str, eps: float, farthest: float, levels: bool) -> str | None:
+    """Why a finite radius beyond which there is nothing is a slip; `farthest` itself is the way to insist."""
+    if math.isinf(eps) or eps <= farthest:
+        return None
+    changes = "change of pixels in [0, 1]" if levels else "perturbation"
+    guess = f"; did you mean {written(eps)}/255? If not," if levels and eps <= 255 else ";"
+    largest = f"{math.floor(farthest * 1000) / 1000:g}"
+    return f"{threat}: eps={written(eps)} is larger than any {changes} can be{guess} the largest radius is {largest}"
+
+
 def written_radius(eps: float) -> str:
     """`0.3`, or `8/255` where the number is plainly a count of grey levels and no short decimal."""
     if not math.isfinite(eps):

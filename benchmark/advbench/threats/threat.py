@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Self
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from torch import Tensor
 
 from advbench.parameters import Parametric
-from advbench.threats.radius import checked, written_radius
+from advbench.threats.radius import checked, too_far, written_radius
 
 if TYPE_CHECKING:
     from advbench.draws import Draws
@@ -26,6 +27,8 @@ class Threat(Parametric, ABC):
     """Whether an infinite radius makes sense, so that minimal-norm attacks can search it."""
     shareable: ClassVar[bool] = False
     """Whether one row of perturbations, applied to any number of images, means the same for all: see `shrink`."""
+    levels: ClassVar[bool] = False
+    """Whether sizes are changes of pixels, which other tools count in levels of 255."""
     tolerance: ClassVar[float]
     """How far beyond eps the referee lets float rounding go, in units of size (relative to max(eps, 1))."""
 
@@ -49,6 +52,14 @@ class Threat(Parametric, ABC):
     def at(self, eps: float) -> Self:
         """The same ball with another radius."""
         return replace(self, eps=eps)
+
+    def farthest(self, shape: tuple[int, ...]) -> float:
+        """The size that no perturbation of an image of this shape exceeds; infinite where there is no such size."""
+        return math.inf
+
+    def why_not(self, shape: tuple[int, ...]) -> str | None:
+        """A reason why nobody means this radius for images of this shape, or None."""
+        return too_far(self.name, self.eps, self.farthest(shape), self.levels)
 
     @abstractmethod
     def identity(self, x: Tensor) -> Tensor:

@@ -34,6 +34,7 @@ class Cell:
     budget: int | None
     fit: str | None
     needs: str | None
+    beyond_gradients: bool | None
     data_fingerprint: str
     examples: str
     count: int
@@ -107,6 +108,7 @@ def cells(store: Store) -> dict[str, Cell]:
             budget=row["budget"],
             fit=row["fit"],
             needs=row["needs"],
+            beyond_gradients=None if row["beyond_gradients"] is None else bool(row["beyond_gradients"]),
             data_fingerprint=row["data_fingerprint"],
             examples=row["examples"],
             count=row["count"],

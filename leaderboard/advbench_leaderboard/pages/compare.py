@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from advbench.comparison import paired_interval
 from advbench.rates import SIGNIFICANT, binomial
-from advbench_leaderboard.facts.boards import Board
+from advbench_leaderboard.facts.boards import Board, Remark
 from advbench_leaderboard.figures.dots import Series, dots
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
@@ -65,7 +65,17 @@ def _context(site: Site, board: Board) -> dict[str, object]:
         "rows": rows,
         "series": series,
         "differences": differences(site, board),
+        "notes": _notes(board),
     }
+
+
+def _notes(board: Board) -> list[Remark]:
+    """What is said of several targets is said once, of all of them."""
+    targets: dict[Remark, list[str]] = {}
+    for entry in board.entries:
+        for note in entry.notes:
+            targets.setdefault(note, []).append(entry.target.label)
+    return [Remark(note.kind, f"{', '.join(labels)}: {note.reason}") for note, labels in targets.items()]
 
 
 def differences(site: Site, board: Board) -> dict[tuple[str, str], Difference]:

@@ -41,6 +41,10 @@ class AutoAttack(Attack):
     queries: int = at_least(1, default=5000)  # of Square
     draws: int = at_least(1, default=20)  # of version=rand
 
+    @property
+    def beyond_gradients(self) -> bool:  # type: ignore[override]  # Square makes the difference
+        return self.version == "standard"
+
     def parts(self) -> tuple[Attack, ...]:
         """The attacks in their order."""
         if self.version == "rand":

@@ -38,6 +38,7 @@ class Boundary(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1712.04248"
     threats: ClassVar[frozenset[str]] = frozenset({"l2"})
     needs: ClassVar[Access] = Access.LABELS
+    beyond_gradients: ClassVar[bool] = True
     minimizes: ClassVar[bool] = True
     uses_bank: ClassVar[bool] = True
     trial = {"queries": 400}

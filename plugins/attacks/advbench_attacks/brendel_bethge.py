@@ -60,6 +60,10 @@ class BrendelBethge(Attack):
     far: int = at_least(0, default=8)  # steps of `fab` that lead to them; 0 is no such start
     clean: int = at_least(0, default=40)  # steps of `fmn` that lead to the start from the clean side; 0 is none
 
+    @property
+    def beyond_gradients(self) -> bool:  # type: ignore[override]  # its far starts make the difference
+        return self.far > 0
+
     def passes(self, classes: int) -> int:
         far = FAB(steps=max(1, self.far), targets=self.targets).passes(classes) if self.far else 0
         starts = min(self.targets, classes - 1) * (self.far > 0) + 1

@@ -25,6 +25,7 @@ class Corruptions(Attack):
     threats: ClassVar[frozenset[str]] = frozenset({"corruption"})
     needs: ClassVar[Access] = Access.LABELS
     measures: ClassVar[bool] = True
+    beyond_gradients: ClassVar[bool] = True
 
     kind: str = one_of("all", *NAMES)
     tries: int = at_least(1, default=1)  # renderings of each kind, each with chance of its own

@@ -36,6 +36,7 @@ class CPPN(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1412.1897"
     threats: ClassVar[frozenset[str]] = frozenset({"box"})
     needs: ClassVar[Access] = Access.LOGITS
+    beyond_gradients: ClassVar[bool] = True
     trial = {"generations": 8, "population": 6}
 
     generations: int = at_least(0, default=200)

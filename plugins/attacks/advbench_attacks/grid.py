@@ -26,6 +26,7 @@ class Grid(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1712.02779"
     threats: ClassVar[frozenset[str]] = frozenset({"rotate-shift"})
     needs: ClassVar[Access] = Access.LABELS
+    beyond_gradients: ClassVar[bool] = True
     trial = {"angles": 5, "shifts": 3}
 
     angles: int = at_least(1, default=31)  # from one limit to the other; 1 is no rotation

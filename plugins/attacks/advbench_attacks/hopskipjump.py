@@ -37,6 +37,7 @@ class HopSkipJump(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1904.02144"
     threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
     needs: ClassVar[Access] = Access.LABELS
+    beyond_gradients: ClassVar[bool] = True
     minimizes: ClassVar[bool] = True
     uses_bank: ClassVar[bool] = True
     trial = {"steps": 3, "directions": 20}

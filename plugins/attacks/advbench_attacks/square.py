@@ -34,6 +34,7 @@ class Square(Attack):
     reference: ClassVar[str] = "https://arxiv.org/abs/1912.00049"
     threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
     needs: ClassVar[Access] = Access.LOGITS
+    beyond_gradients: ClassVar[bool] = True
     trial = {"queries": 100}
 
     queries: int = at_least(1, default=5000)

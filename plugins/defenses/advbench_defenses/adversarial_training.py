@@ -23,7 +23,7 @@ from advbench import values
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.parameters import at_least, one_of
-from advbench.plugin import Defense
+from advbench.plugin import Dataset, Defense
 from advbench.recipe import Recipe
 from advbench.threats import Threat
 
@@ -61,6 +61,9 @@ class AdversarialTraining(Defense):
             raise AdvbenchError(f"{self.name} can't train in {ball.name} balls; take one of {', '.join(BALLS)}")
         if not math.isfinite(ball.eps):
             raise AdvbenchError(f"{self.name}: a ball without a radius has no worst case; write {ball.name}(eps=…)")
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        return values.threat(self.threat).why_not(dataset.shape)
 
     def training_recipe(self, recipe: Recipe) -> Recipe:
         # a robust network is a less accurate one: the floor is for training that failed, not for this price
