@@ -88,3 +88,26 @@ def test_masked_gradients_do_not_look_robust_to_who_names_no_attack(registry: Re
     found = evaluate(net, x, y, threats="linf(eps=0.1)", registry=registry)
     assert quick["accuracy"] == 1
     assert found.robust_accuracy == {"given/linf/0.1": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("attack", "beyond"),
+    [
+        ("autoattack", True),
+        ("autoattack(version=rand)", False),  # without its last part
+        ("brendel-bethge", True),
+        ("brendel-bethge(far=0)", False),  # from the clean side alone
+        ("square", True),
+        ("grid", True),
+        ("hopskipjump", True),
+        ("pgd", False),
+        ("fab", False),
+        ("noise", False),
+        ("worst-of-k", False),
+        ("repeat", False),
+    ],
+)
+def test_an_attack_says_whether_it_finds_what_gradients_do_not_lead_to(
+    registry: Registry, attack: str, beyond: bool
+) -> None:
+    assert registry.attack(attack).beyond_gradients is beyond
