@@ -29,19 +29,19 @@ def spent(work: Callable[[], object], rounds: int) -> float:
     return min(found)
 
 
-def cells(net: nn.Module, shape: tuple[int, int, int], classes: int, count: int, rounds: int) -> None:
+def cells(net: nn.Module, shape: tuple[int, int, int], classes: int, count: int, attacks: list[Attack]) -> None:
     target = target_of(net, shape, classes)
     x = images(count, shape)
     answer = target.answer(x, BatchSize(64))
     examples = Examples(x, answer.predicted, torch.arange(count))
     shard = Shard(0, 0, count, examples, answer.predicted, answer.predicted, answer.lead)
-    once = spent(lambda: Condition.of(target.networks), rounds)
+    once = spent(lambda: Condition.of(target.networks), 5)
 
     def cell(attack: Attack) -> float:
         job = Job(attack, Linf(0.001), False, target, 0, "end", None, None, 64, "cpu", (shard,))
-        return spent(lambda: list(craft(job)), rounds)
+        return spent(lambda: list(craft(job)), 3)
 
-    for attack in (FGSM(), PGD(steps=40)):
+    for attack in attacks:
         whole = cell(attack)
         print(
             f"{type(net).__name__} on {count} images of {shape}, {attack.label}: {2e3 * once:.2f} ms of "
@@ -54,5 +54,5 @@ if __name__ == "__main__":
     mnist = nn.Sequential(
         nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1568, 10)
     )
-    cells(mnist, (1, 28, 28), 10, 500, 5)
-    cells(torchvision.models.resnet18(), (3, 224, 224), 1000, 8, 2)
+    cells(mnist, (1, 28, 28), 10, 500, [FGSM(), PGD(steps=40)])
+    cells(torchvision.models.resnet18(), (3, 224, 224), 1000, 8, [FGSM()])
