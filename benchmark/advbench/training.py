@@ -18,6 +18,7 @@ from advbench.data import Data, Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
+from advbench.probe import Probe, wrapped
 from advbench.recipe import Recipe
 
 Progress = Callable[[float, str], None]
@@ -59,7 +60,7 @@ def train(
     with _reproducible(recipe.seed, device):
         net = model.build(dataset).to(device)
         kept = Checkpoint(checkpoint, device) if checkpoint else None
-        _descend(net, model, defenses, data.train, recipe, device, who, progress or _silent, kept)
+        _descend(net, model, defenses, data.train, dataset.classes, recipe, device, who, progress or _silent, kept)
         net.load_state_dict({key: rounded(value) for key, value in net.state_dict().items()})
         right = accuracy(net, data.calibrate, device)
     if right < recipe.floor:
@@ -136,6 +137,7 @@ def _descend(
     model: Model,
     defenses: Sequence[Defense],
     examples: Examples,
+    classes: int,
     recipe: Recipe,
     device: torch.device,
     who: str,
@@ -153,11 +155,15 @@ def _descend(
     trainers: list[tuple[Defense, nn.Module]] = []
     seen = net  # as attackers will see it
     front: nn.Module = nn.Identity()  # what stands before the network
+    probe = Probe.of(examples, classes, device)
     for defense in defenses:
         if defense.trains:
             trainers.append((defense, seen))
         else:
-            seen, front = (defense.wrap(inner, examples[:0]) for inner in (seen, front))
+            inner = seen
+            seen, front = (wrapped(defense, one, examples[:0]) for one in (seen, front))
+            net.eval()
+            probe.ask_behind(defense, seen, inner)
     done, text = first * batches, f"goes on after epoch {first}" if first else "first epoch"
     for epoch in range(first, recipe.epochs):
         order = Draws(recipe.seed, f"train/order/{epoch}", examples.ids).uniform().flatten().argsort(stable=True)

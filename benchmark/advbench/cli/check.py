@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -15,6 +17,7 @@ from advbench.errors import AdvbenchError
 from advbench.plugin import Plugin
 from advbench.registry import Registry
 from advbench.spec import did_you_mean, parse
+from advbench.testing import Check, checks, run_checks
 from advbench.values import configure
 
 KINDS = ("attack", "model", "defense", "data set")
@@ -35,40 +38,65 @@ def check(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show also what passed without a remark.")] = False,
     strict: opt.Strict = False,
 ) -> None:
-    """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it."""
-    from advbench.testing import checks, run_checks
-
+    """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it, or nothing could be tried."""
     registry: Registry = context.obj.checked(strict)
-    named = [entrant for name in plugin or () for entrant in find(registry, name)]
-    found = checks(*(named if plugin else [registry]), folders=DataFolders.default(data or ()))
-    console = Console()
-    counts = dict.fromkeys(WORDS, 0)
-    told: set[str] = set()  # one line is enough to say that a data set is elsewhere
-    for name, ok, message in run_checks(found):
-        counts[ok] += 1
-        if verbose or (message and not (ok is None and message in told)):
-            told.add(message)
-            word, style = WORDS[ok]
-            remark = f": {plain(message)}" if message else ""
-            console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)
-    console.print(", ".join(f"{count} {WORDS[ok][0].lower()}" for ok, count in counts.items() if count))
+    folders = DataFolders.default(data or ())
+    hand = Hand(Console(), verbose)
+    for name, sources in [(name, find(registry, name)) for name in plugin] if plugin else [("", [registry])]:
+        hand.hold(name, checks(*sources, folders=folders))
+    hand.sum_up()
     for broken in registry.broken:
         origin = plain(str(broken.origin))
-        console.print(Text(f"broken, so not checked: {origin}: {plain(broken.error)}", style="red"), soft_wrap=True)
-    if counts[False]:
+        hand.console.print(
+            Text(f"broken, so not checked: {origin}: {plain(broken.error)}", style="red"), soft_wrap=True
+        )
+    if hand.counts[False]:
         raise typer.Exit(1)
 
 
-def find(registry: Registry, name: str) -> list[Plugin]:
+@dataclass
+class Hand:
+    """Tries checks, prints what is worth a line, and counts."""
+
+    console: Console
+    verbose: bool
+    counts: dict[bool | None, int] = field(default_factory=lambda: dict.fromkeys(WORDS, 0))
+    told: set[str] = field(default_factory=set)
+    """One line is enough to say that a data set is elsewhere."""
+
+    def hold(self, name: str, found: list[Check]) -> None:
+        """All checks of what was named; that none of them could be tried is a failure, too."""
+        tried = False
+        reasons: dict[str, None] = {}
+        for check, (_, ok, message) in zip(found, run_checks(found), strict=True):
+            self.counts[ok] += 1
+            tried |= ok is not None and not check.on_paper
+            if ok is None:
+                reasons[message] = None
+            if self.verbose or (message and not (ok is None and message in self.told)):
+                self.told.add(message)
+                self.line(ok, check.name, message)
+        if not tried and reasons:
+            self.counts[False] += 1
+            self.line(False, name or "all that is installed", f"nothing could be tried: {'; '.join(reasons)}")
+
+    def line(self, ok: bool | None, name: str, message: str) -> None:
+        word, style = WORDS[ok]
+        remark = f": {plain(message)}" if message else ""
+        self.console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)
+
+    def sum_up(self) -> None:
+        words = (f"{count} {WORDS[ok][0].lower()}" for ok, count in self.counts.items() if count)
+        self.console.print(", ".join(words))
+
+
+def find(registry: Registry, name: str) -> Sequence[Plugin]:
     """What a package shipped, all entrants of a name, or the one with the parameters given."""
-    shipped = [
-        entrant
-        for one in registry.loaded
-        for entrant in one.entrants
-        if name in (one.origin.distribution, one.origin.entry_point)
-    ]
-    if shipped:
+    packages = [one for one in registry.loaded if name in (one.origin.distribution, one.origin.entry_point)]
+    if shipped := [entrant for one in packages for entrant in one.entrants]:
         return shipped
+    if packages:
+        raise AdvbenchError(f"{packages[0].origin} ships nothing that can be checked, but commands and pages")
     every: list[Plugin] = [entrant for kind in KINDS for entrant in registry.of_kind(kind).values()]
     call = parse(name)
     named = [entrant for entrant in every if entrant.name == call.name]

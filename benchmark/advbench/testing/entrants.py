@@ -61,10 +61,10 @@ def plugin_checks(plugin: Plugin, folders: DataFolders) -> Iterator[Check]:
     try:
         check_declarations(plugin)
     except PluginError as error:  # the other checks read what is missing here
-        yield Check(label, "is-declared", partial(_raise, error))
+        yield Check(label, "is-declared", partial(_raise, error), on_paper=True)
         return
-    yield Check(label, "is-declared", partial(check_declarations, plugin))
-    yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin))
+    yield Check(label, "is-declared", partial(check_declarations, plugin), on_paper=True)
+    yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin), on_paper=True)
     if isinstance(plugin, Attack):
         yield from attack_checks(plugin)
     elif isinstance(plugin, Model):
