@@ -11,11 +11,11 @@ from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import plain
+from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.plugin import Plugin
-from advbench.registry import Registry
+from advbench.registry import Broken, Registry
 from advbench.spec import did_you_mean, parse
 from advbench.testing import Check, checks, run_checks
 from advbench.values import configure
@@ -39,17 +39,18 @@ def check(
     strict: opt.Strict = False,
 ) -> None:
     """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it, or nothing could be tried."""
-    registry: Registry = context.obj.checked(strict)
+    context.obj.refuse_broken(strict)
+    registry: Registry = context.obj.registry
     folders = DataFolders.default(data or ())
     hand = Hand(Console(), verbose)
-    for name, sources in [(name, find(registry, name)) for name in plugin] if plugin else [("", [registry])]:
+    named = [(name, find(registry, name)) for name in plugin or ()]
+    for name, sources in named or [("", [registry])]:
         hand.hold(name, checks(*sources, folders=folders))
     hand.sum_up()
-    for broken in registry.broken:
-        origin = plain(str(broken.origin))
-        hand.console.print(
-            Text(f"broken, so not checked: {origin}: {plain(broken.error)}", style="red"), soft_wrap=True
-        )
+    if named:  # without names they are among what was checked, and have failed
+        for broken in registry.broken:
+            if not any(broken in sources for _, sources in named):
+                complain(plain(str(broken)))
     if hand.counts[False]:
         raise typer.Exit(1)
 
@@ -90,10 +91,11 @@ class Hand:
         self.console.print(", ".join(words))
 
 
-def find(registry: Registry, name: str) -> Sequence[Plugin]:
-    """What a package shipped, all entrants of a name, or the one with the parameters given."""
-    packages = [one for one in registry.loaded if name in (one.origin.distribution, one.origin.entry_point)]
-    if shipped := [entrant for one in packages for entrant in one.entrants]:
+def find(registry: Registry, name: str) -> Sequence[Plugin | Broken]:
+    """What a package shipped, also what is broken of it; all entrants of a name, or the one with the parameters."""
+    packages = [one for one in registry.loaded if one.origin.is_called(name)]
+    broken = [one for one in registry.broken if one.origin.is_called(name)]
+    if shipped := [*broken, *(entrant for one in packages for entrant in one.entrants)]:
         return shipped
     if packages:
         raise AdvbenchError(f"{packages[0].origin} ships nothing that can be checked, but commands and pages")
@@ -102,7 +104,8 @@ def find(registry: Registry, name: str) -> Sequence[Plugin]:
     named = [entrant for entrant in every if entrant.name == call.name]
     if not named:
         names = sorted({entrant.name for entrant in every})
-        raise AdvbenchError(f"no plugin is called {name!r}{did_you_mean(call.name, names)}; known: {', '.join(names)}")
+        known = f"{did_you_mean(call.name, names)}; known: {', '.join(names)}{registry.perhaps_missing()}"
+        raise AdvbenchError(f"no plugin is called {name!r}{known}")
     if not call.params:
         return named
     exact = [entrant for entrant in named if entrant.label == call.label]

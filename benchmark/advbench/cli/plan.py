@@ -37,9 +37,10 @@ def plan(
 ) -> None:
     """Show what a suite would run, what it would skip and why, and about how many forward passes it takes."""
     console = terminal()
+    registry = context.obj.checked(strict)
     wanted = load_suite(
         suite,
-        context.obj.checked(strict),
+        registry,
         opt.overrides(
             examples=examples,
             seed=seed,
@@ -52,7 +53,7 @@ def plan(
         ),
     )
     if suite in embedded_suites() and not dataset:
-        wanted = opt.on_data_that_is_here(wanted, context.obj.registry, opt.folders(None, offline=True), console)
+        wanted = opt.on_data_that_is_here(wanted, registry, opt.folders(None, offline=True), console)
     laid_out = make_plan(wanted)
     where = {cell.source.dataset.label for cell in laid_out.cells}
     title = f"{wanted.name}: {len(laid_out.cells)} cells" + (f" on {min(where)}" if len(where) == 1 else "")

@@ -41,11 +41,12 @@ def reproduce(
     console = terminal()
     command = shlex.join(["advbench", *sys.argv[1:]])
     settings = Settings(device=choose_device(device), folders=opt.folders(data, offline), command=command)
+    registry = context.obj.checked()
     same = True
     with Store.open(db, readonly=True) as store:
         for one in [store.cell(prefix) for prefix in cell]:
             with Display(console) as display:
-                found = reproduce_cell(store, context.obj.registry, one, settings, on=on or (), reporter=display)
+                found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display)
             say(console, f"{one['key'][:12]} {found.label}: {_made(found)}")
             for number in found.numbers:
                 same &= number.same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 from rich.console import Console
 from rich.text import Text
@@ -37,6 +38,11 @@ def terminal() -> Console:
 def say(console: Console, text: str, style: str = "") -> None:
     """One line, made safe; the terminal itself breaks it where it is too long."""
     console.print(Text(plain(text), style=style), soft_wrap=True)
+
+
+def complain(text: str) -> None:
+    """One line on standard error, where it is in nobody's way."""
+    print(f"advbench: {plain(text, newlines=True)}", file=sys.stderr)
 
 
 def percent(share: float | None) -> str:

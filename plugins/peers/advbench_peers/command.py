@@ -54,7 +54,7 @@ def speed(
         raise AdvbenchError(f"--stop is first or end, not {stop!r}")
     if rounds < 1:
         raise AdvbenchError("--rounds must be at least 1")
-    registry = context.obj.registry
+    registry = context.obj.checked()
     place = choose_device(device)
     torch.set_num_threads(1)
     make_repeatable()
