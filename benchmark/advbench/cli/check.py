@@ -43,13 +43,15 @@ def check(
     registry: Registry = context.obj.registry
     folders = DataFolders.default(data or ())
     hand = Hand(Console(), verbose)
-    named = [(name, find(registry, name)) for name in plugin or ()]
-    for name, sources in named or [("", [registry])]:
+    named = {name: find(registry, name) for name in plugin or ()}
+    for name, sources in named.items():
         hand.hold(name, checks(*sources, folders=folders))
+    if not named:
+        hand.hold("all that is installed", checks(registry, folders=folders))
     hand.sum_up()
     if named:  # without names they are among what was checked, and have failed
         for broken in registry.broken:
-            if not any(broken in sources for _, sources in named):
+            if not any(broken in sources for sources in named.values()):
                 complain(plain(str(broken)))
     if hand.counts[False]:
         raise typer.Exit(1)
@@ -79,7 +81,7 @@ class Hand:
                 self.line(ok, check.name, message)
         if not tried and reasons:
             self.counts[False] += 1
-            self.line(False, name or "all that is installed", f"nothing could be tried: {'; '.join(reasons)}")
+            self.line(False, name, f"nothing could be tried: {'; '.join(reasons)}")
 
     def line(self, ok: bool | None, name: str, message: str) -> None:
         word, style = WORDS[ok]
@@ -95,7 +97,8 @@ def find(registry: Registry, name: str) -> Sequence[Plugin | Broken]:
     """What a package shipped, also what is broken of it; all entrants of a name, or the one with the parameters."""
     packages = [one for one in registry.loaded if one.origin.is_called(name)]
     broken = [one for one in registry.broken if one.origin.is_called(name)]
-    if shipped := [*broken, *(entrant for one in packages for entrant in one.entrants)]:
+    shipped: list[Plugin | Broken] = [*broken, *(entrant for one in packages for entrant in one.entrants)]
+    if shipped:
         return shipped
     if packages:
         raise AdvbenchError(f"{packages[0].origin} ships nothing that can be checked, but commands and pages")
