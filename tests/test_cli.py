@@ -14,8 +14,7 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from advbench import evaluate, unready
-from advbench.errors import AdvbenchError
+from advbench import AdvbenchError, evaluate, unready
 from advbench.store import Store, content
 
 if TYPE_CHECKING:
@@ -96,16 +95,87 @@ def test_a_failed_cell_is_told_with_its_reason_and_ends_the_run_with_1(advbench:
     assert advbench("show", re.search(r"^([0-9a-f]{12})  ", shown.out, re.MULTILINE)[1]).out.count("failed") == 1  # type: ignore[index]
 
 
-def test_strict_refuses_to_run_beside_a_broken_plugin(advbench: Advbench, tmp_path: Path, monkeypatch: Any) -> None:
+@pytest.fixture
+def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """An installed plugin that can't be imported, and what every command says of it."""
     metadata = tmp_path / "broken-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[advbench]\nbroken = advbench_broken\n")
     (tmp_path / "advbench_broken.py").write_text("raise ImportError('no \\x1b[31mcuda\\x1b[0m here')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
+    return (
+        "advbench: broken 1.0 (entry point broken) is broken and was left out: ImportError: no [31mcuda [0m here; "
+        "`advbench plugins --traceback` shows where\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plan",),
+        ("run", "quick", "--model", "toy", "--dataset", "toy-blots", "--attack", "noise", "--examples", 3),
+        ("check", "toy-doubting"),
+        ("data",),
+        ("speed", "--model", "toy", "--dataset", "toy-blots", "--examples", 3, "--rounds", 1, "--alone"),
+        ("train", "toy-trainee", "--dataset", "toy-blots"),
+        ("plugins", "--attacks"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_broken_plugin_is_one_line_beside_what_still_works(
+    advbench: Advbench, broken: str, command: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = advbench(*command)
+    assert (done.code, done.err) == (0, broken)
+
+
+def test_commands_that_read_a_database_speak_of_a_broken_plugin_where_plugins_matter(
+    advbench: Advbench, broken: str, results: Results, store: Store
+) -> None:
+    cell = store.rows("SELECT key FROM cells")[0]["key"][:12]
+    for command in (["verify", cell], ["reproduce", cell]):
+        assert advbench(*command, "--db", results.db).err == broken
+    assert advbench("show", "--db", results.db).err == ""
+
+
+def test_who_names_what_a_broken_plugin_may_have_brought_is_told_so(advbench: Advbench, broken: str) -> None:
+    brought = "a plugin that is broken may have shipped it, see `advbench plugins`: broken 1.0"
+    for command in (["plan", "--attack", "foo"], ["run", "--model", "foo"], ["train", "foo"]):
+        done = advbench(*command)
+        assert done.code == 2
+        said, error = done.err.splitlines(keepends=True)
+        assert said == broken
+        assert brought in error
+    assert brought in advbench("check", "foo").complaint
+    assert brought in advbench("foo").complaint
+
+
+@pytest.mark.parametrize("arguments", [["broken"], ["broken", "toy-doubting"], ["Broken"]])
+def test_check_fails_what_cannot_be_loaded(advbench: Advbench, broken: str, arguments: list[str]) -> None:
+    done = advbench("check", *arguments)
+    assert (done.code, done.err) == (1, "")
+    (line,) = [line for line in done.out.splitlines() if line.startswith("FAILED")]
+    assert "broken-can-be-loaded: broken 1.0 (entry point broken) is broken and was left out: ImportError" in line
+
+
+def test_python_warns_of_a_broken_plugin(broken: str, toys: None) -> None:
+    with pytest.warns(UserWarning, match=r"broken 1\.0 \(entry point broken\) is broken and was left out: ImportError"):
+        evaluate("toy", dataset="toy-blots", threats="linf(eps=0.1)", attacks="noise", examples=3)
+    with (
+        pytest.warns(UserWarning, match="is broken"),
+        pytest.raises(AdvbenchError, match="may have shipped it, see `advbench plugins`: broken 1"),
+    ):
+        evaluate("toy", dataset="toy-blots", threats="linf(eps=0.1)", attacks="foo", examples=3)
+
+
+def test_strict_refuses_to_run_beside_a_broken_plugin(advbench: Advbench, broken: str) -> None:
     listed = advbench("plugins")
-    assert listed.code == 0
-    assert "broken: broken 1.0 (entry point broken): ImportError: no" in listed.out
+    assert listed.code == 1
+    assert listed.out.startswith("broken: broken 1.0 (entry point broken): ImportError: no")
+    assert "toy-blots" in listed.out
+    assert listed.err.startswith("advbench: broken, and so not in the list: broken 1.0 (entry point broken); ")
     assert "\x1b" not in listed.out
     assert "advbench_broken.py" not in listed.out
     assert "advbench_broken.py" in advbench("plugins", "--traceback").out

@@ -48,7 +48,7 @@ def failed(plugin: Plugin) -> set[str]:
     for name, ok, message in results:
         assert ok is not False or message.startswith(plugin.label), f"{name} does not name the plugin: {message}"
     names = [name.removeprefix(f"{plugin.label}-") for name, ok, _ in results if ok is False]
-    for place in ("linf-", "targeted-", "1x28x28-", "3x32x32-"):
+    for place in ("linf-", "targeted-", "1x28x28-", "3x32x32-", "3x40x40-"):
         names = [name.removeprefix(place) for name in names]
     return set(names)
 
@@ -354,6 +354,40 @@ def test_a_model_that_says_why_it_does_not_serve_is_skipped_with_the_reason() ->
     assert failed(Choosy()) == set()
 
 
+class OnlyLarge(Affine):
+    """Refuses both shapes of the kit."""
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        return None if dataset.shape == (3, 40, 40) and dataset.classes == 4 else "large photographs only"
+
+
+class DeclaresWhatItTakes(OnlyLarge):
+    shape = (3, 40, 40)
+    classes = 4
+
+
+class WeightsElsewhere(Affine):
+    def build(self, dataset: Dataset) -> nn.Module:
+        raise AdvbenchError("bad: its weights are on no machine")
+
+
+def test_a_model_that_refuses_everything_has_not_passed() -> None:
+    assert failed(OnlyLarge()) == {"can-be-tried"}
+    assert failed(WeightsElsewhere()) == {"can-be-tried"}
+
+
+def test_a_model_is_tried_on_the_shape_and_classes_that_it_declares() -> None:
+    names = {name for name, ok, _ in run_checks(checks(DeclaresWhatItTakes())) if ok}
+    assert "bad-3x40x40-answers-with-logits" in names
+    assert failed(DeclaresWhatItTakes()) == set()
+
+
+@pytest.mark.parametrize(("name", "value"), [("shape", (40, 40)), ("shape", 40), ("classes", 1), ("classes", "ten")])
+def test_a_declared_shape_that_is_none_is_told(name: str, value: object) -> None:
+    kind = type("Wrong", (Affine,), {name: value})
+    assert f"declares {name}" in next(iter(run_checks(checks(kind())))).message
+
+
 # Defenses
 
 
@@ -428,12 +462,53 @@ class TrainsAtRandom(Trainer):
         return torch.rand_like(images), labels
 
 
+class Shrunk(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.net(nn.functional.interpolate(x, scale_factor=0.5))
+        return logits
+
+
+class ChangesTheSize(Guard):
+    def wrap(self, net: nn.Module, calibrate: Examples) -> nn.Module:
+        return Shrunk(net)
+
+
+class SuspectsAtAnotherSize(Guard):
+    def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
+        return Shrunk(net)(images).amax(1)  # type: ignore[no-any-return]
+
+
+class HandsOnDoubles(Guard):
+    def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
+        return net(images.double()).amax(1)  # type: ignore[no-any-return]
+
+
+class RefusesEverything(Guard):
+    def why_not(self, dataset: Dataset) -> str | None:
+        return "never on a Monday"
+
+
+class OnlyLargeImages(Guard):
+    shape = (3, 40, 40)
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        return None if dataset.shape == (3, 40, 40) else "large photographs only"
+
+
 DEFENSES: dict[type[Defense], set[str]] = {
     Guard: set(),
     SuspectsTheBatch: {"suspects-each-image"},
     OverclaimsSuspicion: {"suspicion-is-differentiable"},
     OverclaimsGradients: {"keeps-the-gradients-it-says"},
     WritesIntoWhatItJudges: {"leaves-images-alone"},
+    ChangesTheSize: {"hands-on-what-the-network-takes"},
+    SuspectsAtAnotherSize: {"hands-on-what-the-network-takes"},
+    RefusesEverything: {"can-be-tried"},
+    OnlyLargeImages: set(),
     Trainer: set(),
     TrainsOutside: {"trains-on-batches-of-images"},
     LeavesTrainingMode: {"training-repeats-and-leaves-the-network-alone"},
@@ -448,6 +523,10 @@ def test_a_defense_that_breaks_the_contract_is_told_by_the_check_for_it(kind: ty
 
 def test_a_defense_that_rewrites_the_network_it_was_lent_is_found() -> None:
     assert "answers-with-logits" in failed(ChangesTheNetwork())
+
+
+def test_a_defense_that_hands_on_another_type_is_found() -> None:
+    assert "hands-on-what-the-network-takes" in failed(HandsOnDoubles())
 
 
 def test_a_defense_that_randomises_is_allowed_and_remarked_upon() -> None:
@@ -609,7 +688,31 @@ def test_the_command_says_once_what_is_not_here() -> None:
         def find(self, folders: DataFolders) -> str | None:
             return None
 
-    code, output = checked(datasets={"bad": Elsewhere()})
+    code, output = checked(datasets={"bad": Elsewhere()}, attacks={"fair": Fair()})
     assert code == 0
     assert output.count("not on this machine") == 1
-    assert "2 passed, 5 not here" in output
+    assert output.strip().endswith("passed, 5 not here")
+
+
+def test_the_command_fails_where_nothing_could_be_tried_and_says_why() -> None:
+    class Elsewhere(Dots):
+        def find(self, folders: DataFolders) -> str | None:
+            return None
+
+    for arguments in ([], ["bad"]):
+        code, output = checked(*arguments, datasets={"bad": Elsewhere()})
+        assert code == 1
+        assert "nothing could be tried: bad is not on this machine" in output
+        assert "2 passed, 1 failed, 5 not here" in output
+    named = checked("bad", "pgd(steps=2)", datasets={"bad": Elsewhere()}, attacks={"pgd": PGD()})
+    assert named[0] == 1, "the attack beside it was tried, the data set that was named was not"
+    code, output = checked(models={"bad": OnlyLarge()})
+    assert code == 1
+    (line,) = [line for line in output.splitlines() if line.startswith("FAILED")]
+    assert "bad: nothing could be tried on images of 1 x 28 x 28 in 10 classes and 3 x 32 x 32" in line
+    assert "large photographs only; where it takes other images, declare so: `shape = (3, 224, 224)`" in line
+
+
+def test_a_package_that_ships_commands_alone_is_known_to_the_command() -> None:
+    with pytest.raises(AdvbenchError, match="ships nothing that can be checked"):
+        checked("leaderboard")

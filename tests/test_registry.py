@@ -308,7 +308,9 @@ def test_an_unknown_name_tells_of_plugins_that_were_set_aside_or_left_out(instal
     with pytest.raises(AdvbenchError) as caught:
         discover().model("acme-net")
     assert "no model is installed" in str(caught.value)
-    assert "may have shipped it: advbench-acme 1.0" in str(caught.value)
+    assert "may have shipped it, see `advbench plugins`: advbench-acme 1.0 (entry point acme): ValueError" in str(
+        caught.value
+    )
     assert "ADVBENCH_PLUGINS=advbench-acme" in str(caught.value)
 
 

@@ -106,16 +106,25 @@ def test_it_is_the_wheel_that_is_tried_and_not_the_checkout(machine: Machine) ->
 
 
 def test_plugins_names_who_shipped_what(machine: Machine) -> None:
-    listed = machine.advbench("plugins").splitlines()
+    listed = machine.advbench("plugins", code=1).splitlines()
     for name in ("acme-stripes", "acme-stripes(tries=100)", "acme-linear", "acme-rounding", "acme-corners"):
         assert any(f" {name} " in line and "advbench-acme 1.0" in line for line in listed), (name, listed)
 
 
 def test_a_package_that_raises_at_import_is_set_aside_with_its_reason(machine: Machine) -> None:
-    listed = machine.advbench("plugins")
-    assert "advbench-broken 2.0" in listed
+    listed = machine.advbench("plugins", code=1)
+    assert listed.startswith("broken: advbench-broken 2.0")
     assert "half installed" in listed
     assert "acme-stripes" in listed
+
+
+def test_every_command_says_in_one_line_that_it_is_broken(machine: Machine) -> None:
+    line = "advbench: advbench-broken 2.0 (entry point broken) is broken and was left out: RuntimeError: half installed"
+    assert line in machine.advbench("plan", "quick")
+    assert line in machine.advbench("check", "acme-corners")
+    assert f"FAILED   advbench-broken-can-be-loaded: {line.removeprefix('advbench: ')}" in machine.advbench(
+        "check", "advbench_broken", code=1
+    )
 
 
 def test_strict_makes_the_broken_package_the_end(machine: Machine) -> None:

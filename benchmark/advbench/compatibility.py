@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from advbench.access import Access
-from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.plugin import Attack, Dataset, Defense, Model, Part
 from advbench.threats import Threat
 
 
@@ -22,14 +22,28 @@ def told(attack: Attack) -> str:
     return f"{attack.needs.words}, held-out images" if attack.uses_bank else attack.needs.words
 
 
+def why_unfit(part: Part, dataset: Dataset) -> str | None:
+    """A reason why a model or a defense can't serve the data set, by what it declares or says; or None."""
+    if part.shape is not None and part.shape != dataset.shape:
+        return f"it takes images of {sides(part.shape)}, and those of {dataset.label} are {sides(dataset.shape)}"
+    if part.classes is not None and part.classes != dataset.classes:
+        return f"it knows {part.classes:,} classes, and {dataset.label} has {dataset.classes:,}"
+    return part.why_not(dataset)
+
+
+def sides(shape: tuple[int, ...]) -> str:
+    """A shape as a reader writes it: 3 x 32 x 32."""
+    return " x ".join(map(str, shape))
+
+
 def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset) -> str | None:
     """A reason why this target makes no sense, or None."""
-    if reason := model.why_not(dataset):
+    if reason := why_unfit(model, dataset):
         return f"{model.label}: {reason}"
     access = model.offers
     for place, defense in enumerate(defenses):
         earlier = defenses[:place]
-        if reason := defense.why_not(dataset):
+        if reason := why_unfit(defense, dataset):
             return f"{defense.label}: {reason}"
         if defense.trains and (model.weights or model.recipe(dataset) is None):
             return (

@@ -12,7 +12,7 @@ from typing import Any
 from advbench.access import Access
 from advbench.errors import PluginError
 from advbench.foreign import shown
-from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
+from advbench.plugin import Attack, Dataset, Defense, Model, Part, Plugin
 from advbench.spec import parse
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -42,6 +42,7 @@ _DECLARATIONS = {
     "requires",
     "keeps",
     "shape",
+    "classes",
     "class_names",
     "feature_layer",
     *_FLAGS,
@@ -91,6 +92,9 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
         if isinstance(plugin, kind):
             for name in names:
                 yield name, "Access.GRADIENTS", lambda value: isinstance(value, Access)
+    if isinstance(plugin, Part):
+        yield "shape", "(3, 32, 32)", lambda value: value is None or _is_shape(value)
+        yield "classes", "10", lambda value: value is None or (type(value) is int and value >= 2)
     if isinstance(plugin, Model):
         yield "feature_layer", '"fc6"', lambda value: isinstance(value, str)
     if isinstance(plugin, Attack):

@@ -13,6 +13,7 @@ from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Defense, Model
+from advbench.probe import Probe, wrapped
 from advbench.recipe import Recipe
 
 
@@ -25,6 +26,7 @@ class Descent:
         model: Model,
         defenses: Sequence[Defense],
         examples: Examples,
+        classes: int,
         recipe: Recipe,
         device: torch.device,
         who: str,
@@ -45,11 +47,15 @@ class Descent:
         self.front: nn.Module = nn.Identity()
         """What stands before the network."""
         seen = net
+        probe = Probe.of(examples, classes, device)
         for defense in defenses:
             if defense.trains:
                 self.trainers.append((defense, seen))
             else:
-                seen, self.front = (defense.wrap(inner, examples[:0]) for inner in (seen, self.front))
+                inner = seen
+                seen, self.front = (wrapped(defense, one, examples[:0]) for one in (seen, self.front))
+                net.eval()
+                probe.ask_behind(defense, seen, inner)
 
     def order(self, epoch: int) -> tuple[Tensor, ...]:
         """Batches of nearly equal size: a last batch of one would upset batch norm."""

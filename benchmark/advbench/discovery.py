@@ -70,23 +70,14 @@ def _chosen(points: list[tuple[EntryPoint, Origin]], restriction: str) -> list[t
     wanted = [word.strip() for word in restriction.split(",") if word.strip()]
     if not wanted:
         return points
-    names = {id(point): _names(origin) for point, origin in points}
-    known = sorted(set().union(*names.values()))
+    known = sorted(set().union(*(origin.names for _, origin in points)))
     for word in wanted:
-        if not any(word in some or canonical(word) in some for some in names.values()):
+        if not any(origin.is_called(word) for _, origin in points):
             raise AdvbenchError(
                 f"{PLUGINS_VARIABLE}: no installed plugin is called {word!r} "
                 f"(known: {', '.join(name for name in known if ':' not in name)}){did_you_mean(word, known)}"
             )
-    allowed = {*wanted, *map(canonical, wanted)}
-    return [(point, origin) for point, origin in points if names[id(point)] & allowed]
-
-
-def _names(origin: Origin) -> set[str]:
-    """What an entry point may be called: its name, its distribution, or both with a colon between."""
-    owner = canonical(origin.distribution)
-    builtin = {"builtin"} if owner == "advbench" else set()
-    return {origin.entry_point, owner, f"{owner}:{origin.entry_point}"} | builtin
+    return [(point, origin) for point, origin in points if any(origin.is_called(word) for word in wanted)]
 
 
 def _load(point: EntryPoint, origin: Origin) -> Loaded:

@@ -23,7 +23,10 @@ class TimeUpError(AdvbenchError):
 
 def describe(error: BaseException) -> str:
     """An error in one line: our own words as they are, others' with their kind."""
-    text = " ".join(str(error).split())[:500]
+    try:
+        text = " ".join(str(error).split())[:500]
+    except Exception:  # a stranger's class may fail at that, too
+        text = "its message can't be read"
     if isinstance(error, PluginError | TimeUpError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -159,7 +160,8 @@ def evaluate(
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
     one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
     without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
-    `train`. With `db` the facts also go to a database that `advbench show` reads.
+    `train`. With `db` the facts also go to a database that `advbench show` reads. Plugins that are installed and broken
+    are warned about.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
@@ -167,7 +169,10 @@ def evaluate(
         raise AdvbenchError("calibrate= goes with images; a data set holds images back by itself")
     if batch_size is not None and batch_size < 1:
         raise AdvbenchError(f"batch_size must be at least 1, not {batch_size}")
-    registry = registry or discover()
+    if registry is None:
+        registry = discover()
+        for broken in registry.broken:
+            warnings.warn(str(broken), stacklevel=2)
     where = choose_device(device)
     entrant: Model | str = GivenModel.of(model, type(model).__name__) if isinstance(model, nn.Module) else model
     judged: Any = dataset

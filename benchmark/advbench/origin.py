@@ -38,6 +38,16 @@ class Origin:
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} (entry point {self.entry_point})"
 
+    @property
+    def names(self) -> set[str]:
+        """What it may be called: its entry point, its distribution, or both with a colon between."""
+        owner = canonical(self.distribution)
+        builtin = {"builtin"} if owner == "advbench" else set()
+        return {self.entry_point, owner, f"{owner}:{self.entry_point}"} | builtin
+
+    def is_called(self, name: str) -> bool:
+        return bool({name, canonical(name)} & self.names)
+
     def params(self) -> dict[str, str]:
         """What a content key takes in."""
         return dataclasses.asdict(self)

@@ -83,7 +83,26 @@ class Attack(Plugin):
 
 
 @dataclass(frozen=True)
-class Model(Plugin):
+class Part(Plugin):
+    """A part of a target, which may serve some data sets only."""
+
+    @property
+    def shape(self) -> tuple[int, int, int] | None:
+        """The one shape of images that it takes: channels, height, width. None where it fits itself to the data."""
+        return None
+
+    @property
+    def classes(self) -> int | None:
+        """The one number of classes that it knows; None where it fits itself to the data."""
+        return None
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        """A reason beside shape and classes why it can't serve the data set, or None."""
+        return None
+
+
+@dataclass(frozen=True)
+class Model(Part):
     """An architecture and how to train it: images in [0, 1] to logits, normalisation inside."""
 
     offers: ClassVar[Access] = Access.GRADIENTS
@@ -102,10 +121,6 @@ class Model(Plugin):
         """The layer whose activations describe an image, which the network has as an attribute of that name, too."""
         return ""
 
-    def why_not(self, dataset: Dataset) -> str | None:
-        """A reason why this model can't serve the data set, or None."""
-        return None
-
     @abstractmethod
     def build(self, dataset: Dataset) -> nn.Module:
         """An untrained network for the data set's shape and number of classes."""
@@ -120,8 +135,11 @@ class Model(Plugin):
 
 
 @dataclass(frozen=True)
-class Defense(Plugin):
-    """Stands between attacker and model: changes its training, its answers, raises suspicion, or several of these."""
+class Defense(Part):
+    """Stands between attacker and model: changes its training, its answers, raises suspicion, or several of these.
+
+    What it hands on to the network has the data set's shape, for which networks are built.
+    """
 
     requires: ClassVar[Access] = Access.LABELS
     """What the model must offer for this defense to work."""
@@ -146,10 +164,6 @@ class Defense(Plugin):
     """The balls in which `certify` proves radii (`l2`, say); nothing that changes answers may then come after it."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out; empty when it is anyway."""
-
-    def why_not(self, dataset: Dataset) -> str | None:
-        """A reason why this defense can't serve the data set, or None."""
-        return None
 
     def training_recipe(self, recipe: Recipe) -> Recipe:
         """The model's recipe as this defense wants it (more epochs, say)."""
@@ -207,4 +221,4 @@ class Dataset(Plugin):
         """Where it would be read from, or None when it is not on this machine."""
 
 
-__all__ = ["Attack", "Dataset", "Defense", "Model", "Plugin"]
+__all__ = ["Attack", "Dataset", "Defense", "Model", "Part", "Plugin"]

@@ -42,6 +42,9 @@ class Broken:
     error: str
     traceback: str
 
+    def __str__(self) -> str:
+        return f"{self.origin} is broken and was left out: {self.error}; `advbench plugins --traceback` shows where"
+
 
 @dataclass(frozen=True)
 class Row:
@@ -168,15 +171,15 @@ class Registry:
         names = list(dict.fromkeys(entrant.name for entrant in entrants.values()))
         known = f"known: {', '.join(names)}" if names else f"no {kind} is installed"
         raise AdvbenchError(
-            f"unknown {kind} {call.name!r} ({known}){did_you_mean(call.name, names)}{self._perhaps_missing()}"
+            f"unknown {kind} {call.name!r} ({known}){did_you_mean(call.name, names)}{self.perhaps_missing()}"
         )
 
-    def _perhaps_missing(self) -> str:
+    def perhaps_missing(self) -> str:
         """Why a name may be unknown that ought not to be."""
         reasons = ""
         if self.broken:
-            owners = ", ".join(dict.fromkeys(str(one.origin) for one in self.broken))
-            reasons += f"; a plugin that was set aside may have shipped it: {owners}, see `advbench plugins`"
+            owners = ", ".join(dict.fromkeys(f"{one.origin}: {one.error}" for one in self.broken))
+            reasons += f"; a plugin that is broken may have shipped it, see `advbench plugins`: {owners}"
         if self.restriction:
             reasons += f"; {PLUGINS_VARIABLE}={self.restriction} restricts what is loaded"
         return reasons

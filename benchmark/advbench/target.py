@@ -21,6 +21,7 @@ from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.passes import BatchSize, run_in_batches
 from advbench.plugin import Dataset, Defense, Model
+from advbench.probe import Probe, logits_of, suspicion_of, wrapped
 from advbench.protocol import PROTOCOL
 
 SAMPLE = 64
@@ -70,20 +71,12 @@ class Target:
         return chain_label(self.defenses)
 
     def logits(self, images: Tensor) -> Tensor:
-        logits = self.net(images)
-        if not isinstance(logits, Tensor) or logits.shape != (len(images), self.classes):
-            got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-            raise PluginError(f"{self.label}: answered {got} for {len(images)} images of {self.classes} classes")
-        return logits
+        return logits_of(self.label, self.net, images, self.classes)
 
     def suspicion(self, images: Tensor) -> Tensor:
         if self.detector is None:
             raise PluginError(f"{self.label} does not detect")
-        defense, net = self.detector
-        score = defense.suspicion(net, images)
-        if score.shape != (len(images),):
-            raise PluginError(f"{defense.label}: `suspicion` answered {tuple(score.shape)} for {len(images)} images")
-        return score
+        return suspicion_of(*self.detector, images)
 
     def redrawn(self, images: Tensor) -> Tensor | None:
         """What the network draws of its winning class for each image; None where it draws nothing."""
@@ -166,6 +159,8 @@ def prepare(
 ) -> Target:
     """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data."""
     net = base = _freeze(net, device)
+    probe = Probe.of(data.judge, dataset.classes, device)
+    probe.ask(model.label, net)
     detector: tuple[Defense, nn.Module] | None = None
     certifier: tuple[Defense, nn.Module] | None = None
     unseen = data
@@ -174,14 +169,16 @@ def prepare(
         if defense.fits:
             learning, others = halves(data.calibrate)
             unseen = replace(data, calibrate=others)
-        wrapped = _freeze(defense.wrap(net, learning), device)
+        behind = _freeze(wrapped(defense, net, learning), device)
+        probe.ask_behind(defense, behind, net)
         if defense.detects:
             if detector is not None:
                 raise AdvbenchError(f"{target_label(model, defenses)}: two detectors; keep one of them")
-            detector = (defense, wrapped if defense.fits else net)
+            detector = (defense, behind if defense.fits else net)
+            probe.suspect(*detector)
         if defense.certifies:
-            certifier = (defense, wrapped)
-        net = wrapped
+            certifier = (defense, behind)
+        net = behind
     identity = {
         "model": model.name,
         "model parameters": {k: v for k, v in model.params().items() if k != "weights"},

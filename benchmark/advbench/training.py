@@ -62,7 +62,7 @@ def train(
     with _reproducible(recipe.seed, device):
         net = model.build(dataset).to(device)
         kept = Checkpoint(checkpoint, device) if checkpoint else None
-        descent = Descent(net, model, defenses, data.train, recipe, device, who)
+        descent = Descent(net, model, defenses, data.train, dataset.classes, recipe, device, who)
         _descend(descent, who, progress or _silent, kept)
         net.load_state_dict({key: rounded(value) for key, value in net.state_dict().items()})
         right = accuracy(net, data.calibrate, device)
@@ -92,7 +92,7 @@ def estimate(
     done = Checkpoint(checkpoint, device).epochs() if checkpoint else 0
     with _reproducible(recipe.seed, device):
         net = model.build(dataset).to(device)
-        descent = Descent(net, model, defenses, data.train, recipe, device, _who(model, defenses))
+        descent = Descent(net, model, defenses, data.train, dataset.classes, recipe, device, _who(model, defenses))
         batches = itertools.cycle(descent.order(0))
         took = []
         # the first step is slower than the others; in the middle of a training, defenses do all that they ever do

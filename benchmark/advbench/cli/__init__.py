@@ -12,7 +12,7 @@ import typer
 
 from advbench.cli import check, compare, data, export, merge, plan, plugins, reproduce, run, show, train, verify
 from advbench.cli.options import App
-from advbench.cli.text import plain
+from advbench.cli.text import complain
 from advbench.discovery import discover
 from advbench.errors import AdvbenchError
 from advbench.registry import Registry
@@ -57,29 +57,26 @@ def advbench(
 def main() -> None:
     """The console script: every error that a person can act on is one line and exit code 2."""
     _replace_what_the_terminal_cannot_show()
+    registry = Registry()
     try:
         _one_thread_per_core_unless_told()
         registry = discover()
         sys.exit(command_line(registry)(prog_name="advbench", obj=App(registry), standalone_mode=False))
     except AdvbenchError as error:
-        _complain(_words(error))
+        complain(_words(error))
         sys.exit(2)
     except _ClickError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             print(error.format_message())  # type: ignore[attr-defined]
             sys.exit(2)
-        _complain(_usage(error))
+        complain(_usage(error, registry))
         sys.exit(2)
     except (typer.Abort, KeyboardInterrupt):
-        _complain("stopped")
+        complain("stopped")
         sys.exit(130)
     except BrokenPipeError:  # `advbench show | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-
-
-def _complain(text: str) -> None:
-    print(f"advbench: {plain(text, newlines=True)}", file=sys.stderr)
 
 
 def _words(error: AdvbenchError) -> str:
@@ -89,9 +86,11 @@ def _words(error: AdvbenchError) -> str:
     return str(error)
 
 
-def _usage(error: BaseException) -> str:
-    """A wrong option, in one line."""
+def _usage(error: BaseException, registry: Registry) -> str:
+    """A wrong option or command, in one line."""
     message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
+    if message.startswith("No such command"):
+        message += registry.perhaps_missing()
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "advbench"
     return f"{message[:1].lower()}{message[1:]}; see `{command} --help`"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import typer
@@ -9,12 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import plain
+from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.plugin import Plugin
-from advbench.registry import Registry
+from advbench.registry import Broken, Registry
 from advbench.spec import did_you_mean, parse
+from advbench.testing import Check, checks, run_checks
 from advbench.values import configure
 
 KINDS = ("attack", "model", "defense", "data set")
@@ -35,46 +38,77 @@ def check(
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show also what passed without a remark.")] = False,
     strict: opt.Strict = False,
 ) -> None:
-    """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it."""
-    from advbench.testing import checks, run_checks
-
-    registry: Registry = context.obj.checked(strict)
-    named = [entrant for name in plugin or () for entrant in find(registry, name)]
-    found = checks(*(named if plugin else [registry]), folders=DataFolders.default(data or ()))
-    console = Console()
-    counts = dict.fromkeys(WORDS, 0)
-    told: set[str] = set()  # one line is enough to say that a data set is elsewhere
-    for name, ok, message in run_checks(found):
-        counts[ok] += 1
-        if verbose or (message and not (ok is None and message in told)):
-            told.add(message)
-            word, style = WORDS[ok]
-            remark = f": {plain(message)}" if message else ""
-            console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)
-    console.print(", ".join(f"{count} {WORDS[ok][0].lower()}" for ok, count in counts.items() if count))
-    for broken in registry.broken:
-        origin = plain(str(broken.origin))
-        console.print(Text(f"broken, so not checked: {origin}: {plain(broken.error)}", style="red"), soft_wrap=True)
-    if counts[False]:
+    """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it, or nothing could be tried."""
+    context.obj.refuse_broken(strict)
+    registry: Registry = context.obj.registry
+    folders = DataFolders.default(data or ())
+    hand = Hand(Console(), verbose)
+    named = {name: find(registry, name) for name in plugin or ()}
+    for name, sources in named.items():
+        hand.hold(name, checks(*sources, folders=folders))
+    if not named:
+        hand.hold("all that is installed", checks(registry, folders=folders))
+    hand.sum_up()
+    if named:  # without names they are among what was checked, and have failed
+        for broken in registry.broken:
+            if not any(broken in sources for sources in named.values()):
+                complain(plain(str(broken)))
+    if hand.counts[False]:
         raise typer.Exit(1)
 
 
-def find(registry: Registry, name: str) -> list[Plugin]:
-    """What a package shipped, all entrants of a name, or the one with the parameters given."""
-    shipped = [
-        entrant
-        for one in registry.loaded
-        for entrant in one.entrants
-        if name in (one.origin.distribution, one.origin.entry_point)
-    ]
+@dataclass
+class Hand:
+    """Tries checks, prints what is worth a line, and counts."""
+
+    console: Console
+    verbose: bool
+    counts: dict[bool | None, int] = field(default_factory=lambda: dict.fromkeys(WORDS, 0))
+    told: set[str] = field(default_factory=set)
+    """One line is enough to say that a data set is elsewhere."""
+
+    def hold(self, name: str, found: list[Check]) -> None:
+        """All checks of what was named; that none of them could be tried is a failure, too."""
+        tried = False
+        reasons: dict[str, None] = {}
+        for check, (_, ok, message) in zip(found, run_checks(found), strict=True):
+            self.counts[ok] += 1
+            tried |= ok is not None and not check.on_paper
+            if ok is None:
+                reasons[message] = None
+            if self.verbose or (message and not (ok is None and message in self.told)):
+                self.told.add(message)
+                self.line(ok, check.name, message)
+        if not tried and reasons:
+            self.counts[False] += 1
+            self.line(False, name, f"nothing could be tried: {'; '.join(reasons)}")
+
+    def line(self, ok: bool | None, name: str, message: str) -> None:
+        word, style = WORDS[ok]
+        remark = f": {plain(message)}" if message else ""
+        self.console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)
+
+    def sum_up(self) -> None:
+        words = (f"{count} {WORDS[ok][0].lower()}" for ok, count in self.counts.items() if count)
+        self.console.print(", ".join(words))
+
+
+def find(registry: Registry, name: str) -> Sequence[Plugin | Broken]:
+    """What a package shipped, also what is broken of it; all entrants of a name, or the one with the parameters."""
+    packages = [one for one in registry.loaded if one.origin.is_called(name)]
+    broken = [one for one in registry.broken if one.origin.is_called(name)]
+    shipped: list[Plugin | Broken] = [*broken, *(entrant for one in packages for entrant in one.entrants)]
     if shipped:
         return shipped
+    if packages:
+        raise AdvbenchError(f"{packages[0].origin} ships nothing that can be checked, but commands and pages")
     every: list[Plugin] = [entrant for kind in KINDS for entrant in registry.of_kind(kind).values()]
     call = parse(name)
     named = [entrant for entrant in every if entrant.name == call.name]
     if not named:
         names = sorted({entrant.name for entrant in every})
-        raise AdvbenchError(f"no plugin is called {name!r}{did_you_mean(call.name, names)}; known: {', '.join(names)}")
+        known = f"{did_you_mean(call.name, names)}; known: {', '.join(names)}{registry.perhaps_missing()}"
+        raise AdvbenchError(f"no plugin is called {name!r}{known}")
     if not call.params:
         return named
     exact = [entrant for entrant in named if entrant.label == call.label]

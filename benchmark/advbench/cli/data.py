@@ -27,7 +27,7 @@ def data(
 ) -> None:
     """List data sets and where they are; with names, load them, count and fingerprint them."""
     console = terminal()
-    registry = context.obj.registry
+    registry = context.obj.checked()
     folders = opt.folders(data, offline)
     wanted = [registry.dataset(text) for text in name] if name else list(registry.datasets.values())
     say(console, "Looked in: " + ", ".join(str(folder) for folder in folders.folders))

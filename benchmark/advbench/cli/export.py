@@ -40,7 +40,7 @@ def export(
     with Store.open(db, readonly=True) as store:
         found = store.cell(cell)
         folders = opt.folders(data, offline)
-        _, loaded = load_dataset(context.obj.registry, folders, found["dataset"], found["data_fingerprint"])
+        _, loaded = load_dataset(context.obj.checked(), folders, found["dataset"], found["data_fingerprint"])
         threat = threat_of(found)
         verdicts = {row["example"]: row for row in store.outcomes(found["key"], found["source"])}
         originals, adversarials, facts = [], [], []

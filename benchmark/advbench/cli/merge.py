@@ -43,7 +43,7 @@ def merge(
     """Join databases; what does not hold when refereed again, or contradicts INTO, stays out, with exit code 1."""
     console = terminal()
     make_repeatable()
-    checking = Checking(context.obj.registry, opt.folders(data, offline), choose_device(device), sample_of(check))
+    checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample_of(check))
     for path in origin:  # before anything is written
         if into.exists() and path.exists() and into.samefile(path):
             raise AdvbenchError(f"{path}: a database can't be merged into itself")

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.registry import Registry
@@ -22,12 +23,17 @@ class App:
 
     registry: Registry
 
-    def checked(self, strict: bool) -> Registry:
-        """The registry; under `--strict` a broken plugin is the end."""
+    def checked(self, strict: bool = False) -> Registry:
+        """The registry, after a line on standard error about each broken plugin; under `--strict` one is the end."""
+        self.refuse_broken(strict)
+        for broken in self.registry.broken:
+            complain(plain(str(broken)))
+        return self.registry
+
+    def refuse_broken(self, strict: bool) -> None:
         if strict and self.registry.broken:
             broken = "; ".join(f"{b.origin}: {b.error}" for b in self.registry.broken)
             raise AdvbenchError(f"broken plugins (see `advbench plugins`): {broken}")
-        return self.registry
 
 
 SuiteArgument = Annotated[

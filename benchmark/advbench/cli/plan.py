@@ -38,9 +38,10 @@ def plan(
 ) -> None:
     """Show what a suite would run, what it would skip and why, and about how many forward passes it takes."""
     console = terminal()
+    registry = context.obj.checked(strict)
     wanted = load_suite(
         suite,
-        context.obj.checked(strict),
+        registry,
         opt.overrides(
             examples=examples,
             seed=seed,

@@ -10,7 +10,7 @@ from rich.text import Text
 from advbench import serves
 from advbench.cli import options as opt
 from advbench.cli.tables import table
-from advbench.cli.text import plain, say, terminal
+from advbench.cli.text import complain, plain, say, terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -23,11 +23,11 @@ def plugins(
     traceback: Annotated[bool, typer.Option("--traceback", help="Show where broken plugins broke.")] = False,
     attacks: Annotated[bool, typer.Option("--attacks", help="Show which attack serves which ball and goal.")] = False,
 ) -> None:
-    """List plugins with the distribution and version that shipped them."""
+    """List plugins with the distribution and version that shipped them; exit code 1 when one is broken."""
     console = terminal()
     registry = context.obj.registry
     if attacks:
-        context.obj.checked(strict)
+        registry = context.obj.checked(strict)
         matrix = table()
         for heading in serves.headings():
             matrix.add_column(heading)
@@ -35,6 +35,10 @@ def plugins(
             matrix.add_row(*(Text(plain(word)) for word in row))
         console.print(matrix)
         return
+    for broken in registry.broken:
+        say(console, f"broken: {broken.origin}: {broken.error}", "red")
+        if traceback:
+            console.print(Text(plain(broken.traceback, newlines=True), style="dim"), soft_wrap=True)
     found = table()
     for heading in ("kind", "name", "shipped by", "what it is"):
         found.add_column(heading, overflow="fold")
@@ -44,8 +48,8 @@ def plugins(
             words = (kind, label, f"{origin.distribution} {origin.version}", plugin.summary)
             found.add_row(*(Text(plain(word)) for word in words))
     console.print(found)
-    for broken in registry.broken:
-        say(console, f"broken: {broken.origin}: {broken.error}", "red")
-        if traceback:
-            console.print(Text(plain(broken.traceback, newlines=True), style="dim"), soft_wrap=True)
-    context.obj.checked(strict)
+    context.obj.refuse_broken(strict)
+    if registry.broken:
+        who = ", ".join(str(broken.origin) for broken in registry.broken)
+        complain(f"broken, and so not in the list: {who}; the first lines say why, and --traceback where")
+        raise typer.Exit(1)

@@ -43,11 +43,12 @@ def reproduce(
     command = shlex.join(["advbench", *sys.argv[1:]])
     folders = opt.folders(data, offline)
     settings = Settings(device=choose_device(device), folders=folders, command=command, train=train)
+    registry = context.obj.checked()
     same = True
     with Store.open(db, readonly=True) as store:
         for one in [store.cell(prefix) for prefix in cell]:
             with Display(console) as display:
-                found = reproduce_cell(store, context.obj.registry, one, settings, on=on or (), reporter=display)
+                found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display)
             say(console, f"{one['key'][:12]} {found.label}: {_made(found)}")
             for number in found.numbers:
                 same &= number.same

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 
 from rich.console import Console
 from rich.text import Text
@@ -42,6 +43,11 @@ def say(console: Console, text: str, style: str = "") -> None:
 def tell(console: Console, text: str) -> None:
     """A sentence, made safe and broken between words."""
     console.print(Text(plain(text)), soft_wrap=False)
+
+
+def complain(text: str) -> None:
+    """One line on standard error, where it is in nobody's way."""
+    print(f"advbench: {plain(text, newlines=True)}", file=sys.stderr)
 
 
 def percent(share: float | None) -> str:

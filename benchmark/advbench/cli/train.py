@@ -50,7 +50,7 @@ def train(
     """Train models by their recipes and keep the weights; what is there already is not trained again."""
     console = terminal()
     make_repeatable()
-    registry = context.obj.registry
+    registry = context.obj.checked()
     where = choose_device(device)
     on = registry.dataset(dataset)
     defenses = registry.defense(defense)

@@ -42,14 +42,14 @@ def verify(
     """Recompute every stored verdict and clean answer; exit code 1 when one differs or can't be checked."""
     console = terminal()
     make_repeatable()
-    folders, where = opt.folders(data, offline), choose_device(device)
+    folders, where, registry = opt.folders(data, offline), choose_device(device), context.obj.checked()
     outcomes = bad = kept = 0
     # the one that writes is closed last, and takes SQLite's log file with it
     with _written_to(db) if mark else nullcontext() as written, Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
         if not cells:
             raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
-        for result in verify_cells(store, context.obj.registry, cells, folders=folders, device=where):
+        for result in verify_cells(store, registry, cells, folders=folders, device=where):
             outcomes += result.outcomes
             bad += not result.sound
             tell(console, result)

@@ -34,6 +34,8 @@ class Check:
     what: str
     trial: Callable[[], str | None]
     """May return a remark on what is allowed, yet hardly meant."""
+    on_paper: bool = False
+    """Whether it reads declarations and runs nothing: what has passed no other check was not tried."""
 
     @property
     def name(self) -> str:

@@ -9,29 +9,29 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
+from advbench.compatibility import sides, why_unfit
 from advbench.data import DataFolders
 from advbench.draws import Draws
 from advbench.plugin import Dataset, Defense
 from advbench.recipe import Recipe
 from advbench.testing.check import Check, NotHere, demand
-from advbench.testing.models import CLOSE, SHAPES, demand_gradient
-from advbench.testing.stage import StageNet, data_of, images
+from advbench.testing.models import CLOSE, data_for, demand_a_trial, demand_gradient
+from advbench.testing.stage import StageNet, images
 
 
 class Defended:
     """The kit's network behind the defense, wrapped when it is first asked for."""
 
-    def __init__(self, defense: Defense, shape: tuple[int, int, int]) -> None:
-        self.defense, self.shape = defense, shape
-        self.dataset: Dataset = data_of(shape)
-        self.images = images(6, shape)
-        self.labels = torch.arange(6)
+    def __init__(self, defense: Defense, dataset: Dataset, network: type[StageNet] = StageNet) -> None:
+        self.defense, self.dataset, self.shape, self.network = defense, dataset, dataset.shape, network
+        self.images = images(6, dataset.shape)
+        self.labels = torch.arange(6) % dataset.classes
 
     @cached_property
     def inner(self) -> nn.Module:
-        if reason := self.defense.why_not(self.dataset):
+        if reason := why_unfit(self.defense, self.dataset):
             raise NotHere(f"{self.defense.label}: {reason}")
-        return StageNet(self.shape).eval().requires_grad_(False)
+        return self.network(self.shape, self.dataset.classes).eval().requires_grad_(False)
 
     @cached_property
     def net(self) -> nn.Module:
@@ -57,6 +57,20 @@ class Defended:
         return self.net if self.defense.fits else self.inner
 
 
+class Particular(StageNet):
+    """Takes images of one shape and type only, as most networks do."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        handed, due = tuple(x.shape[1:]), self.shape
+        demand(
+            handed == due,
+            f"hands images of {sides(handed)} on to a network that is built for {sides(due)}; "
+            "bring them back to their size, or refuse the data set in `why_not`",
+        )
+        demand(x.dtype == torch.float32, f"hands images in {x.dtype} on to a network that takes float32")
+        return super().forward(x)
+
+
 Trial = Callable[[Defended], str | None]
 
 
@@ -71,19 +85,23 @@ def _state(net: nn.Module) -> list[object]:
 
 
 def defense_checks(defense: Defense) -> Iterator[Check]:
-    for shape in SHAPES:
-        title = "x".join(map(str, shape))
+    every = data_for(defense)
+    attempts = [lambda dataset=dataset: Defended(defense, dataset).inner for dataset in every]
+    yield Check(defense.label, "can-be-tried", partial(demand_a_trial, defense, attempts))
+    for dataset in every:
+        title = "x".join(map(str, dataset.shape))
         for what, trial in _trials(defense):
-            yield Check(defense.label, f"{title}-{what}", partial(_tried, trial, defense, shape))
+            yield Check(defense.label, f"{title}-{what}", partial(_tried, trial, defense, dataset))
 
 
-def _tried(trial: Trial, defense: Defense, shape: tuple[int, int, int]) -> str | None:
+def _tried(trial: Trial, defense: Defense, dataset: Dataset) -> str | None:
     """On a network of its own, so that what one check finds spoilt does not spoil the next."""
-    return trial(Defended(defense, shape))
+    return trial(Defended(defense, dataset))
 
 
 def _trials(defense: Defense) -> Iterator[tuple[str, Trial]]:
     yield "answers-with-logits", answers_with_logits
+    yield "hands-on-what-the-network-takes", hands_on_what_the_network_takes
     yield "leaves-images-alone", leaves_images_alone
     yield "does-not-look-at-the-neighbours", does_not_look_at_the_neighbours
     if Access.GRADIENTS in defense.keeps:
@@ -105,6 +123,16 @@ def answers_with_logits(defended: Defended) -> None:
     demand(isinstance(logits, Tensor), f"answers with {type(logits).__name__}; return the logits alone")
     demand(logits.shape == due, f"answers {tuple(logits.shape)} for {due[0]} images of {due[1]} classes")
     demand(bool(logits.isfinite().all()), "logits are not finite")
+
+
+def hands_on_what_the_network_takes(defended: Defended) -> None:
+    particular = Defended(defended.defense, defended.dataset, Particular)
+    particular.logits(particular.images)
+    if particular.defense.detects:
+        particular.suspicion(particular.images)
+    if particular.defense.certifies:
+        with torch.no_grad():
+            particular.defense.certify(particular.net, particular.images, torch.arange(6))
 
 
 def leaves_images_alone(defended: Defended) -> None:

@@ -11,7 +11,7 @@ from advbench.data import DataFolders
 from advbench.declarations import check_declarations
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
-from advbench.registry import Registry
+from advbench.registry import Broken, Registry
 from advbench.spec import parse
 from advbench.testing.attacks import attack_checks
 from advbench.testing.check import Check, demand
@@ -20,7 +20,7 @@ from advbench.testing.defenses import defense_checks
 from advbench.testing.models import model_checks
 from advbench.values import configure
 
-Source = Plugin | ModuleType | Registry
+Source = Plugin | Broken | ModuleType | Registry
 
 HOOKS = ("advbench_attacks", "advbench_models", "advbench_defenses", "advbench_datasets")
 
@@ -28,16 +28,28 @@ HOOKS = ("advbench_attacks", "advbench_models", "advbench_defenses", "advbench_d
 def checks(*sources: Source, folders: DataFolders | None = None) -> list[Check]:
     """Every check for every entrant: of a plugin instance, of a module with hooks, or of a whole registry.
 
-    Data sets are looked for in `folders`, by default where `advbench` itself looks; nothing is downloaded.
+    A plugin that could not be loaded fails the one check that it has. Data sets are looked for in `folders`, by default
+    where `advbench` itself looks; nothing is downloaded.
     """
     folders = DataFolders((folders or DataFolders.default()).folders, download=False)
+    broken = [one for source in sources for one in broken_of(source)]
     found = [plugin for source in sources for plugin in entrants(source)]
-    if not found:
+    if not found and not broken:
         raise AdvbenchError("nothing to check: give plugins, or modules whose @hookimpl functions return some")
-    return [check for plugin in found for check in plugin_checks(plugin, folders)]
+    return [*map(loading, broken), *(check for plugin in found for check in plugin_checks(plugin, folders))]
+
+
+def broken_of(source: Source) -> list[Broken]:
+    return [source] if isinstance(source, Broken) else source.broken if isinstance(source, Registry) else []
+
+
+def loading(broken: Broken) -> Check:
+    return Check(broken.origin.distribution, "can-be-loaded", partial(_raise, PluginError(str(broken))))
 
 
 def entrants(source: Source) -> Iterator[Plugin]:
+    if isinstance(source, Broken):
+        return
     if isinstance(source, Plugin):
         yield source
     elif isinstance(source, Registry):
@@ -61,10 +73,10 @@ def plugin_checks(plugin: Plugin, folders: DataFolders) -> Iterator[Check]:
     try:
         check_declarations(plugin)
     except PluginError as error:  # the other checks read what is missing here
-        yield Check(label, "is-declared", partial(_raise, error))
+        yield Check(label, "is-declared", partial(_raise, error), on_paper=True)
         return
-    yield Check(label, "is-declared", partial(check_declarations, plugin))
-    yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin))
+    yield Check(label, "is-declared", partial(check_declarations, plugin), on_paper=True)
+    yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin), on_paper=True)
     if isinstance(plugin, Attack):
         yield from attack_checks(plugin)
     elif isinstance(plugin, Model):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property, partial
 
 import safetensors.torch
@@ -10,28 +10,50 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
+from advbench.compatibility import sides, why_unfit
 from advbench.errors import AdvbenchError, PluginError
 from advbench.layers import activations, feature_layer
-from advbench.plugin import Dataset, Model
+from advbench.plugin import Dataset, Model, Part
 from advbench.recipe import Recipe
 from advbench.testing.check import Check, NotHere, demand
 from advbench.testing.stage import data_of, images
 
 SHAPES = ((1, 28, 28), (3, 32, 32))
+CLASSES = 10
+"""What is tried with whoever declares no shape and no number of classes of its own."""
 CLOSE = 1e-4
 """How far logits may move with the batch around an image, relative to the largest of them."""
+
+
+def data_for(part: Part) -> list[Dataset]:
+    """The kit's data sets that a model or a defense is tried on."""
+    return [data_of(shape, part.classes or CLASSES) for shape in ([part.shape] if part.shape else SHAPES)]
+
+
+def demand_a_trial(part: Part, attempts: Iterable[Callable[[], object]]) -> None:
+    """That it serves one data set at least: who refuses all of them has not been tried, and has not passed."""
+    reasons = []
+    for attempt in attempts:
+        try:
+            attempt()
+        except NotHere as error:
+            reasons.append(str(error).removeprefix(f"{part.label}: "))
+        else:
+            return
+    tried = " and ".join(f"{sides(d.shape)} in {d.classes:,} classes" for d in data_for(part))
+    remedy = "where it takes other images, declare so: `shape = (3, 224, 224)`, `classes = 1000`"
+    demand(False, f"nothing could be tried on images of {tried}: {'; '.join(dict.fromkeys(reasons))}; {remedy}")
 
 
 class Built:
     """A model's network on one of the kit's data sets, built when it is first asked for."""
 
-    def __init__(self, model: Model, shape: tuple[int, int, int]) -> None:
-        self.model, self.shape = model, shape
-        self.dataset: Dataset = data_of(shape)
-        self.images = images(6, shape)
+    def __init__(self, model: Model, dataset: Dataset) -> None:
+        self.model, self.dataset, self.shape = model, dataset, dataset.shape
+        self.images = images(6, dataset.shape)
 
     def fresh(self) -> nn.Module:
-        if reason := self.model.why_not(self.dataset):
+        if reason := why_unfit(self.model, self.dataset):
             raise NotHere(f"{self.model.label}: {reason}")
         try:
             with torch.random.fork_rng(devices=[]):
@@ -40,7 +62,7 @@ class Built:
         except PluginError:
             raise
         except AdvbenchError as error:
-            raise NotHere(f"{self.model.label}: {error}") from error
+            raise NotHere(f"{self.model.label}: {str(error).removeprefix(f'{self.model.label}: ')}") from error
         demand(isinstance(net, nn.Module), f"`build` returned {type(net).__name__}, not a torch.nn.Module")
         return net
 
@@ -55,9 +77,11 @@ class Built:
 
 
 def model_checks(model: Model) -> Iterator[Check]:
-    for shape in SHAPES:
-        built = Built(model, shape)
-        title = "x".join(map(str, shape))
+    every = [Built(model, dataset) for dataset in data_for(model)]
+    attempts = [partial(getattr, built, "net") for built in every]
+    yield Check(model.label, "can-be-tried", partial(demand_a_trial, model, attempts))
+    for built in every:
+        title = "x".join(map(str, built.shape))
         for what, trial in TRIALS.items():
             yield Check(model.label, f"{title}-{what}", partial(trial, built))
         if Access.GRADIENTS in model.offers:

@@ -13,14 +13,14 @@ from rich.table import Table
 from advbench.cli import options as opt
 from advbench.cli.text import plain, terminal
 from advbench.compatibility import why_not
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, PluginError, describe
 from advbench.hardware import choose_device, make_repeatable
 from advbench.plan import TargetPlan
 from advbench.prepare import judged_examples, ready_target
 from advbench.suite import load_suite
 from advbench.unready import refuse_long_training, unready
 from advbench_peers.peers import peers_of
-from advbench_peers.race import Race, Row
+from advbench_peers.race import OURS, Race, Row
 
 Rounds = Annotated[int, typer.Option(help="How many times everybody runs, after one round that is not counted.")]
 Alone = Annotated[bool, typer.Option("--alone", help="Against the floor only, not against other libraries.")]
@@ -49,13 +49,13 @@ def speed(
     """Time attacks against the passes that they need, and against other libraries where these are installed.
 
     On a CPU one thread is used and this process's own seconds are read. Everybody runs in turns in one process on the
-    same frozen network and images; only the ratios mean something. `pip install advbench[peers]` brings the peers.
+    same frozen network and images; only the ratios mean something. What is not installed is left out.
     """
     if stop not in ("first", "end"):
         raise AdvbenchError(f"--stop is first or end, not {stop!r}")
     if rounds < 1:
         raise AdvbenchError("--rounds must be at least 1")
-    registry = context.obj.registry
+    registry = context.obj.checked()
     place = choose_device(device)
     torch.set_num_threads(1)
     make_repeatable()
@@ -80,6 +80,7 @@ def speed(
         table.add_column(column)
     for column in ("ratio", "seconds", "accuracy", "median size", "outside", "forward", "backward", "of floor"):
         table.add_column(column, justify="right")
+    failed = False  # on our side; a peer that fails is told and no failure of ours
     for board in suite.boards:
         loaded = board.dataset.load(folders)
         judged = judged_examples(loaded, board.examples, board.dataset)
@@ -88,9 +89,16 @@ def speed(
         for one in suite.models:
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)
-                ready, _ = ready_target(
-                    target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
-                )
+                try:
+                    ready, _ = ready_target(
+                        target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
+                    )
+                except Exception as error:
+                    if isinstance(error, AdvbenchError) and not isinstance(error, PluginError):
+                        raise  # something that was named wrongly, not a plugin's fault
+                    console.print(f"failed: {escape(plain(f'{target.label}: {describe(error)}'))}")
+                    failed = True
+                    continue
                 for entrant in board.attacks:
                     reason = why_not(entrant, board.threat, "untargeted", one, defenses)
                     if entrant.scope == "set":
@@ -101,28 +109,33 @@ def speed(
                     known = [] if alone else peers_of(entrant, board.threat.name)
                     for peer in known:
                         if not peer.here:
-                            console.print(f"left out: {peer.name}, not installed (pip install advbench\\[peers])")
+                            console.print(f"left out: {escape(peer.name)}, not installed ({escape(peer.install)})")
                     ball = board.threat.at(float("inf")) if entrant.minimizes else board.threat
                     race = Race(entrant, ball, ready, place, "first" if stop == "first" else "end", seed or 0)
-                    for row in race.run([peer for peer in known if peer.here], rounds):
+                    rows = race.run([peer for peer in known if peer.here], rounds)
+                    failed |= any(row.failed for row in rows if row.name == OURS)
+                    for row in rows:
                         where = f"{board.threat.name}/{board.threat.radius}"
                         _add(table, entrant.label, row, "unbounded" if entrant.minimizes else where, target.label)
                     table.add_section()
     console.print(table)
     sys.stdout.flush()
+    if failed:
+        raise typer.Exit(1)
 
 
 def _add(table: Table, attack: str, row: Row, ball: str, target: str) -> None:
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
+    name = f"{row.name} failed: {row.failed}" if row.failed else row.name
     table.add_row(
-        *(escape(plain(text)) for text in (attack, row.name, ball, target)),
-        f"{row.ratio:.2f}",
-        f"{row.seconds:.2f}",
-        f"{100 * row.accuracy:.1f} %",
+        *(escape(plain(text)) for text in (attack, name, ball, target)),
+        number(row.ratio, ".2f"),
+        number(row.seconds, ".2f"),
+        number(row.accuracy, ".1%").replace("%", " %"),
         number(row.norm, ".4f"),
-        str(row.outside),
+        number(row.outside, "d"),
         number(row.forwards, ".1f"),
         number(row.backwards, ".1f"),
         number(row.floor, ".2f"),

@@ -5,7 +5,10 @@ None of them is needed for anything but this comparison: what is not installed i
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
+import sys
+import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -41,6 +44,18 @@ class Setting:
 
 Run = Callable[[Setting], Tensor]
 
+INSTALL = {
+    "torchattacks": 'pip install "advbench[peers-torchattacks]"',
+    "foolbox": 'pip install "advbench[peers-foolbox]"',
+    "AutoAttack": 'pip install "advbench[peers-autoattack]"',
+    "ART": 'pip install "advbench[peers-art]"',
+    # of its requirements, visdom is no longer built by a current setuptools, and only draws curves
+    "adv-lib": "pip install --no-deps adv-lib tqdm",
+    "Wu": "in no registry; advbench_peers.wasserstein says what to clone",
+    "Wong": "in no registry; advbench_peers.wasserstein says what to clone",
+}
+"""How each library comes onto a machine."""
+
 
 @dataclass(frozen=True)
 class Peer:
@@ -61,6 +76,10 @@ class Peer:
     @property
     def here(self) -> bool:
         return importlib.util.find_spec(self.package) is not None
+
+    @property
+    def install(self) -> str:
+        return INSTALL[self.library]
 
 
 PIXELS = frozenset({"linf", "l2"})
@@ -146,11 +165,20 @@ def restarts(s: Setting) -> int:
 # adversarial-library
 
 
+def adv_lib_attacks() -> types.ModuleType:
+    """Its attacks, also without visdom, which it imports for curves that nobody asks for here."""
+    if importlib.util.find_spec("visdom"):
+        return importlib.import_module("adv_lib.attacks")
+    sys.modules["visdom"] = types.ModuleType("visdom")
+    try:
+        return importlib.import_module("adv_lib.attacks")
+    finally:
+        del sys.modules["visdom"]
+
+
 def in_adv_lib(name: str, **given: Callable[[Setting], Any]) -> Run:
     def run(s: Setting) -> Tensor:
-        import adv_lib.attacks
-
-        function = getattr(adv_lib.attacks, name)
+        function = getattr(adv_lib_attacks(), name)
         images: Tensor = function(
             model=s.net, inputs=s.images, labels=s.labels, **{key: value(s) for key, value in given.items()}
         )
@@ -170,13 +198,25 @@ def order(s: Setting) -> float:
 # adversarial-robustness-toolbox
 
 
+class InSingle(nn.Module):
+    """ART's searches calculate in float64, and hand that on to the network."""
+
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.net(x.float())
+        return answer
+
+
 def in_art(name: str, **given: Callable[[Setting], Any]) -> Run:
     def run(s: Setting) -> Tensor:
         import art.attacks.evasion
         from art.estimators.classification import PyTorchClassifier
 
         classifier = PyTorchClassifier(
-            model=s.net,
+            model=InSingle(s.net).eval(),
             loss=nn.CrossEntropyLoss(),
             input_shape=tuple(s.images.shape[1:]),
             nb_classes=s.classes,

@@ -78,7 +78,13 @@ def _brendel_bethge(count: int, *, start: str) -> Run:
 
 
 def _cw(rounds: Callable[[Setting], int], each: Callable[[Setting], int], rate: float) -> dict[str, Any]:
-    return {"max_iterations": each, "binary_search_steps": rounds, "learning_rate": always(rate)}
+    # theirs looks ten times a round whether to give up, and divides by zero in shorter ones
+    return {
+        "max_iterations": each,
+        "binary_search_steps": rounds,
+        "learning_rate": always(rate),
+        "abort_early": lambda s: each(s) >= 10,
+    }
 
 
 MINIMAL_NORM: tuple[Peer, ...] = (

@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from advbench.bank import Bank
 from advbench.data import Examples
 from advbench.draws import Draws
+from advbench.errors import PluginError
+from advbench.foreign import one_line
 from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.prepare import Ready
@@ -34,21 +36,23 @@ class Row:
     """What one competitor did."""
 
     name: str
-    seconds: float
-    ratio: float
+    seconds: float | None = None
+    ratio: float | None = None
     """How many times as long as ours it took, the median over rounds."""
-    accuracy: float
+    accuracy: float | None = None
     """Share of the examples that it left right inside the ball; the referee's word for everybody."""
-    norm: float | None
+    norm: float | None = None
     """Median size over all examples for an attack that minimises it, infinite where nothing was found."""
-    outside: int
+    outside: int | None = None
     """Examples that it returned outside the ball or the box; of images alone, in a ball of plans, those outside the box
     or with other mass."""
-    forwards: float | None
+    forwards: float | None = None
     """Forward passes an example that it really made."""
-    backwards: float | None
-    floor: float | None
+    backwards: float | None = None
+    floor: float | None = None
     """Its time over that of the passes it made at the bare cost of one."""
+    failed: str = ""
+    """Why it has no numbers: the error that it ended in."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +93,16 @@ class Race:
             problems.append(problem)
             return self.threat.apply(x, problem.finish(p).detach())
 
-        competitors: dict[str, Callable[[], Tensor]] = {OURS: ours}
-        competitors |= {peer.name: _counting(peer, setting, counted) for peer in peers}
-        timed = in_turns(competitors, rounds, self.device)
+        failed: dict[str, str] = {}
+        runs = {OURS: ours, **{peer.name: _counting(peer, setting, counted) for peer in peers}}
+        timed = in_turns({name: _guarded(name, run, x, failed) for name, run in runs.items()}, rounds, self.device)
         forward, backward = bare(self.ready.target.net, x, self.device)
         rows = []
         sizes: dict[str, list[float]] = {}
         for name, found in timed.items():
+            if name in failed:
+                rows.append(Row(name, failed=failed[name]))
+                continue
             if name == OURS:
                 forwards = float(problems[-1].forwards.float().mean())
                 backwards = float(problems[-1].backwards.float().mean())
@@ -108,7 +115,7 @@ class Race:
                 Row(
                     name=name,
                     seconds=found.median,
-                    ratio=ratio(found, timed[OURS]),
+                    ratio=None if OURS in failed else ratio(found, timed[OURS]),
                     accuracy=accuracy,
                     norm=norm,
                     outside=outside,
@@ -117,8 +124,9 @@ class Race:
                     floor=found.median / floor if floor else None,
                 )
             )
-        if self.attack.minimizes and len(peers) > 1:
-            rows.append(self._best(rows[1:], [sizes[peer.name] for peer in peers]))
+        theirs = [row for row in rows if row.name != OURS and not row.failed]
+        if self.attack.minimizes and len(theirs) > 1:
+            rows.append(self._best(theirs, [sizes[row.name] for row in theirs]))
         return rows
 
     def _best(self, theirs: list[Row], sizes: list[list[float]]) -> Row:
@@ -126,14 +134,11 @@ class Race:
         smallest = [min(found) for found in zip(*sizes, strict=True)]
         return Row(
             name=BEST,
-            seconds=sum(row.seconds for row in theirs),
-            ratio=sum(row.ratio for row in theirs),
+            seconds=sum(row.seconds or 0 for row in theirs),
+            ratio=None if theirs[0].ratio is None else sum(row.ratio or 0 for row in theirs),
             accuracy=sum(size > self.threat.eps or size == math.inf for size in smallest) / len(smallest),
             norm=statistics.median(smallest),
             outside=0,
-            forwards=None,
-            backwards=None,
-            floor=None,
         )
 
     def _problem(self, x: Tensor, labels: Tensor) -> Problem:
@@ -207,6 +212,25 @@ def _counting(peer: Peer, setting: Setting, counted: Counted) -> Callable[[], Te
         return images
 
     return run
+
+
+def _guarded(name: str, run: Callable[[], Tensor], x: Tensor, failed: dict[str, str]) -> Callable[[], Tensor]:
+    """Who fails once is not asked again, and keeps nobody else from running."""
+
+    def guarded() -> Tensor:
+        if name in failed:
+            return x
+        try:
+            images = run()
+            if not isinstance(images, Tensor) or images.shape != x.shape:
+                got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
+                raise PluginError(f"it returned {got} for images of {tuple(x.shape)}")
+        except Exception as error:
+            failed[name] = one_line(error)
+            return x
+        return images
+
+    return guarded
 
 
 def bare(net: nn.Module, x: Tensor, device: torch.device, passes: int = 10) -> tuple[float, float]:
