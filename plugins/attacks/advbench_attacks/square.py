@@ -1,8 +1,8 @@
 """Square attack: random search over squares of pixels (Andriushchenko et al., 2020, arXiv:1912.00049).
 
-Positions and signs are drawn for every example by itself. Two things that the paper leaves to its code: a proposal that
-would change no pixel (a square of the colours that are there already) takes the opposite colours instead of spending a
-query on nothing, and the margin is the loss for both goals. `proposals` squares are tried on the same image in one pass
+Positions and signs are drawn for every example by itself. Two things that the paper leaves to its code: in l-infinity a
+proposal that would change no pixel (a square of the colours that are there already) takes the opposite colours instead
+of spending a query on nothing, and the margin is the loss for both goals. `proposals` squares are tried on the same image in one pass
 and the best is taken; 1 is the paper's algorithm. Few of them succeed, so that little is lost, and batches are full
 when few examples are left.
 """
