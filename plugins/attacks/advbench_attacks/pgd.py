@@ -79,4 +79,3 @@ class PGD(Attack):
             return problem.project(p + η * m_hat / (v_hat.sqrt() + ε), of), m, v
 
         return {"steepest": (steepest, 0), "sign": (sign, 0), "sgd": (sgd, 0), "adam": (adam, 2)}[self.rule]
-
