@@ -122,7 +122,7 @@ def test_the_settings_are_those_of_the_paper() -> None:
         APGD(loss="ce", steps=100),
         APGD(loss="dlr-targeted", steps=100, targets=9),
         FAB(steps=100, targets=9),
-        Square(queries=5000),
+        Square(queries=5000, schedule=10_000),
     )
     assert AutoAttack(version="rand").parts() == (APGD(loss="ce", steps=100), APGD(loss="dlr", steps=100))
     assert AutoAttack().draws == 20

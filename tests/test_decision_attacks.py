@@ -90,6 +90,21 @@ def test_square_asks_no_more_often_than_it_may(queries: int, proposals: int) -> 
     assert int(problem.forwards.min()) > queries - proposals
 
 
+@pytest.mark.parametrize(
+    ("attack", "shares"),
+    [
+        (Square(queries=5000), {5: 1, 6: 2, 1000: 32, 1001: 64, 4001: 512}),
+        (Square(queries=5000, schedule=10_000), {10: 1, 11: 2, 1000: 16, 1001: 32, 2001: 64, 4001: 128, 4999: 128}),
+    ],
+    ids=str,
+)
+def test_squares_shrink_over_the_queries_or_as_autoattacks_do_over_ten_thousand(
+    attack: Square, shares: dict[int, int]
+) -> None:
+    # the marks of `p_selection` in pyautoattack 0.2.0, with `resc_schedule` and without
+    assert {asked: round(0.8 / attack.share(asked)) for asked in shares} == shares
+
+
 def test_a_square_that_would_change_nothing_is_painted_in_the_opposite_colour() -> None:
     squares = LinfSquares.of(images(40, (1, 6, 6)).clamp(0.2, 0.8), 0.1)
     p = squares.start(Draws(0, "start", torch.arange(40)).uniform(squares.start_numbers))

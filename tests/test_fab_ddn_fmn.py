@@ -25,7 +25,13 @@ from advbench_attacks.hyperplane import nearest
 SHAPE = (1, 6, 6)
 CLASSES = 5
 INFINITE = float("inf")
-L2_ATTACKS: list[Attack] = [DDN(), FMN(), FAB(steps=20), FAB(steps=20, targets=9), BrendelBethge(steps=20)]
+L2_ATTACKS: list[Attack] = [
+    DDN(),
+    FMN(),
+    FAB(steps=20),
+    FAB(steps=20, targets=9),
+    BrendelBethge(steps=20, targets=3, far=8),
+]
 ATTACKS = [("l2", attack) for attack in L2_ATTACKS]
 ATTACKS += [("linf", attack) for attack in L2_ATTACKS if "linf" in attack.threats]
 each_attack = pytest.mark.parametrize(("norm", "attack"), ATTACKS, ids=[f"{norm}-{a}" for norm, a in ATTACKS])

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from advbench.discovery import discover
 from advbench.draws import Draws
 from advbench.passes import BatchSize
 from advbench.plugin import Attack
 from advbench.problem import MARGIN, Problem, Stop
+from advbench.suite import load_suite
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import RotateShift
 from advbench_attacks.grid import Grid
 from advbench_attacks.pgd import PGD
 from advbench_attacks.worst_of_k import WorstOfK
 
+DCOSTA = Path(__file__).parents[1] / "docs/suites/dcosta2019.yaml"
 BALL = RotateShift(degrees=3.0, pixels=0.12)
 
 
@@ -117,6 +121,16 @@ def test_a_shift_that_a_grid_of_whole_pixels_holds_is_found_and_none_beyond_it()
         stage = scene(RotateShift(degrees=0.0, pixels=2.0), classes=2, net=Right(edge), x=x)
         p = stage.perturbed(Grid(angles=1, shifts=5))
         assert [verdict.fooled for verdict in stage.verdicts(p)] == [wins] * 3
+
+
+def test_the_suite_of_dcosta_searches_every_half_degree_and_every_pixel_as_the_paper_does() -> None:
+    boards = [board for board in load_suite(str(DCOSTA), discover()).boards if isinstance(board.threat, RotateShift)]
+    limits = [(board.threat.degrees, board.threat.pixels) for board in boards if isinstance(board.threat, RotateShift)]
+    assert limits == [(20, 3), (10, 3), (5, 1)]
+    for board, (degrees, pixels) in zip(boards, limits, strict=True):
+        (grid,) = board.attacks
+        assert isinstance(grid, Grid)
+        assert (grid.angles, grid.shifts) == (4 * degrees + 1, 2 * pixels + 1)
 
 
 def test_the_worst_of_k_is_the_transform_of_the_highest_loss() -> None:

@@ -241,6 +241,19 @@ def test_a_part_is_fitted_on_its_own_images_alone() -> None:
         Universal(part=4, parts=4)
 
 
+def test_with_signs_every_image_is_stepped_by_fgsm_and_in_linf_nothing_changes() -> None:
+    one_step = {"steps": 1, "step": 0.25, "accuracy": 0.0}
+    for threat in (Linf(0.5), L2(1.0)):
+        stage = scene(Shared.of(threat), count=20)
+        problem = problem_of(stage)
+        gradients = problem.gradient(problem.start(), of=torch.arange(20)).flatten(1)
+        unit = 1.0 if threat.name == "linf" else gradients.count_nonzero(1).float().rsqrt().view(-1, 1)
+        fgsm = 0.25 * threat.eps * (gradients.sign() * unit).mean(0)
+        signs, steepest = (Universal(rule=rule, **one_step).perturb(problem_of(stage)) for rule in ("sign", "steepest"))
+        assert torch.allclose(signs.flatten(), fgsm, atol=1e-6)
+        assert torch.allclose(signs, steepest) is (threat.name == "linf")
+
+
 def test_it_stops_below_half_of_the_accuracy_and_not_before() -> None:
     stage = scene(Shared.of(Linf(0.5)), count=40)
 

@@ -5,7 +5,8 @@ proposal relative to the distance, and ν, the part of the distance that is give
 proposals are asked in one pass, and those that are still wrongly classified are all taken, as if one after the other;
 then some reductions around ν, also in one pass, of which the largest that succeeds is kept. γ grows when more than
 the best share of proposals stayed wrong, ν when its largest reduction succeeded, and both shrink otherwise. The
-start is the nearest of many noisy images, towards a class the nearest held-out image of it (`far_side`).
+papers start at the first noise that is wrong; here the start is the nearest of many noisy, plain and turned images,
+towards a class the nearest held-out image of it (`far_side`).
 """
 
 from __future__ import annotations

@@ -14,6 +14,9 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
 - the trust region is a share of the current distance, falling geometrically, and steps have no momentum;
 - a step goes beyond the plane by a tenth of the trust region: on a curved boundary the points of the plane itself are
   hardly ever successes.
+
+The defaults are those from which more steps and more starts find hardly anything smaller;
+`brendel-bethge(steps=40, targets=3, far=8)` is a tenth of the work for norms about a tenth larger on robust networks.
 """
 
 from __future__ import annotations
@@ -55,9 +58,9 @@ class BrendelBethge(Attack):
     minimizes: ClassVar[bool] = True
     trial: ClassVar[dict[str, int]] = {"steps": 10, "far": 4, "clean": 10, "targets": 2}
 
-    steps: int = at_least(1, default=40)
-    targets: int = at_least(1, default=3)  # starts from the adversarial side: the likeliest other classes, one each
-    far: int = at_least(0, default=8)  # steps of `fab` that lead to them; 0 is no such start
+    steps: int = at_least(1, default=200)
+    targets: int = at_least(1, default=9)  # starts from the adversarial side: the likeliest other classes, one each
+    far: int = at_least(0, default=30)  # steps of `fab` that lead to them; 0 is no such start
     clean: int = at_least(0, default=40)  # steps of `fmn` that lead to the start from the clean side; 0 is none
 
     @property

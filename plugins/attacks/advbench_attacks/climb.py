@@ -39,3 +39,15 @@ def surviving(problem: Problem, of: Tensor) -> Tensor:
 def steepest(problem: Problem, gradient: Tensor, of: Tensor | None) -> Tensor:
     """The unit step of the ball's own geometry along these gradients."""
     return problem.threat.steepest(problem.images if of is None else problem.images[of], gradient)
+
+
+def alike(direction: Tensor) -> Tensor:
+    """As long a step, row by row, that moves all coordinates alike; where a coordinate rests, it rests."""
+    signs = direction.sign()
+    wanted, had = (_length(rows) for rows in (direction, signs))
+    return signs * (wanted / had.clamp_min(1))
+
+
+def _length(rows: Tensor) -> Tensor:
+    lengths: Tensor = rows.flatten(1).square().sum(1).sqrt()
+    return lengths.view(-1, *[1] * (rows.ndim - 1))

@@ -16,7 +16,7 @@ from advbench.access import Access
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem import Problem
-from advbench_attacks.climb import Move, Rows, climb
+from advbench_attacks.climb import Move, Rows, alike, climb
 from advbench_attacks.losses import LOSSES
 
 RATES = {"sgd": 0.07, "adam": 0.001}
@@ -64,10 +64,7 @@ class PGD(Attack):
 
         def sign(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
-            ascent = problem.ascent(p, loss, of)
-            alike = ascent.sign()
-            wanted, had = (_length(direction) for direction in (ascent, alike))
-            return (problem.project(p + α * alike * (wanted / had.clamp_min(1)), of),)
+            return (problem.project(p + α * alike(problem.ascent(p, loss, of)), of),)
 
         def sgd(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
@@ -82,8 +79,3 @@ class PGD(Attack):
             return problem.project(p + η * m_hat / (v_hat.sqrt() + ε), of), m, v
 
         return {"steepest": (steepest, 0), "sign": (sign, 0), "sgd": (sgd, 0), "adam": (adam, 2)}[self.rule]
-
-
-def _length(direction: Tensor) -> Tensor:
-    lengths: Tensor = direction.flatten(1).square().sum(1).sqrt()
-    return lengths.view(-1, *[1] * (direction.ndim - 1))

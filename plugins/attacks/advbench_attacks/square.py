@@ -1,10 +1,10 @@
 """Square attack: random search over squares of pixels (Andriushchenko et al., 2020, arXiv:1912.00049).
 
-Positions and signs are drawn for every example by itself. Two things that the paper leaves to its code: a proposal that
-would change no pixel (a square of the colours that are there already) takes the opposite colours instead of spending a
-query on nothing, and the margin is the loss for both goals. `proposals` squares are tried on the same image in one pass
-and the best is taken; 1 is the paper's algorithm. Few of them succeed, so that little is lost, and batches are full
-when few examples are left.
+Positions and signs are drawn for every example by itself. Two things that the paper leaves to its code: in l-infinity a
+proposal that would change no pixel (a square of the colours that are there already) takes the opposite colours instead
+of spending a query on nothing, and the margin is the loss for both goals. `proposals` squares are tried on the same
+image in one pass and the best is taken; 1 is the paper's algorithm. Few of them succeed, so that little is lost, and
+batches are full when few examples are left.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from advbench.problem import Problem
 from advbench_attacks.squares import L2Squares, LinfSquares, Squares
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
-"""After how many of 10,000 queries the squares' share of the image is halved; of other numbers, in proportion."""
+"""After how many of 10,000 queries the squares' share of the image is halved; of other schedules, in proportion."""
 AHEAD = 32
 """For how many steps numbers are drawn at once: many small draws would cost more than the squares do."""
 
@@ -40,6 +40,7 @@ class Square(Attack):
     queries: int = at_least(1, default=5000)
     p_init: float = between(0, 1, default=0.8)  # the first squares' share of the image
     proposals: int = at_least(1, default=4)  # squares that are tried on the same image in one pass
+    schedule: int = at_least(0, default=0)  # queries over which squares shrink to a pixel or so; 0: those of `queries`
 
     def passes(self, classes: int) -> int:
         return self.queries
@@ -56,7 +57,8 @@ class Square(Attack):
 
     def share(self, asked: int) -> float:
         """The share of the image's pixels that a square covers at this query."""
-        return self.p_init * math.pow(0.5, sum(asked * 10_000 > mark * self.queries for mark in HALVINGS))
+        whole = self.schedule or self.queries
+        return self.p_init * math.pow(0.5, sum(asked * 10_000 > mark * whole for mark in HALVINGS))
 
 
 class Search:

@@ -3,8 +3,9 @@
 The paper leaves open how large an FGSM step and a batch are, and names no bound on the perturbation. Here the step is a
 share of the radius, and the sum stays in the ball: with a radius that is never reached, the size of what comes out is
 the paper's norm. What left fewest images right is kept, which below the threshold is the last. Its ten perturbations
-from ten parts of the test set are `parts=10` with `part` from 0 to 9 and the suite's `fit: judge`. In the l2 ball an
-image's step is its gradient at unit length in place of its sign.
+from ten parts of the test set are `parts=10` with `part` from 0 to 9 and the suite's `fit: judge`. In the l2 ball the
+paper's step is `rule=sign`, the gradient's sign brought to unit length; `steepest` takes the gradient itself at unit
+length. In l-infinity both are the same.
 """
 
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from torch import Tensor
 
 from advbench.access import Access
 from advbench.errors import AdvbenchError
-from advbench.parameters import at_least, between
+from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
 from advbench.problem import Problem
+from advbench_attacks.climb import alike
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Universal(Attack):
 
     steps: int = at_least(1, default=100)
     step: float = at_least(0, default=0.1)  # of one image, in radii of the ball
+    rule: str = one_of("steepest", "sign")  # of that step
     batch: int = at_least(1, default=100)
     accuracy: float = between(0, 1, default=0.5)  # it stops below this share of images that are still right
     part: int = at_least(0, default=0)
@@ -57,5 +60,7 @@ class Universal(Attack):
                 break
             drawn = problem.draws.uniform(1).squeeze(1)[still].argsort(stable=True)[: self.batch]
             steps = problem.ascent(v, of=still[drawn])
+            if self.rule == "sign":
+                steps = alike(steps)
             v = problem.project(v + self.step * problem.eps * steps.mean(0, keepdim=True))
         return best

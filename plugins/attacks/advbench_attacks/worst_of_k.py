@@ -1,7 +1,8 @@
 """The worst of k random rotations and shifts (Engstrom et al., 2019, arXiv:1712.02779).
 
-The paper takes k = 10 and keeps, of the transforms that fool, the one of the highest loss; where none does, the one of
-the highest loss anyway, which matters when it is judged on other targets than its own.
+The paper takes k = 10 and keeps, of the transforms that fool, the one of the highest loss; here that takes `stop: end`,
+since an example leaves at its first success otherwise. Where none fools, the one of the highest loss is returned, which
+matters when it is judged on other targets than its own.
 """
 
 from dataclasses import dataclass

@@ -11,6 +11,8 @@ Chosen where the paper is silent or at odds with itself:
   why the paper wants it leaky.
 - Everything is fitted on the clean images that `wrap` is given, by their labels. The last fifth of every class teaches
   neither components nor autoencoder; one bandwidth for all classes is the one under which these images are likeliest.
+- The paper wants 2^8 = 256 points a class in 8 dimensions, and has as many. How many there are here is the data set's
+  to say: 200 where 5,000 images are held out for ten classes, since half of them set the threshold.
 - The kernel's Σ is the covariance of the class's codes times the squared bandwidth (printed without the exponent's 1/2,
   which is meant). Its determinant is left out: a code has no unit, so it would let the scale of a code decide.
 - Suspicion, which the paper lacks, is -log Σ p(y|x)p(r|y,x) over the classes: what the renormalisation divides by.
