@@ -163,7 +163,7 @@ class Session:
         bank = starting_bank(cell, self.datasets[cell.source.dataset])
         key = cell_key(self.suite, cell, source, examples, origin, fit, bank)
         self.reporter.cell(cell.label)
-        self.store.add_cell(self._cell_row(key, cell, source, examples, origin))
+        self.store.add_cell(self._cell_row(key, cell, source, examples, origin, fit, bank))
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
         size = shard_size(next(iter(stored.values()))) if stored else self.suite.shard
@@ -253,7 +253,14 @@ class Session:
         )
 
     def _cell_row(
-        self, key: str, cell: CellPlan, source: Ready, examples: Examples, origin: dict[str, Any]
+        self,
+        key: str,
+        cell: CellPlan,
+        source: Ready,
+        examples: Examples,
+        origin: dict[str, Any],
+        fit: Fit | None,
+        bank: Bank | None,
     ) -> dict[str, Any]:
         unbounded = cell.threat.eps == float("inf")
         return {
@@ -279,6 +286,9 @@ class Session:
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
             "needs": told(cell.attack),
             "beyond_gradients": int(cell.attack.beyond_gradients),
+            "content": cell.attack.content(),
+            "fit_fingerprint": None if fit is None else fit.fingerprint,
+            "bank_fingerprint": None if bank is None else bank.fingerprint,
         }
 
     def _shrink(self, batch: int) -> None:

@@ -117,6 +117,16 @@ def beyond_gradients(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE cells ADD COLUMN beyond_gradients INTEGER")
 
 
+def what_keys_depend_on(connection: sqlite3.Connection) -> None:
+    """What a cell's key is made from and no column said (unknown for older rows), and whose seed a board's cells have.
+
+    `content` is what the attack says of the files that it reads. An older board takes cells of any seed.
+    """
+    for column in ("content", "fit_fingerprint", "bank_fingerprint"):
+        connection.execute(f"ALTER TABLE cells ADD COLUMN {column} TEXT")
+    connection.execute("ALTER TABLE boards ADD COLUMN seed INTEGER")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -125,6 +135,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     draws_and_certificates,
     marks_and_imports,
     beyond_gradients,
+    what_keys_depend_on,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
