@@ -1,18 +1,25 @@
-"""What an entrant aims at, read from its name; no torch."""
+"""What an entrant is called, and what it aims at, read from its name; no torch."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-_AIMED = re.compile(r" → (random|least-likely|class=\d{1,9})$")
+_AIMED = re.compile(r" → (random|least-likely|class=\d{1,9})(?: · |$)")
 UNTARGETED = "untargeted"
 _WORDS = {"random": "a class drawn by chance", "least-likely": "the class that the target finds least likely"}
 
 
-def entrant(attack: str, goal: str) -> str:
-    """An attack with its goal: `pgd`, or `pgd → class=3`; the view `cell_state` writes it alike."""
-    return attack if goal == UNTARGETED else f"{attack} → {goal}"
+def entrant(attack: str, goal: str, *, stop: str = "first", budget: int | None = None, fit: str | None = None) -> str:
+    """An attack with all that makes it stronger or weaker than its namesake: `pgd`, `pgd → class=3 · budget=100`.
+
+    `fit` is the part of the data that an attack on a set is fitted on. The view `cell_state` writes it alike.
+    """
+    words = [attack if goal == UNTARGETED else f"{attack} → {goal}"]
+    words += [f"fit={fit}"] if fit not in (None, "calibrate") else []
+    words += [f"stop={stop}"] if stop != "first" else []
+    words += [f"budget={budget}"] if budget is not None else []
+    return " · ".join(words)
 
 
 def goal_of(entrant: str) -> str:

@@ -186,16 +186,16 @@ def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> 
     for board in suite.boards:
         examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
         store.add_examples(examples.fingerprint, examples.ids.tolist())
-        row = board_row(board, datasets[board.dataset], examples)
+        row = board_row(board, suite, datasets[board.dataset], examples)
         store.add_board(row)
         keys.append(row["key"])
     return tuple(keys)
 
 
-def board_row(board: Board, data: Data, examples: Examples) -> dict[str, Any]:
+def board_row(board: Board, suite: Suite, data: Data, examples: Examples) -> dict[str, Any]:
     """A board as the store holds it, under its key."""
     row = {
-        "name": board.name,
+        "name": f"{board.name}/seed={suite.seed}" if suite.seed else board.name,
         "dataset": board.dataset.label,
         "data_fingerprint": data.judge.fingerprint,
         "threat": board.threat.name,
@@ -204,13 +204,14 @@ def board_row(board: Board, data: Data, examples: Examples) -> dict[str, Any]:
         "eps": board.threat.eps,
         "examples": examples.fingerprint,
         "count": len(examples),
-        "required": required_entrants(board),
+        "required": required_entrants(board, suite),
+        "seed": suite.seed,
         "protocol": PROTOCOL,
     }
     return {"key": content_key(row), **row}
 
 
-def required_entrants(board: Board) -> list[str]:
+def required_entrants(board: Board, suite: Suite) -> list[str]:
     """The required attacks with each goal of the board, as the store names them, less what can't run here.
 
     By name: a set has no order, and the board's key must not depend on the one in which attacks were listed.
@@ -223,5 +224,6 @@ def required_entrants(board: Board) -> list[str]:
             if why_never(attack, board.threat, goal):
                 continue
             for each in expand(goal, board.dataset.classes):
-                entrants.append(entrant(attack.label, each))
+                fit = suite.fit if attack.scope == "set" else None
+                entrants.append(entrant(attack.label, each, stop=suite.stop, budget=suite.budget, fit=fit))
     return sorted(entrants)

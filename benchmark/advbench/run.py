@@ -200,7 +200,7 @@ class Session:
         except Exception as error:
             self._fail(key, cell, began, describe(error))
         else:
-            # also for a cell that was there: of those that differ only in seed or version, the last asked for counts
+            # also for a cell that was there: of those that differ only in version, the last asked for counts
             self.store.add_event(key, self.summary.run, "done", seconds=time.monotonic() - began)
             if missing:
                 self.summary.done += 1

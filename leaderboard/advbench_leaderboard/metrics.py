@@ -121,9 +121,16 @@ METRICS = (
     Metric(
         "size",
         "Mean size",
-        "The mean size of the perturbations that fooled, in the ball’s own measure.",
-        "mean of size(e) over {e : goal reached, no rule broken}",
+        "The mean size of the perturbations that fooled images which were right when clean, in the ball’s own measure.",
+        "mean of size(e) over {e : clean(e) = y(e), goal reached, no rule broken}",
         "The size of a single example is that of its perturbation, as the referee measured it.",
+    ),
+    Metric(
+        "median-size",
+        "Median size",
+        "Half of the perturbations that fooled images which were right when clean are no larger than this.",
+        "median of size(e) over {e : clean(e) = y(e), goal reached, no rule broken}",
+        "of an attack that looks for the smallest perturbation: those within the board’s radius",
     ),
     Metric(
         "least-robust",

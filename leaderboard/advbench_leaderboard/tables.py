@@ -61,7 +61,7 @@ def _attacks(site: Site) -> Iterator[tuple[Value, ...]]:
                 yield (
                     *(b.key, b.name, e.target.key, e.target.label, v.cell, v.entrant, v.entrant in b.required),
                     *(*_rate(v.fooled), *_rate(v.first_right), *_rate(v.accuracy), *_rate(v.undetected)),
-                    *(v.mean_size, v.violations, cell.stop, cell.seed),
+                    *(v.mean_size, v.median_size, v.violations, cell.stop, cell.seed),
                     *(cell.forwards / cell.count, cell.backwards / cell.count, cell.seconds),
                 )
 
@@ -234,7 +234,11 @@ TABLES = (
         | _rate_columns("fooled_first_right", "the same, of those right on the clean image")
         | _rate_columns("accuracy", "right, clean and under this attack")
         | _rate_columns("undetected", "goal reached without an alarm")
-        | {"mean_size": "of the perturbations that fooled", "violations": "perturbations that broke the rules"}
+        | {
+            "mean_size": "of the perturbations that fooled images which were right when clean",
+            "median_size": "of the same",
+        }
+        | {"violations": "perturbations that broke the rules"}
         | {"stop": "first: at the first success; end: at the attack’s end", "seed": "of the random draws"}
         | {"forwards": "forward passes per example", "backwards": "gradients per example", "seconds": "time to craft"},
         _attacks,
@@ -248,7 +252,8 @@ TABLES = (
         | _rate_columns("fooled", "goal reached on the other target")
         | _rate_columns("fooled_first_right", "the same, of those that target had right on the clean image")
         | _rate_columns("undetected", "goal reached without an alarm of that target")
-        | {"mean_size": "of the perturbations that fooled", "violations": "perturbations that broke the rules"}
+        | {"mean_size": "of the perturbations that fooled images which were right when clean"}
+        | {"violations": "perturbations that broke the rules"}
         | {"stop": "first: at the first success; end: at the attack’s end"},
         _transfer,
     ),

@@ -216,7 +216,7 @@ class Joining:
             self.into.add_note(row["key"], row["kind"], row["reason"])
 
     def _events(self, cell: str, new: bool) -> None:
-        """How it ended. Of cells that differ only in seed or version, the one that stands on a board goes on to."""
+        """How it ended. Of cells that differ only in version, the one that stands on a board goes on to."""
         number = self.into.id_of("cells", cell)
         rivals = self._standing(number)
         sql = "SELECT e.* FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? ORDER BY e.id"
@@ -231,9 +231,10 @@ class Joining:
             """
             SELECT e.*, c.key, EXISTS (SELECT 1 FROM imports i WHERE i.cell = c.id AND i.source = ?) AS same
             FROM cells c
-            JOIN cells n USING (data_fingerprint, examples, protocol, family, source, attack, goal)
-            JOIN cell_state s ON s.cell = c.id JOIN cell_events e ON e.cell = c.id AND e.status = 'done'
-            WHERE n.id = ? AND c.id <> n.id AND c.eps IS n.eps AND s.current
+            JOIN cells n USING (data_fingerprint, examples, protocol, family, source)
+            JOIN cell_state s ON s.cell = c.id JOIN cell_state m ON m.cell = n.id AND m.entrant = s.entrant
+            JOIN cell_events e ON e.cell = c.id AND e.status = 'done'
+            WHERE n.id = ? AND c.id <> n.id AND c.eps IS n.eps AND (c.protocol < 2 OR c.seed IS n.seed) AND s.current
               AND e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id AND status = 'done')
             """,
             self.source,

@@ -23,12 +23,18 @@ def wilson(k: str, n: str, name: str) -> str:
     )
 
 
-# An entrant is an attack with a goal: `pgd`, or `pgd → class=3`. Of the cells that differ only in what a newer version
-# of something did (plugin, seed, stop mode, budget), the one finished last counts.
+# An entrant is an attack with all that makes it stronger or weaker than its namesake: `pgd`, `pgd → class=3`,
+# `pgd · stop=end · budget=100`. Of the cells that differ only in what a newer version of something did, the one
+# finished last counts. Up to protocol 1 an entrant was attack and goal alone, and the seed nobody's.
 CELL_STATE = """
 WITH state AS (
   SELECT c.id AS cell, c.key, c.data_fingerprint, c.examples, c.protocol, c.family, c.eps, c.source, c.attack, c.goal,
-    CASE c.goal WHEN 'untargeted' THEN c.attack ELSE c.attack || ' → ' || c.goal END AS entrant,
+    CASE c.goal WHEN 'untargeted' THEN c.attack ELSE c.attack || ' → ' || c.goal END || CASE WHEN c.protocol < 2 THEN ''
+      ELSE CASE WHEN c.fit <> 'calibrate' THEN ' · fit=' || c.fit ELSE '' END
+        || CASE WHEN c.stop <> 'first' THEN ' · stop=' || c.stop ELSE '' END
+        || CASE WHEN c.budget IS NOT NULL THEN ' · budget=' || c.budget ELSE '' END
+      END AS entrant,
+    CASE WHEN c.protocol < 2 THEN NULL ELSE c.seed END AS seed,
     coalesce(e.status, 'unfinished') AS status, e.reason, e.id AS event, e.run, e.at, e.seconds
   FROM cells c LEFT JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
 )
@@ -36,14 +42,15 @@ SELECT cell, key, entrant, status, reason, run, at, seconds,
   status = 'done' AND 1 = row_number() OVER (same ORDER BY status = 'done' DESC, event DESC) AS current,
   1 = row_number() OVER (same ORDER BY event DESC NULLS LAST, cell DESC) AS latest
 FROM state
-WINDOW same AS (PARTITION BY data_fingerprint, examples, protocol, family, eps, source, attack, goal)
+WINDOW same AS (PARTITION BY data_fingerprint, examples, protocol, family, eps, source, entrant, seed)
 """
 
 SAME_BALL = """
   k.data_fingerprint = b.data_fingerprint AND k.protocol = b.protocol
   AND k.family = b.family AND (k.eps = b.eps OR (k.eps IS NULL AND k.minimizes))
 """.strip()
-SAME_BOARD = f"k.examples = b.examples AND {SAME_BALL}"
+# The seeds are the board's: else whoever tries a hundred of them would show the best.
+SAME_BOARD = f"k.examples = b.examples AND (b.seed IS NULL OR b.seed IS k.seed) AND {SAME_BALL}"
 
 # A cell in the unbounded ball belongs to every board of its family. Protocols never meet.
 BOARD_CELLS = f"""

@@ -45,7 +45,7 @@ class Cell:
     """Of the latest event."""
     at: str | None
     current: bool
-    """The one that counts on its boards, of cells that differ only in seed, version or stop mode."""
+    """The one that counts on its boards, of cells that differ only in version."""
     latest: bool
     seconds: float
     forwards: int
@@ -65,6 +65,8 @@ class Verdicts:
     """Right on the clean image and under this attack."""
     undetected: Rate | None
     mean_size: float | None
+    """Of the perturbations that fooled images which were right when clean."""
+    median_size: float | None
     violations: int
 
 
@@ -137,6 +139,7 @@ def cells(store: Store) -> dict[str, Cell]:
 
 def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
     """By board, source and entrant; a goal that applied to no example is left out."""
+    medians = {(row["board"], row["cell"]): row["median_size"] for row in store.rates("sizes")}
     found: dict[str, dict[str, dict[str, Verdicts]]] = defaultdict(lambda: defaultdict(dict))
     for row in store.rows("""
         SELECT board, cell, entrant, source, n, fooled, first_right, fooled_first_right, still_right, undetected,
@@ -154,6 +157,7 @@ def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
             accuracy=accuracy,
             undetected=rate_of(row, "undetected", "n"),
             mean_size=row["mean_size"],
+            median_size=medians.get((row["board"], row["cell"])),
             violations=row["violations"],
         )
     return found
