@@ -125,7 +125,9 @@ def test_moved_mass_is_drawn_and_told(root: Path) -> None:
     assert [(m.row, m.column, m.down, m.right) for m in moves(packed, 2, 3)] == [(0, 1, 0.0, -0.5), (1, 2, 0.25, 0.0)]
     path = page(root, "cell_file", "l2-a-steps-untargeted")
     assert ["0, 1", "0", "-0.5"] in read(path).rows
-    assert 'd="M1.50 0.50L-1.50 0.50' in path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8")
+    assert 'd="M1.50 0.50L1.00 0.50' in text  # three pixels long it would leave the picture, and the other one, too
+    assert 'd="M2.50 1.50L2.50 1.75' in text
     assert "arrows" not in page(root, "cell_file", "linf-a-steps-untargeted").read_text(encoding="utf-8")
 
 
