@@ -153,7 +153,7 @@ def test_a_second_evaluation_into_one_database_answers_for_itself_alone(
     assert [row["n"] for row in fewer.rates] == [5]
     assert [row["n"] for row in second.rates] == [30]
     assert second.robust_accuracy != first.robust_accuracy
-    assert "30 examples" not in str(fewer)
+    assert "· 30 examples" not in str(fewer)  # the other board is not printed, but as evidence elsewhere
 
 
 def test_numpy_arrays_lists_and_bytes_do_as_well(net: nn.Module, blots: Data, registry: Registry) -> None:

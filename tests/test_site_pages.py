@@ -191,7 +191,7 @@ def test_who_is_robust_only_where_it_was_trained(root: Path) -> None:
 def test_an_attacks_page_tells_what_it_costs_and_where_it_wins(root: Path) -> None:
     reader = read(page(root, "attack_file", "steps"))
     row = next(row for row in reader.rows if row[0] == "target-a" and row[1] == "shapes/linf/0.3")
-    assert row[2:] == ["33.3 18.0–53.3", "62.5", "yes", "0.2", "10", "5", "0.0", "0"]
+    assert row[2:] == ["33.3 18.0–53.3", "62.5", "yes", "0.2", "0.2", "10", "5", "0.0", "0"]
     cheat = read(page(root, "attack_file", "cheat"))
     assert next(row for row in cheat.rows if row[0] == "target-a")[4].startswith("no: steps")
 
