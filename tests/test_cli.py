@@ -465,7 +465,7 @@ def test_plan_groups_cells_counts_passes_and_gives_reasons(advbench: Advbench, r
 def test_plan_of_quick_needs_neither_data_nor_weights(advbench: Advbench) -> None:
     done = advbench("plan")
     assert done.code == 0
-    assert "quick: 75 cells on mnist-5k" in done.out
+    assert "quick: 60 cells on mnist-5k" in done.out
     assert "reconstruction needs reconstruction, which small-cnn does not offer" in done.out
 
 
