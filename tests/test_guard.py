@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from advbench import Access, Attack, Problem, evaluate
 from advbench.cell import Job, Shard, craft
-from advbench.condition import Condition
+from advbench.condition import Condition, mixed
 from advbench.data import Examples
 from advbench.errors import DamagedTargetError, PluginError
 from advbench.passes import BatchSize
@@ -172,6 +173,63 @@ def _change_itself(problem: Problem) -> None:
     object.__setattr__(SELF[0], "how", "other")
 
 
+def _negate(problem: Problem) -> None:
+    _net(problem).head.weight.data.neg_()
+
+
+def _halve(problem: Problem) -> None:
+    _net(problem).head.weight.data.mul_(0.5)
+
+
+def _turn_round(problem: Problem) -> None:
+    weight = _net(problem).head.weight
+    weight.data.copy_(weight.data.flip(0))
+
+
+def _write_by_numpy(problem: Problem) -> None:
+    array = _net(problem).head.weight.detach().numpy()
+    array *= -1
+
+
+def _change_a_setting(problem: Problem) -> None:
+    _net(problem).body[1].eps = 1e3  # type: ignore[assignment]
+
+
+def _break_a_weight(problem: Problem) -> None:
+    _net(problem).head.weight.data = torch.zeros(3, 3)
+
+
+def _hook_that_raises(problem: Problem) -> None:
+    def refuse(module: nn.Module, given: object, answer: Tensor) -> None:
+        raise RuntimeError("no")
+
+    _net(problem).head.register_forward_hook(refuse)
+    raise ZeroDivisionError("half-way")
+
+
+def _in_double(problem: Problem) -> None:
+    _net(problem).double()
+    raise ZeroDivisionError("half-way")
+
+
+def _another_network(problem: Problem) -> None:
+    _target(problem).net = Net()
+
+
+def _another_threshold(problem: Problem) -> None:
+    _target(problem).scale = 4.0
+    _target(problem).threshold = -1.0
+
+
+def _another_model(problem: Problem) -> None:
+    object.__setattr__(_target(problem).model, "title", "better")
+
+
+def _stay_in_inference(problem: Problem) -> None:
+    KEPT.append(torch.inference_mode(True))
+    KEPT[-1].__enter__()
+
+
 def _ask_the_network_itself(problem: Problem) -> None:
     _net(problem)(problem.images)
 
@@ -204,12 +262,27 @@ CHEATS: dict[str, tuple[Cheat, str]] = {
     "grad": (_stop_gradients, "torch's grad mode is off, not on"),
     "threads": (_take_more_threads, "torch's number of threads is"),
     "deterministic": (_be_deterministic, "torch's deterministic algorithms"),
-    "itself": (_change_itself, "its own parameters are others"),
+    "itself": (_change_itself, "left something changed: its own `how` is another one"),
     "around": (_ask_the_network_itself, "made 1 passes around its problem"),
     "target": (_ask_the_target_itself, "made 1 passes around its problem"),
     "answers": (_ask_what_the_problem_asks, "made 1 passes around its problem"),
 }
+CHEATS |= {
+    "negated": (_negate, "head.weight holds other values"),
+    "halved": (_halve, "head.weight holds other values"),
+    "turned": (_turn_round, "head.weight holds other values"),
+    "numpy": (_write_by_numpy, "head.weight holds other values"),
+    "setting": (_change_a_setting, r"body\.1\.eps is 1000\.0, not 1e-05"),
+    "broken": (_break_a_weight, "head.weight has another type, shape"),
+    "raising": (_hook_that_raises, "head has other hooks.*half-way"),
+    "double": (_in_double, "has another type, shape.*half-way"),
+    "net": (_another_network, "`net` is another one"),
+    "threshold": (_another_threshold, "`threshold` is another one; `scale` is another one"),
+    "model": (_another_model, "`title` is another one"),
+    "inference": (_stay_in_inference, "torch's inference mode is on, not off"),
+}
 SELF: list[Attack] = []
+KEPT: list[torch.inference_mode] = []
 
 
 @pytest.fixture(scope="module")
@@ -270,6 +343,24 @@ class Counting(Net):
         return super().forward(x)
 
 
+class Noisy(Net):
+    """Keeps the noise that it drew, and what it saw; the largest value in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("largest", torch.zeros(()))
+        self.noise = torch.zeros(1)
+        self.passes = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.noise = torch.randn_like(x) * 0.01
+        self.largest = torch.maximum(self.largest, x.detach().max())
+        self.passes += 1
+        if torch.is_grad_enabled():
+            self.seen = x
+        return super().forward(x + self.noise)
+
+
 class Saving(Net):
     """Saves memory by asking itself again on the way back."""
 
@@ -292,6 +383,8 @@ class Inner(nn.Module):
 
 def _targets() -> Iterator[tuple[str, Target]]:
     yield "counting", target_of(Counting(), SHAPE, 10)
+    yield "noisy", target_of(Noisy(), SHAPE, 10)
+    yield "compiled", target_of(cast("nn.Module", torch.compile(Net(), backend="eager")), SHAPE, 10)
     yield "saving", target_of(Saving(), SHAPE, 10)
     inner = Net()
     around = target_of(Inner(inner), SHAPE, 10)
@@ -299,6 +392,7 @@ def _targets() -> Iterator[tuple[str, Target]]:
     yield "inner", around
 
 
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of torch's compiler
 @pytest.mark.parametrize(
     ("name", "target"), list(_targets()), ids=lambda value: value if isinstance(value, str) else ""
 )
@@ -310,6 +404,26 @@ def test_what_a_network_does_by_itself_is_not_held_against_the_attack(name: str,
 def test_a_part_of_the_network_that_is_changed_beside_a_counter_is_still_seen() -> None:
     with pytest.raises(DamagedTargetError, match=r"head\.weight holds other values$"):
         list(craft(job(Careless("weights"), target_of(Counting(), SHAPE, 10))))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda w: w.neg_(),
+        lambda w: w.mul_(2),
+        lambda w: w.copy_(w.flip(0)),
+        lambda w: w[0].add_(0.1),
+        lambda w: w.copy_(torch.cat((w[1:2], w[:1], w[2:]))),
+    ],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+def test_the_checksum_of_an_accelerator_sees_what_a_plain_sum_would_not(
+    change: Callable[[Tensor], object], dtype: torch.dtype
+) -> None:
+    weight = torch.rand(64, 512, generator=torch.Generator().manual_seed(0)).to(dtype) + 1
+    before = int(mixed(weight))
+    change(weight)
+    assert int(mixed(weight)) != before
 
 
 def test_a_target_that_cannot_be_made_again_takes_its_cells_with_it(net: Net, labels: Tensor) -> None:

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from advbench import AdvbenchError, Data, Dataset, Defense, Examples, Model, Recipe, evaluate
 from advbench.compatibility import why_no_target
 from advbench.errors import PluginError
-from advbench.probe import Probe
+from advbench.probe import Trial
 from advbench.target import Target, prepare
 from advbench.testing.stage import StageNet, data_of, images
 from advbench.training import train
@@ -180,10 +180,10 @@ def test_a_probe_costs_two_images_and_no_random_number() -> None:
 
     net = Counting(SHAPE).eval()
     before = torch.get_rng_state()
-    probe = Probe.of(data().judge, 10, CPU)
+    trial = Trial.of(data().judge, 10, CPU)
     asked.clear()
-    probe.ask("counting", net)
-    probe.ask_behind(Resize(8), net, net)
+    trial.ask("counting", net)
+    trial.ask_behind(Resize(8), net, net)
     assert asked == [2]
     assert torch.equal(before, torch.get_rng_state())
     assert not net._forward_pre_hooks

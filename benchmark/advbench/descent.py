@@ -13,7 +13,7 @@ from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Defense, Model
-from advbench.probe import Probe, wrapped
+from advbench.probe import Trial, wrapped
 from advbench.recipe import Recipe
 
 
@@ -47,7 +47,7 @@ class Descent:
         self.front: nn.Module = nn.Identity()
         """What stands before the network."""
         seen = net
-        probe = Probe.of(examples, classes, device)
+        trial = Trial.of(examples, classes, device)
         for defense in defenses:
             if defense.trains:
                 self.trainers.append((defense, seen))
@@ -55,7 +55,7 @@ class Descent:
                 inner = seen
                 seen, self.front = (wrapped(defense, one, examples[:0]) for one in (seen, self.front))
                 net.eval()
-                probe.ask_behind(defense, seen, inner)
+                trial.ask_behind(defense, seen, inner)
 
     def order(self, epoch: int) -> tuple[Tensor, ...]:
         """Batches of nearly equal size: a last batch of one would upset batch norm."""

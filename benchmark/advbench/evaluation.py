@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -112,7 +113,8 @@ class Evaluation:
         return captured.get().rstrip()
 
     def _repr_html_(self) -> str:
-        return self.plot().svg
+        """The picture, and below it all that is printed: the numbers, who is unranked, and every doubt about them."""
+        return f"{self.plot().svg}<pre>{escape(str(self))}</pre>"
 
 
 @dataclass(frozen=True)

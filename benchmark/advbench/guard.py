@@ -7,15 +7,18 @@ counted. One cell's damage ends with that cell.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import copy
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from advbench.answer import seeded
 from advbench.condition import Condition
+from advbench.draws import Draws
 from advbench.errors import DamagedTargetError, PluginError, describe
 from advbench.plugin import Attack
 from advbench.target import Target
@@ -34,7 +37,8 @@ class Guard:
     @contextmanager
     def watching(self) -> Iterator[None]:
         """Raises what the attack raised; or, where it changed something, an error with the name of that."""
-        state, own = TorchState.now(), _fields(self.attack)
+        state = TorchState.now()
+        own, others = Fields.of([self.attack]), Fields.of([self._target, self._target.model, *self._target.defenses])
         failure: Exception | None = None
         try:
             with self._counting():
@@ -43,11 +47,9 @@ class Guard:
             failure = error
         finally:
             left = state.restore()
-        if _fields(self.attack) != own:
-            left.append("its own parameters are others")
-            for name, value in own.items():
-                object.__setattr__(self.attack, name, value)
-        if damage := self._damage():
+        left += [f"its own `{name}` is another one" for name in own.restore()]
+        damage = [f"`{name}` is another one" for name in others.restore()] + self._damage()
+        if damage:
             raise DamagedTargetError(self._told("changed its target", damage + left, failure)) from failure
         if left:
             raise PluginError(self._told("left something changed", left, failure)) from failure
@@ -55,25 +57,23 @@ class Guard:
             raise failure
 
     def check_passes(self, counted: int) -> None:
-        """Refuse an attack whose passes are not all among those that its problem counted."""
-        around = self.answers.around + self.answers.asked - counted
-        if around > 0:
+        """Refuse an attack whose passes are not those that its problem counted."""
+        around = self.answers.around + abs(self.answers.asked - counted)
+        if around:
             raise PluginError(
                 f"{self.attack.label}: `perturb` made {around} passes around its problem, which counts them and keeps "
                 "what they find; ask `problem.labels`, `logits`, `gradient`"
             )
 
     def _damage(self) -> list[str]:
-        """What has changed in the networks, less what changes whenever they are asked."""
+        """What has changed in the networks, less what they change by themselves whenever they are asked."""
         now = Condition.of(self._nets)
-        if now == self._condition:
-            return []
-        changed = self._condition.changes(now)
+        changed = [] if now == self._condition else self._condition.changes(now)
         if not changed:
             return []
-        own = _changed_by_a_pass(self._target, self._nets, now)
-        self._condition = Condition.of(self._nets)
-        return [change for change in changed if change not in own]
+        own = _own_changes(self._nets, self._condition, self._target) if all(one.held for one in changed) else set()
+        self._condition = now
+        return [str(change) for change in changed if change.name not in own]
 
     def _told(self, what: str, changes: list[str], failure: Exception | None) -> str:
         more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
@@ -89,6 +89,32 @@ class Guard:
         finally:
             for put_back in undo:
                 put_back()
+
+
+@dataclass(frozen=True)
+class Fields:
+    """The fields of some dataclasses as they were."""
+
+    kept: tuple[tuple[Any, dict[str, Any]], ...]
+
+    @classmethod
+    def of(cls, owners: Sequence[Any]) -> Fields:
+        kept = [(owner, {field.name: getattr(owner, field.name) for field in fields(owner)}) for owner in owners]
+        return cls(tuple(kept))
+
+    def restore(self) -> list[str]:
+        """Put back what is another value than it was, and say which fields these are."""
+        found = []
+        for owner, values in self.kept:
+            for name, value in values.items():
+                now = getattr(owner, name, None)
+                if now is not value and not (isinstance(value, _PLAIN) and now == value):
+                    object.__setattr__(owner, name, value)
+                    found.append(name)
+        return found
+
+
+_PLAIN = (bool, int, float, str, tuple, type(None))
 
 
 class GuardedAnswers:
@@ -159,8 +185,6 @@ class _Noted:
 
 def _wrap(net: nn.Module, note: Callable[[], None]) -> Callable[[], None]:
     """Have the network note every pass; what is returned ends that."""
-    if isinstance(net, torch.jit.ScriptModule):  # compiled: its `forward` can't be exchanged
-        return net.register_forward_pre_hook(lambda *_: note()).remove
     own = vars(net).get("forward")
     noted = _Noted(net.forward, note)
     net.forward = noted
@@ -176,19 +200,40 @@ def _wrap(net: nn.Module, note: Callable[[], None]) -> Callable[[], None]:
     return put_back
 
 
-def _fields(attack: Attack) -> dict[str, Any]:
-    return {field.name: getattr(attack, field.name) for field in fields(attack)}
-
-
 def _in_backward() -> bool:
     """Whether autograd is running: a network with checkpoints is asked again on the way back, and that is no pass."""
     return bool(torch._C._current_graph_task_id() != -1)
 
 
-def _changed_by_a_pass(target: Target, nets: tuple[nn.Module, ...], now: Condition) -> list[str]:
-    """What a network changes of itself when it is asked (a counter, say), which is no attack's doing."""
-    shape = target.dataset.shape
-    first = next((value for net in nets for value in (*net.parameters(), *net.buffers())), torch.zeros(()))
-    with torch.no_grad():
-        target.logits(torch.zeros(1, *shape, device=first.device))
-    return now.changes(Condition.of(nets))
+def copied(nets: Sequence[nn.Module]) -> list[nn.Module]:
+    """Networks of their own, also of those that keep a tensor in the middle of a graph, which torch does not copy."""
+    kept = [value for net in nets for module in net.modules() for value in vars(module).values()]
+    inner = {id(value): value.detach().clone() for value in kept if isinstance(value, Tensor) and not value.is_leaf}
+    return copy.deepcopy(list(nets), inner)
+
+
+def _own_changes(nets: Sequence[nn.Module], before: Condition, target: Target) -> set[str]:
+    """Names of what the networks change of themselves when they are asked: a counter, noise that is kept, a maximum.
+
+    Tried on a copy, in the modes that they had, with images of all kinds, with a graph and without.
+    """
+    try:
+        copies = copied(nets)
+        for net in copies:
+            net.eval()
+        first = Condition.of(copies)
+        shape = target.dataset.shape
+        device = next((value.device for net in nets for value in (*net.parameters(), *net.buffers())), None)
+        ids = torch.arange(4, device=device)
+        x = Draws(0, "guard", ids).uniform(*shape) * torch.tensor([1.0, 0.0, 100.0, -100.0], device=device).view(
+            -1, *[1] * len(shape)
+        )
+        found: set[str] = set()
+        for graph in (False, True, False):
+            with torch.set_grad_enabled(graph), seeded(f"guard/{graph}", x.device):
+                for net in copies:
+                    net(x.clone().requires_grad_(graph))
+            found |= {change.name for change in first.changes(Condition.of(copies)) if change.held}
+    except Exception:  # what can't be tried is nobody's excuse
+        return set()
+    return found

@@ -44,12 +44,12 @@ def wrapped(defense: Defense, net: nn.Module, learning: Examples) -> nn.Module:
 
 
 @dataclass(frozen=True)
-class Probe:
+class Trial:
     images: Tensor
     classes: int
 
     @classmethod
-    def of(cls, examples: Examples, classes: int, device: torch.device) -> Probe:
+    def of(cls, examples: Examples, classes: int, device: torch.device) -> Trial:
         """The first example, twice: no network is ever asked about a batch of one, and some can't answer it."""
         return cls(examples[:1].pixels(device).repeat(2, 1, 1, 1), classes)
 

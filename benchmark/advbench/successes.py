@@ -60,8 +60,7 @@ class Successes(ABC):
     _won: Tensor
     _active: Tensor
     _changed: bool
-    asked: int = 0
-    """How often the target was asked, be it about one image or many."""
+    _asked: int = 0
     margin: float = MARGIN
     """By how much a success has to lead; an attack that is asked for surer ones raises it before its first pass."""
 
@@ -69,6 +68,11 @@ class Successes(ABC):
     def found(self) -> Tensor:
         """Which examples have a success that is remembered."""
         return self._score > -torch.inf
+
+    @property
+    def asked(self) -> int:
+        """How often the target was asked, be it about one image or many."""
+        return self._asked
 
     @property
     def best(self) -> Tensor:
@@ -82,12 +86,12 @@ class Successes(ABC):
 
     def _ask(self, images: Tensor) -> Tensor:
         """Logits of a size at which margins and losses mean something; see `Target.scale`."""
-        self.asked += 1
+        self._asked += 1
         logits = self._target.logits(images)
         return logits if self._target.scale == 1 else logits * self._target.scale
 
     def _suspect(self, images: Tensor) -> Tensor:
-        self.asked += 1
+        self._asked += 1
         return self._target.suspicion(images)
 
     def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:

@@ -21,7 +21,7 @@ from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.passes import BatchSize, run_in_batches
 from advbench.plugin import Dataset, Defense, Model
-from advbench.probe import Probe, logits_of, suspicion_of, wrapped
+from advbench.probe import Trial, logits_of, suspicion_of, wrapped
 from advbench.protocol import PROTOCOL
 
 SAMPLE = 64
@@ -159,8 +159,8 @@ def prepare(
 ) -> Target:
     """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data."""
     net = base = _freeze(net, device)
-    probe = Probe.of(data.judge, dataset.classes, device)
-    probe.ask(model.label, net)
+    trial = Trial.of(data.judge, dataset.classes, device)
+    trial.ask(model.label, net)
     detector: tuple[Defense, nn.Module] | None = None
     certifier: tuple[Defense, nn.Module] | None = None
     unseen = data
@@ -170,12 +170,12 @@ def prepare(
             learning, others = halves(data.calibrate)
             unseen = replace(data, calibrate=others)
         behind = _freeze(wrapped(defense, net, learning), device)
-        probe.ask_behind(defense, behind, net)
+        trial.ask_behind(defense, behind, net)
         if defense.detects:
             if detector is not None:
                 raise AdvbenchError(f"{target_label(model, defenses)}: two detectors; keep one of them")
             detector = (defense, behind if defense.fits else net)
-            probe.suspect(*detector)
+            trial.suspect(*detector)
         if defense.certifies:
             certifier = (defense, behind)
         net = behind

@@ -30,9 +30,25 @@ def _deterministic() -> tuple[bool, bool]:
     return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
 
 
+def _device(value: torch.device) -> torch.device | None:
+    return None if value.type == "cpu" else value
+
+
+_INFERENCE: list[torch.inference_mode] = []
+"""Kept, since the mode ends with the object that stands for it."""
+
+
+def _infer(value: bool) -> None:
+    mode = torch.inference_mode(value)
+    mode.__enter__()
+    _INFERENCE.append(mode)
+
+
 SETTINGS = (
     Setting("default dtype", torch.get_default_dtype, torch.set_default_dtype),
-    Setting("default device", torch.get_default_device, torch.set_default_device),
+    # none and the CPU are the same place, but only none costs nothing
+    Setting("default device", torch.get_default_device, lambda value: torch.set_default_device(_device(value))),
+    Setting("inference mode", torch.is_inference_mode_enabled, _infer),
     Setting("grad mode", torch.is_grad_enabled, torch.set_grad_enabled),
     Setting("number of threads", torch.get_num_threads, torch.set_num_threads),
     Setting(

@@ -19,7 +19,7 @@ from advbench.weight_files import unfinished_path
 from advbench.weights import recipe_to_train, weights_key
 
 LONGEST = 600.0
-"""Seconds of training that a run begins unasked."""
+"""Seconds of training, of all networks together, that a run begins unasked."""
 ASK = "add --train (in Python: train=True), or run first"
 
 
@@ -75,7 +75,8 @@ def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> 
 
 
 def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: str = ASK) -> None:
-    """Raise for the first whose training takes long, in a line that says how long and how to ask for it."""
+    """Raise where training takes long, one or all together, in a line that says how long and how to ask for it."""
+    total, others = 0.0, 0
     for one in lacking:
         try:
             seconds = one.seconds(device)
@@ -85,13 +86,16 @@ def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: 
             continue
         except Exception:
             continue
-        if seconds > LONGEST:
+        total += seconds
+        if total > LONGEST:
             where = one.target.dataset.label
             basis = f"estimated from a few steps of its {one.recipe.epochs} epochs on {hardware(device)}"
+            before = f", after {others} others that take {roughly(total - seconds)}," if others else ""
             raise AdvbenchError(
                 f"{one.label} has no weights on this machine, and training it on {where} takes about "
-                f"{roughly(seconds)} ({basis}); {ask}: {one.command}"
+                f"{roughly(seconds)}{before} ({basis}); {ask}: {one.command}"
             )
+        others += 1
 
 
 def roughly(seconds: float) -> str:

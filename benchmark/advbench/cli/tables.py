@@ -116,11 +116,13 @@ def _board_tables(
             under = [attacked.get((row["target"], entrant), "–") for entrant in part]
             whole = [] if place else [clean[row["target"]], _worst_case(row)]
             found.add_row(Text(label), *whole[:1], *under, *whole[1:])
-        yield (
-            found,
-            title,
-            [*_remarks(rows, rates["undetected"]), *_proofs(rates["certified"])] if place == len(parts) - 1 else [],
-        )
+        last = place == len(parts) - 1
+        remarks = [*_remarks(rows, rates["undetected"]), *_proofs(rates["certified"])] if last else []
+        if aim and last:
+            remarks.insert(
+                0, "Images of a class itself are never sent there: the worst case counts them, no attack does."
+            )
+        yield found, title, remarks
 
 
 def _fitting(headings: Mapping[str, str], first: int, room: int) -> Iterator[list[str]]:
@@ -166,10 +168,10 @@ def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iter
     for row in rows:
         own = [one for one in apart if one.target == row["target"]]
         if own and not any(one.contradicts for one in own):
-            share = f"{percent(own[0].right / own[0].n)} of {own[0].n}"
+            first = own[0]
             yield (
-                f"{row['target_label']}, elsewhere: {own[0].entrant} leaves {share} right, on {own[0].where} "
-                f"(cell {own[0].cell[:12]})"
+                f"{row['target_label']}, elsewhere: {first.entrant} leaves {first.right} of {first.n} right, on "
+                f"{first.where} (cell {first.cell[:12]})"
             )
 
 

@@ -188,7 +188,7 @@ def in_words(path: Path | None) -> Iterator[None]:
 def configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     connection.row_factory = sqlite3.Row
     if isinstance(connection, Timed):
-        connection.guard()
+        connection.harden()
     connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA recursive_triggers = ON")  # so that REPLACE meets the triggers against DELETE

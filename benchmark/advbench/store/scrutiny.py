@@ -41,7 +41,7 @@ class Timed(sqlite3.Connection):
         self.asked = time.monotonic()
         return super().executemany(*arguments)
 
-    def guard(self) -> None:
+    def harden(self) -> None:
         """Read nothing but data, in pieces of a known size, in a known time."""
         self.execute("PRAGMA trusted_schema = OFF")  # no function is called because a table's text says so
         self.execute("PRAGMA cell_size_check = ON")
