@@ -11,14 +11,13 @@ from typing import Any
 import torch
 
 from advbench.bank import Bank
-from advbench.cell import Job, Shard
+from advbench.cell import Job, Shard, rows_of
 from advbench.compatibility import told
 from advbench.data import Data, DataFolders, Examples
 from advbench.engine import Engine, InProcess
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, describe
 from advbench.hardware import make_repeatable
 from advbench.judging import Judging
-from advbench.passes import BatchSize
 from advbench.plan import CellPlan, TargetPlan, make_plan
 from advbench.plugin import Dataset
 from advbench.prepare import Ready, judged_examples, ready_target, record_boards, record_dataset
@@ -27,7 +26,7 @@ from advbench.provenance import record_run
 from advbench.registry import Registry
 from advbench.report import Reporter, Summary
 from advbench.roster import Roster
-from advbench.shards import cut
+from advbench.shards import cut, shard_of
 from advbench.shared import Fit
 from advbench.store import Store
 from advbench.store.database import shard_size
@@ -166,7 +165,7 @@ class Session:
         self.store.add_cell(self._cell_row(key, cell, source, examples, origin, fit, bank))
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
-        size = shard_size(next(iter(stored.values()))) if stored else self.suite.shard
+        size = shard_size(next(iter(stored.values()))) if stored else shard_of(source, self.suite.shard)
         shards = cut(cell, source, examples, size=size, seed=self.suite.seed)
         missing = tuple(shard for shard in shards if shard.number not in stored)
         for shard in shards:
@@ -180,7 +179,7 @@ class Session:
                 fit = self.judging.with_found(fit, key, cell, shards)
             job = self._job(cell, source, missing, fit, bank)
             for crafted in self.settings.engine.craft(job) if missing else ():
-                self._shrink(crafted.batch)
+                self._shrink(job, crafted.batch)
                 self.judging.keep(key, cell, crafted)
                 self.reporter.shard(crafted.shard.span, cached=False)
                 self.settings.check_interrupted()
@@ -291,9 +290,9 @@ class Session:
             "bank_fingerprint": None if bank is None else bank.fingerprint,
         }
 
-    def _shrink(self, batch: int) -> None:
+    def _shrink(self, job: Job, batch: int) -> None:
         """Later cells go on with the size that fitted into memory."""
-        if batch < (self.batch or BatchSize.auto(self.settings.device).size):
+        if batch < rows_of(job).size:
             self.reporter.say(f"out of memory: going on with batches of {batch}")
             self.batch = batch
 

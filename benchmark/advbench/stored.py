@@ -32,6 +32,8 @@ class StoredShard:
     x: Tensor
     p: Tensor
     goal: Goal
+    places: Tensor
+    """Those of the examples in the order of judging."""
 
 
 def threat_of(cell: Mapping[str, Any]) -> Threat:
@@ -98,4 +100,4 @@ def stored_shards(
                 f"cell {cell['key'][:12]}, shard {number}: artifact {row['artifact'][:12]} does not hold perturbations "
                 f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
             ) from error
-        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"))
+        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"), rows)

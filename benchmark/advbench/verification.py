@@ -134,7 +134,7 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
         result.differences.append(f"example {min(strangers)} is not in the data set")
     places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
     examples = data.judge[places]
-    ready = Ready(target, clean_pass(target, examples, device), examples)
+    ready = Ready(target, clean_pass(target, examples, device, places), examples)
     for fresh in clean_rows(ready) if len(examples) and (target.repeats or not row["randomised"]) else ():
         result.outcomes += 1
         found = stored[fresh["example"]]
@@ -189,7 +189,7 @@ def _verify_cell(
                 target = targets[key]
                 if isinstance(target, str) or (key, shard.number) not in judged:
                     continue
-                verdicts = judge(target, rendered, shard.goal)
+                verdicts = judge(target, rendered, shard.goal, shard.places)
                 ids, goals = shard.examples.ids.tolist(), shard.goal.labels.tolist()
                 for example, goal_label, verdict in zip(ids, goals, verdicts, strict=True):
                     result.outcomes += 1
