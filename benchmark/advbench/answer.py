@@ -33,7 +33,7 @@ class Answer:
     suspicion: Tensor | None
 
     def __getitem__(self, rows: Tensor) -> Answer:
-        parts = {field.name: getattr(self, field.name) for field in fields(self)}
+        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
         return Answer(**{name: None if part is None else part[rows] for name, part in parts.items()})
 
 
@@ -65,7 +65,7 @@ def in_company(places: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
     Rows of those who are not there are filled up with the first who is.
     """
     numbers = places // COMPANY
-    for number in numbers.unique().tolist():
+    for number in sorted(set(numbers.tolist())):
         who = (numbers == number).nonzero().squeeze(1)
         rows = places[who] % COMPANY
         whose = who[:1].repeat(COMPANY)

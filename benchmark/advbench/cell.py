@@ -16,6 +16,7 @@ from advbench.bank import Bank
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
+from advbench.foreign import contained
 from advbench.goal import Goal
 from advbench.guard import Guard
 from advbench.passes import BatchSize
@@ -220,10 +221,8 @@ def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: 
 
 def perturbed(attack: Attack, problem: Problem) -> object:
     """What the attack returns; one that tries to end the program has failed like any other."""
-    try:
+    with contained(f"{attack.label}: `perturb`"):
         return attack.perturb(problem)
-    except SystemExit as error:
-        raise PluginError(f"{attack.label}: `perturb` tried to end the program ({error})") from error
 
 
 def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:

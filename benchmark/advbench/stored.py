@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advbench import intake
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError
 from advbench.given import refuse_given_images
@@ -51,7 +52,7 @@ def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerpri
     if label not in registry.datasets:
         refuse_given_images(label)
     dataset = registry.dataset(label)
-    data = dataset.load(folders)
+    data = intake.load(dataset, folders)
     if data.judge.fingerprint != fingerprint:
         raise AdvbenchError(
             f"{label} from {data.source or 'here'} is not the data that this database judged "
