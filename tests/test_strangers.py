@@ -20,6 +20,7 @@ from advbench.foreign import contained, one_line
 from advbench.plan import make_plan
 from advbench.registry import Registry
 from advbench.report import Summary
+from advbench.reproduction import reproduce
 from advbench.run import Settings, run
 from advbench.store import Store
 from advbench.suite import suite_from_mapping
@@ -118,8 +119,8 @@ def test_a_set_aside_data_set_is_kept_with_every_target_that_it_cost(registry: R
         assert len(summary.boards) == 1
 
 
-def test_a_network_that_ends_the_program_is_no_trap_for_verify(registry: Registry, tmp_path: Path) -> None:
-    from advbench_erring import Erring
+def test_a_network_that_ends_the_program_does_not_end_verify_or_reproduce(registry: Registry, tmp_path: Path) -> None:
+    from advbench_erring import Erring, ErringModel
 
     with Store.open(tmp_path / "r.sqlite") as store:
         assert ran(registry, store, models=["erring(where=forward, how=exit, after=500)"]).failed == []
@@ -130,6 +131,10 @@ def test_a_network_that_ends_the_program_is_no_trap_for_verify(registry: Registr
             found = list(verify(store, registry, cells, folders=DataFolders.default(), device=torch.device("cpu")))
         finally:
             Erring.forward = before  # type: ignore[method-assign]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(ErringModel, "build", lambda self, dataset: sys.exit(0))
+            with pytest.raises(PluginError, match="it can't be made ready: it tried to end the program"):
+                reproduce(store, registry, cells[0], Settings())
     assert [one.sound for one in found] == [False]
     assert "SystemExit: 0" in found[0].unchecked
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -33,8 +33,9 @@ class Answer:
     suspicion: Tensor | None
 
     def __getitem__(self, rows: Tensor) -> Answer:
-        parts: dict[str, Any] = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Answer(**{name: None if part is None else part[rows] for name, part in parts.items()})
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        some: dict[str, Any] = {name: None if part is None else part[rows] for name, part in held.items()}
+        return replace(self, **some)
 
 
 def majority(answers: Sequence[Answer]) -> Answer:

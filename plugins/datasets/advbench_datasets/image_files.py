@@ -165,7 +165,7 @@ class ImageFiles(Dataset):
         if not np.array_equal(order, np.arange(len(order))):
             images, labels = images[order], labels[order]
         for what, array, due in zip(("images", "labels"), (images, labels), self.digests[kind], strict=True):
-            found = hashlib.sha256(np.ascontiguousarray(array, np.uint8)).hexdigest()
+            found = hashlib.sha256(np.ascontiguousarray(array, np.uint8).data).hexdigest()
             if found != due:
                 raise AdvbenchError(
                     f"{self.name}: the {kind} {what} in {where} are not the official ones (SHA-256 {found[:12]}…, not "
