@@ -207,6 +207,90 @@ def test_cut_raw_files_are_an_error_that_names_the_folder(tmp_path: Path) -> Non
     assert str(raw) in one_line(error)
 
 
+def lay_out(root: Path, arrays: dict[str, np.ndarray], folder: str = "MNIST/raw", packed: bool = False) -> None:
+    """As torchvision would have them, by hand."""
+    raw = root / folder
+    raw.mkdir(parents=True)
+    for name, key in (("train", "train"), ("t10k", "test")):
+        x, y = arrays[f"x_{key}"], arrays[f"y_{key}"]
+        files = {
+            f"{name}-images-idx3-ubyte": struct.pack(">4B3I", 0, 0, 8, 3, *x.shape) + x.tobytes(),
+            f"{name}-labels-idx1-ubyte": struct.pack(">4BI", 0, 0, 8, 1, len(y)) + y.tobytes(),
+        }
+        for file, content in files.items():
+            path = raw / f"{file}.gz" if packed else raw / file
+            path.write_bytes(gzip.compress(content, 1) if packed else content)
+
+
+def official(shared_data: Path, dataset: Mnist) -> dict[str, np.ndarray]:
+    with np.load(shared_data / dataset.arrays[0]) as file:
+        return {key: file[key] for key in file}
+
+
+@pytest.mark.parametrize("dataset", [Mnist(), FashionMnist()], ids=lambda dataset: dataset.name)
+def test_official_files_laid_out_by_hand_are_the_official_set(
+    shared_data: Path, tmp_path: Path, dataset: Mnist
+) -> None:
+    lay_out(tmp_path, official(shared_data, dataset), dataset.folder, packed=dataset.name == "mnist")
+    by_hand, shipped = dataset.load(offline(tmp_path)), dataset.load(offline(shared_data))
+    assert by_hand.judge.fingerprint == shipped.judge.fingerprint
+    assert by_hand.partial == ""
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        ("x_test", "test images"),
+        ("y_test", "test labels"),
+        ("x_train", "training images"),
+        ("y_train", "training labels"),
+    ],
+)
+@pytest.mark.parametrize("way", ["raw", "npz", "numbered"])
+def test_files_of_the_official_size_with_other_content_are_refused(
+    shared_data: Path, tmp_path: Path, part: str, words: str, way: str
+) -> None:
+    arrays = official(shared_data, Mnist())
+    changed = arrays[part].copy()
+    changed.flat[784 * 7 + 3 if part.startswith("x") else 7] ^= 1
+    arrays[part] = changed
+    if way == "raw":
+        lay_out(tmp_path, arrays)
+    else:
+        numbers = {f"{key}_index": np.arange(len(arrays[f"y_{key}"])) for key in ("train", "test")}
+        np.savez(tmp_path / "mnist.npz", **arrays, **(numbers if way == "numbered" else {}))
+    with pytest.raises(AdvbenchError) as error:
+        Mnist().load(offline(tmp_path))
+    assert f"mnist: the {words} in {tmp_path}" in one_line(error)
+    assert "are not the official ones (SHA-256 " in one_line(error)
+    assert "delete them and get them again" in one_line(error)
+
+
+def test_another_set_under_the_name_of_one_is_refused(shared_data: Path, tmp_path: Path) -> None:
+    lay_out(tmp_path, official(shared_data, FashionMnist()))
+    with pytest.raises(AdvbenchError, match="not the official ones"):
+        Mnist().load(offline(tmp_path))
+
+
+def test_a_smaller_part_is_no_official_set_and_says_so(shared_data: Path, tmp_path: Path) -> None:
+    arrays = official(shared_data, Mnist())
+    lay_out(tmp_path, {**arrays, "x_test": arrays["x_test"][:9], "y_test": arrays["y_test"][:9]})
+    data = Mnist().load(offline(tmp_path))
+    assert (len(data.judge), data.partial) == (9, "9 of 10,000 test images")
+
+
+def test_torchvisions_other_files_are_held_against_its_checksums(tmp_path: Path) -> None:
+    cifar = tmp_path / "cifar-10-batches-py"
+    cifar.mkdir()
+    for name in ("batches.meta", "test_batch", *(f"data_batch_{number}" for number in range(1, 6))):
+        (cifar / name).write_bytes(b"not what it was")
+    for part in ("train", "test"):
+        (tmp_path / f"{part}_32x32.mat").write_bytes(b"not what it was")
+    for dataset in (Cifar10(), Svhn()):
+        with pytest.raises(AdvbenchError, match=r"is damaged .*corrupted.*; delete it and get it again"):
+            dataset.load(offline(tmp_path))
+
+
 @pytest.mark.parametrize("dataset", advbench_datasets(), ids=lambda dataset: dataset.name)
 def test_shared_data_loads_as_declared(shared_data: Path, dataset: Mnist) -> None:
     data = dataset.load(offline(shared_data))

@@ -5,13 +5,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 DRAWS = 9
 """How often a randomised target is asked about every image that is judged: odd, so that two classes never tie."""
+COMPANY = 64
+"""How many places of the judging order a randomised target is asked about at once: what it draws for an image follows
+from the image's place among them, whoever else is judged with it."""
 NO_ANSWER = -1
 """The class that NaN, infinity or a refusal stands for: wrong whatever the label, never the class aimed at."""
 
@@ -27,6 +31,11 @@ class Answer:
     least_likely: Tensor
     finite: Tensor
     suspicion: Tensor | None
+
+    def __getitem__(self, rows: Tensor) -> Answer:
+        held = {field.name: getattr(self, field.name) for field in fields(self)}
+        some: dict[str, Any] = {name: None if part is None else part[rows] for name, part in held.items()}
+        return replace(self, **some)
 
 
 def majority(answers: Sequence[Answer]) -> Answer:
@@ -49,6 +58,35 @@ def majority(answers: Sequence[Answer]) -> Answer:
         finite=torch.stack([answer.finite for answer in answers]).all(0),
         suspicion=torch.stack(suspicions).median(0).values if suspicions else None,
     )
+
+
+def in_company(places: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
+    """By company: its number, who belongs to it, where they stand in it, and whose image stands in each of its rows.
+
+    Rows of those who are not there are filled up with the first who is.
+    """
+    numbers = places // COMPANY
+    for number in sorted(set(numbers.tolist())):
+        who = (numbers == number).nonzero().squeeze(1)
+        rows = places[who] % COMPANY
+        whose = who[:1].repeat(COMPANY)
+        whose[rows] = who
+        yield number, who, rows, whose
+
+
+def assembled(parts: Sequence[tuple[Tensor, Answer]], count: int) -> Answer:
+    """One answer from those that concern some of the images each."""
+
+    def whole(name: str) -> Any:
+        first = getattr(parts[0][1], name)
+        if first is None:
+            return None
+        found = first.new_zeros(count)
+        for who, answer in parts:
+            found[who] = getattr(answer, name)
+        return found
+
+    return Answer(**{field.name: whole(field.name) for field in fields(Answer)})
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from advbench.bank import Bank
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
+from advbench.foreign import contained
 from advbench.goal import Goal
 from advbench.guard import Guard
 from advbench.passes import BatchSize
@@ -40,6 +41,8 @@ class Shard:
     goal_labels: Tensor
     predicted: Tensor
     lead: Tensor
+    places: Tensor | None = None
+    """Those of the examples in the order of judging; None for 0, 1, …."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,7 @@ class Job:
     budget: int | None
     timeout: float | None
     batch: int | None
-    """Rows of every pass, or None for what suits device and target."""
+    """Rows of every pass, or None for what suits device and target; a randomised target has rows of its own."""
     device: str
     shards: tuple[Shard, ...]
     fit: Fit | None = None
@@ -99,7 +102,9 @@ def craft(job: Job) -> Iterator[Crafted]:
     left = job.timeout  # judging, between two shards, is not held against the attack
     guard = Guard(job.attack, job.source)
     device = torch.device(job.device)
-    batch = BatchSize(job.batch) if job.batch else batch_size(job.source, device, guard.answers.allowing)
+    batch = rows_of(job)
+    if job.batch is None and job.source.draws == 1:
+        batch = batch_size(job.source, device, guard.answers.allowing)
     if job.fit is not None:
         yield from _craft_shared(job, job.fit, guard, batch, None if left is None else time.monotonic() + left)
         return
@@ -109,6 +114,15 @@ def craft(job: Job) -> Iterator[Crafted]:
             crafted = _craft_shard(job, shard, guard, batch, deadline)
         left = None if left is None else left - crafted.seconds
         yield crafted
+
+
+def rows_of(job: Job) -> BatchSize:
+    """The rows of a pass, before memory has its say and before others are found to give the same numbers.
+
+    A randomised target draws for a whole pass at once, so that there nobody chooses how many rows one has.
+    """
+    chosen = job.batch if job.source.draws == 1 else None
+    return BatchSize(chosen) if chosen else BatchSize.auto(torch.device(job.device))
 
 
 def _chance(job: Job, place: str) -> AbstractContextManager[None]:
@@ -207,10 +221,8 @@ def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: 
 
 def perturbed(attack: Attack, problem: Problem) -> object:
     """What the attack returns; one that tries to end the program has failed like any other."""
-    try:
+    with contained(f"{attack.label}: `perturb`"):
         return attack.perturb(problem)
-    except SystemExit as error:
-        raise PluginError(f"{attack.label}: `perturb` tried to end the program ({error})") from error
 
 
 def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:

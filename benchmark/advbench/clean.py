@@ -30,10 +30,12 @@ class CleanPass:
     """The class and the radius that are proved, where the target proves any."""
 
 
-def clean_pass(target: Target, examples: Examples, device: torch.device) -> CleanPass:
+def clean_pass(target: Target, examples: Examples, device: torch.device, places: Tensor | None = None) -> CleanPass:
+    """The answers about these examples; `places` are theirs in the order of judging, 0, 1, … where nothing is said."""
     batch = BatchSize(BATCH)
+    places = torch.arange(len(examples)) if places is None else places
     answers = [
-        target.answer(examples[first : first + _CHUNK].pixels(device), batch)
+        target.answer(examples[first : first + _CHUNK].pixels(device), batch, places[first : first + _CHUNK])
         for first in range(0, len(examples), _CHUNK)
     ]
 

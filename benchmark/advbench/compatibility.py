@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advbench.access import Access
+from advbench.foreign import told as telling
 from advbench.plugin import Attack, Dataset, Defense, Model, Part
 from advbench.threats import Threat
 
@@ -28,7 +29,8 @@ def why_unfit(part: Part, dataset: Dataset) -> str | None:
         return f"it takes images of {sides(part.shape)}, and those of {dataset.label} are {sides(dataset.shape)}"
     if part.classes is not None and part.classes != dataset.classes:
         return f"it knows {part.classes:,} classes, and {dataset.label} has {dataset.classes:,}"
-    return part.why_not(dataset)
+    with telling(f"{part.label}: `why_not` failed"):
+        return part.why_not(dataset)
 
 
 def sides(shape: tuple[int, ...]) -> str:

@@ -13,7 +13,8 @@ from typing import Protocol
 import torch
 
 from advbench.cell import Crafted, Job, craft
-from advbench.errors import PluginError, TimeUpError, describe
+from advbench.errors import PluginError, TimeUpError, describe, words
+from advbench.foreign import contained
 
 
 class Engine(Protocol):
@@ -36,9 +37,10 @@ class Isolated:
         ours, theirs = context.Pipe(duplex=False)
         try:
             # as bytes: left to itself, multiprocessing shares tensors by file, and a file's owner may be gone too soon
-            sent = pickle.dumps(job)
+            with contained(job.attack.label):
+                sent = pickle.dumps(job)
         except Exception as error:
-            raise PluginError(f"can't be sent to a process of its own: {error}") from error
+            raise PluginError(f"can't be sent to a process of its own: {words(error)}") from error
         worker = context.Process(target=_work, args=(theirs, sent, torch.get_num_threads()), daemon=True)
         worker.start()
         theirs.close()
@@ -98,11 +100,12 @@ def _work(out: Connection, sent: bytes, threads: int) -> None:
         out.send_bytes(pickle.dumps(message))
 
     try:
-        job = pickle.loads(sent)
-        say(READY)
-        for crafted in craft(job):
-            say(crafted)
-        say(None)
+        with contained("its process"):
+            job = pickle.loads(sent)
+            say(READY)
+            for crafted in craft(job):
+                say(crafted)
+            say(None)
     except Exception as error:
         kind = TimeUpError if isinstance(error, TimeUpError) else PluginError
         say(kind(describe(error)))

@@ -23,10 +23,17 @@ class TimeUpError(AdvbenchError):
 
 def describe(error: BaseException) -> str:
     """An error in one line: our own words as they are, others' with their kind."""
-    try:
-        text = " ".join(str(error).split())[:500]
-    except Exception:  # a stranger's class may fail at that, too
-        text = "its message can't be read"
+    text = " ".join(words(error).split())[:500]
     if isinstance(error, PluginError | TimeUpError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def words(error: BaseException) -> str:
+    """An error's message; a stranger's class may fail even at that."""
+    try:
+        return str(error)
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return "(its message can't be read)"

@@ -1,8 +1,37 @@
-"""What strangers wrote, made safe to repeat."""
+"""What strangers wrote: called so that nothing it raises ends the program, and made safe to repeat."""
 
 from __future__ import annotations
 
-from advbench.errors import PluginError
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from advbench.errors import AdvbenchError, PluginError, words
+
+
+@contextmanager
+def contained(who: str) -> Iterator[None]:
+    """Strangers' code runs in the block; what would end the program there is a mistake of theirs like any other.
+
+    So it is with `sys.exit` and everything else that is no `Exception`; a person's Ctrl-C stays what it is.
+    """
+    try:
+        yield
+    except (Exception, KeyboardInterrupt):
+        raise
+    except BaseException as error:
+        raise PluginError(f"{who} tried to end the program ({one_line(error)})") from error
+
+
+@contextmanager
+def told(what: str) -> Iterator[None]:
+    """The same, and what is raised is told with what they were asked."""
+    try:
+        with contained(f"{what}: it"):
+            yield
+    except AdvbenchError:
+        raise
+    except Exception as error:
+        raise PluginError(f"{what}: {one_line(error)}") from error
 
 
 def plain(text: str) -> str:
@@ -20,9 +49,6 @@ def shown(value: object) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    try:
-        text = plain(str(error))
-    except Exception:
-        text = "(its message can't be read)"
+    text = plain(words(error))
     name = "" if isinstance(error, PluginError) else type(error).__name__
     return ": ".join(part for part in (name, text) if part)

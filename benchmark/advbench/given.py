@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError, PluginError, describe
+from advbench.foreign import contained
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
 
@@ -112,7 +113,7 @@ def count_classes(model: Model | str, examples: Examples) -> int:
     net = copy.deepcopy(model._net).eval().cpu()
     shape = tuple(examples.images.shape[1:])
     try:
-        with torch.no_grad():
+        with contained(model.label), torch.no_grad():
             logits = net(examples[:1].pixels())
     except Exception as error:
         raise PluginError(f"{model.label} can't answer one image of shape {shape}: {describe(error)}") from error

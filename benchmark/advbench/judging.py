@@ -124,7 +124,7 @@ def _outcomes(
     cell: CellPlan, shard: Shard, rendered: Rendered, targets: list[Ready]
 ) -> dict[str, list[dict[str, Any]]]:
     goal = Goal(shard.goal_labels.to(rendered.images.device), cell.goal != "untargeted")
-    return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal)) for r in targets}
+    return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal, shard.places)) for r in targets}
 
 
 def _outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import torch
 
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, describe
-from advbench.foreign import plain
+from advbench.foreign import contained, plain
 from advbench.hardware import describe_hardware, describe_versions
 from advbench.registry import Registry
 from advbench.store import Store, marks
@@ -121,7 +121,8 @@ class _Merging:
         """What was found of a cell that holds; of another, None and the reasons."""
         try:
             self._refuse_files_elsewhere(cell)
-            found = list(self.verifier.cell(cell))
+            with contained("what it names"):
+                found = list(self.verifier.cell(cell))
         except Exception as error:  # whatever a stranger's facts make our code stumble over concerns that cell alone
             arrival.status, arrival.reasons = "rejected", [plain(describe(error))]
             return None

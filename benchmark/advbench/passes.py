@@ -14,7 +14,7 @@ from functools import cache
 import torch
 from torch import Tensor
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, words
 
 Steady = Callable[[int], bool]
 """Whether passes of this size give the numbers that passes of the base size give."""
@@ -68,7 +68,7 @@ def out_of_memory(error: BaseException) -> bool:
     """CUDA has a class for it; the CPU allocator says it in words."""
     return isinstance(error, torch.cuda.OutOfMemoryError | MemoryError) or (
         isinstance(error, RuntimeError)
-        and ("out of memory" in str(error).lower() or "can't allocate memory" in str(error))
+        and ("out of memory" in words(error).lower() or "can't allocate memory" in words(error))
     )
 
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from advbench.board import Board
 from advbench.compatibility import why_no_target, why_not
+from advbench.errors import PluginError
+from advbench.foreign import told
 from advbench.goal import class_of, expand
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.suite import Suite
@@ -52,7 +54,10 @@ class CellPlan:
         """Forward passes over so many examples when nothing stops early; None when that depends on other examples."""
         if self.attack.scope == "set":
             return None
-        each = self.attack.passes(self.source.dataset.classes)
+        with told(f"{self.attack.label}: `passes` failed"):
+            each: object = self.attack.passes(self.source.dataset.classes)
+        if each is not None and not isinstance(each, int):
+            raise PluginError(f"{self.attack.label}: `passes` returned {type(each).__name__}, not a number or None")
         return None if each is None else each * min(count, self.examples or count)
 
 

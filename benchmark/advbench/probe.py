@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from advbench.answer import seeded
 from advbench.compatibility import sides
 from advbench.data import Examples
-from advbench.errors import AdvbenchError, PluginError
-from advbench.foreign import one_line
+from advbench.errors import PluginError, words
+from advbench.foreign import contained, told
 from advbench.plugin import Defense
 
 
 def logits_of(who: str, net: nn.Module, images: Tensor, classes: int) -> Tensor:
-    logits = net(images)
+    with contained(who):
+        logits: object = net(images)
     if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise PluginError(f"{who}: answered {got} for {len(images)} images of {classes} classes")
@@ -27,7 +28,8 @@ def logits_of(who: str, net: nn.Module, images: Tensor, classes: int) -> Tensor:
 
 
 def suspicion_of(defense: Defense, net: nn.Module, images: Tensor) -> Tensor:
-    score = defense.suspicion(net, images)
+    with contained(f"{defense.label}: `suspicion`"):
+        score: object = defense.suspicion(net, images)
     if not isinstance(score, Tensor) or score.shape != (len(images),):
         got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
         raise PluginError(f"{defense.label}: `suspicion` answered {got} for {len(images)} images")
@@ -36,8 +38,8 @@ def suspicion_of(defense: Defense, net: nn.Module, images: Tensor) -> Tensor:
 
 def wrapped(defense: Defense, net: nn.Module, learning: Examples) -> nn.Module:
     """The network behind the defense."""
-    with _told(f"{defense.label}: `wrap` failed"):
-        behind = defense.wrap(net, learning)
+    with told(f"{defense.label}: `wrap` failed"):
+        behind: object = defense.wrap(net, learning)
     if not isinstance(behind, nn.Module):
         raise PluginError(f"{defense.label}: `wrap` returned {type(behind).__name__}, not a torch.nn.Module")
     return behind
@@ -80,7 +82,7 @@ class Trial:
             if other is None:
                 raise
             why = f"hands images of {sides(other)} on to a network that is built for {self._size}"
-            raise PluginError(f"{defense.label}: {why} ({error.__cause__ or error})") from error
+            raise PluginError(f"{defense.label}: {why} ({words(error.__cause__ or error)})") from error
         finally:
             hook.remove()
 
@@ -91,16 +93,5 @@ class Trial:
     @contextmanager
     def _quietly(self, what: str) -> Iterator[None]:
         """Without a graph, and without a draw from torch's generators that others would notice."""
-        with _told(what), torch.no_grad(), seeded("probe", self.images.device):
+        with told(what), torch.no_grad(), seeded("probe", self.images.device):
             yield
-
-
-@contextmanager
-def _told(what: str) -> Iterator[None]:
-    """An error in strangers' code, told with what they were asked."""
-    try:
-        yield
-    except AdvbenchError:
-        raise
-    except Exception as error:
-        raise PluginError(f"{what}: {one_line(error)}") from error

@@ -55,11 +55,11 @@ def render(threat: Threat, x: Tensor, p: Tensor) -> Rendered:
         return Rendered(images.clamp(0, 1), measure(threat, x.double(), p.double(), images.double()))
 
 
-def judge(target: Target, rendered: Rendered, goal: Goal, batch: BatchSize | None = None) -> list[Verdict]:
-    """One verdict per example."""
+def judge(target: Target, rendered: Rendered, goal: Goal, places: Tensor | None = None) -> list[Verdict]:
+    """One verdict per example; `places` are theirs in the order of judging, 0, 1, … where nothing is said."""
     if len(rendered.images) == 0:  # a shard of examples that the goal does not apply to
         return []
-    answers = target.answer(rendered.images, batch or BatchSize(BATCH))
+    answers = target.answer(rendered.images, BatchSize(BATCH), places)
     reached = goal.reached(answers.predicted)
     member = rendered.member
     rows = zip(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from advbench.errors import AdvbenchError, PluginError
-from advbench.foreign import one_line, plain
+from advbench.foreign import contained, one_line, plain
 from advbench.origin import Origin, source_digest
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.spec import Call, did_you_mean, parse, parse_chain
@@ -41,6 +41,8 @@ class Broken:
     origin: Origin
     error: str
     traceback: str
+    to_blame: bool = True
+    """False where what failed is outside of the program, a disk or a file, and told so."""
 
     def __str__(self) -> str:
         return f"{self.origin} is broken and was left out: {self.error}; `advbench plugins --traceback` shows where"
@@ -132,7 +134,8 @@ class Registry:
         rendered: list[Path] = []
         for one in self.loaded:
             try:
-                rendered += [path for path in one.manager.hook.advbench_finished(database=database) if path]
+                with contained("`advbench_finished`"):
+                    rendered += [path for path in one.manager.hook.advbench_finished(database=database) if path]
             except Exception as error:
                 self.set_aside(one.origin, error)
         return rendered
@@ -157,7 +160,8 @@ class Registry:
         """Go on without a plugin, or raise its error when `strict`."""
         if self.strict:
             raise PluginError(f"{origin}: {one_line(error)}") from error
-        self.broken.append(Broken(origin, one_line(error), "".join(tracebacks.format_exception(error))))
+        to_blame = isinstance(error, PluginError) or not isinstance(error, AdvbenchError)
+        self.broken.append(Broken(origin, one_line(error), "".join(tracebacks.format_exception(error)), to_blame))
 
     def _configured(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
         return configure(self._find(kind, entrants, call), call.params)

@@ -10,7 +10,7 @@ from typing import Any
 
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
-from advbench.foreign import plain
+from advbench.foreign import plain, told
 from advbench.hardware import make_repeatable
 from advbench.plan import CellPlan, TargetPlan
 from advbench.prepare import Ready, clean_rows, judged_examples, ready_target, record_dataset, stored_plan
@@ -173,15 +173,16 @@ def _ready(
     settings: Settings,
     reporter: Reporter,
 ) -> Ready:
-    ready, fresh = ready_target(
-        plan,
-        data,
-        examples,
-        registry=registry,
-        false_positive_rate=row["false_positive_rate"] or 0.05,
-        device=settings.device,
-        progress=lambda fraction, text: reporter.training(plan.label, fraction, text),
-    )
+    with told(f"{plan.label}: it can't be made ready"):
+        ready, fresh = ready_target(
+            plan,
+            data,
+            examples,
+            registry=registry,
+            false_positive_rate=row["false_positive_rate"] or 0.05,
+            device=settings.device,
+            progress=lambda fraction, text: reporter.training(plan.label, fraction, text),
+        )
     if fresh["weights_sha256"] != row["weights_sha256"]:
         raise AdvbenchError(
             f"{plan.label}: the weights here ({fresh['weights_sha256'][:12]}) are not those that were judged "

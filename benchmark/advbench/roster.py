@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 
 from advbench.data import Data
 from advbench.errors import AdvbenchError, PluginError, describe
+from advbench.foreign import contained
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
 from advbench.prepare import Ready, TrainingProgress, certificate_rows, clean_rows, ready_target
@@ -16,6 +18,7 @@ from advbench.registry import Registry
 from advbench.report import Reporter, Summary
 from advbench.store import Store
 from advbench.suite import Suite
+from advbench.target import chain_label
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,16 @@ class Roster:
             data = self.datasets[plan.dataset]
             counts = [b.examples or len(data.judge) for b in self.suite.boards if b.dataset == plan.dataset]
             try:
-                ready, row = ready_target(
-                    plan,
-                    data,
-                    data.judge[: max(counts)],
-                    registry=self.registry,
-                    false_positive_rate=self.suite.false_positive_rate,
-                    device=self.device,
-                    progress=self._training(plan.label),
-                )
+                with contained(plan.label):
+                    ready, row = ready_target(
+                        plan,
+                        data,
+                        data.judge[: max(counts)],
+                        registry=self.registry,
+                        false_positive_rate=self.suite.false_positive_rate,
+                        device=self.device,
+                        progress=self._training(plan.label),
+                    )
             except AdvbenchError as error:
                 if not isinstance(error, PluginError):
                     raise
@@ -68,20 +72,7 @@ class Roster:
     def _set_aside(self, plan: TargetPlan, reason: str) -> None:
         """A target that can't be made ready is shown as failed."""
         self.summary.failed.append((plan.label, reason))
-        self.store.add_skips(
-            self.summary.run,
-            [
-                {
-                    "dataset": plan.dataset.label,
-                    "model": plan.model.label,
-                    "defenses": "+".join(d.label for d in plan.defenses),
-                    "attack": "",
-                    "threat": "",
-                    "goal": "",
-                    "reason": f"failed: {reason}",
-                }
-            ],
-        )
+        self.store.add_skips(self.summary.run, [failed_row(plan, reason)])
         self.reporter.ended(plan.label, "failed", reason)
 
     def _note(self, ready: Ready) -> None:
@@ -102,3 +93,16 @@ class Roster:
             self.reporter.training(label, fraction, text)
 
         return progress
+
+
+def failed_row(plan: TargetPlan, reason: str) -> dict[str, Any]:
+    """How the store holds a target that meets nobody, since it failed."""
+    return {
+        "dataset": plan.dataset.label,
+        "model": plan.model.label,
+        "defenses": chain_label(plan.defenses),
+        "attack": "",
+        "threat": "",
+        "goal": "",
+        "reason": f"failed: {reason}",
+    }

@@ -5,29 +5,31 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
 
+from advbench import intake
 from advbench.bank import Bank
-from advbench.cell import Job, Shard
+from advbench.cell import Job, Shard, rows_of
 from advbench.compatibility import told
 from advbench.data import Data, DataFolders, Examples
 from advbench.engine import Engine, InProcess
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, describe
+from advbench.foreign import contained
+from advbench.foreign import told as telling
 from advbench.hardware import make_repeatable
 from advbench.judging import Judging
-from advbench.passes import BatchSize
 from advbench.plan import CellPlan, TargetPlan, make_plan
-from advbench.plugin import Dataset
+from advbench.plugin import Attack, Dataset
 from advbench.prepare import Ready, judged_examples, ready_target, record_boards, record_dataset
 from advbench.protocol import PROTOCOL
 from advbench.provenance import record_run
 from advbench.registry import Registry
 from advbench.report import Reporter, Summary
-from advbench.roster import Roster
-from advbench.shards import cut
+from advbench.roster import Roster, failed_row
+from advbench.shards import cut, shard_of
 from advbench.shared import Fit
 from advbench.store import Store
 from advbench.store.database import shard_size
@@ -55,14 +57,33 @@ class Settings:
             raise KeyboardInterrupt
 
 
-def gather(suite: Suite, settings: Settings) -> dict[Dataset, Data]:
+@dataclass(frozen=True)
+class Gathered:
+    """The data that a suite asks for, and what of the suite is left where some are broken."""
+
+    suite: Suite
+    datasets: dict[Dataset, Data]
+    broken: dict[Dataset, str]
+    """Data sets whose plugin fails or breaks the contract, each with the reason; they have no boards."""
+
+
+def gather(suite: Suite, settings: Settings) -> Gathered:
     """The suite's data, once it is clear that nothing is missing: asked before a database is made.
 
     Refused are data sets that are not here, or have fewer examples than are asked for, files of weights that are not
-    here, and a training that takes long unless somebody wants it.
+    here, and a training that takes long unless somebody wants it. A data set that is broken is set aside, alone.
     """
+    datasets: dict[Dataset, Data] = {}
+    broken: dict[Dataset, str] = {}
+    for dataset in dict.fromkeys(board.dataset for board in suite.boards):
+        try:
+            datasets[dataset] = intake.load(dataset, settings.folders)
+        except PluginError as error:
+            broken[dataset] = describe(error)
+    if not datasets:
+        raise PluginError("; ".join(broken.values()))
+    suite = replace(suite, boards=tuple(board for board in suite.boards if board.dataset in datasets))
     plan = make_plan(suite)
-    datasets = {dataset: dataset.load(settings.folders) for dataset in dict.fromkeys(b.dataset for b in suite.boards)}
     for board in suite.boards:
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
     for cell in plan.cells:
@@ -71,7 +92,7 @@ def gather(suite: Suite, settings: Settings) -> dict[Dataset, Data]:
     lacking = list(unready(plan.targets, datasets))
     if not settings.train:
         refuse_long_training(lacking, settings.device)
-    return datasets
+    return Gathered(suite, datasets, broken)
 
 
 def run(
@@ -80,11 +101,11 @@ def run(
     registry: Registry,
     settings: Settings,
     reporter: Reporter | None = None,
-    datasets: dict[Dataset, Data] | None = None,
+    gathered: Gathered | None = None,
 ) -> Summary:
     """Run what the database lacks, and say how it ended. Failures are stored with their reason and tried again.
 
-    `datasets` are what `gather` has found, where somebody asked it before.
+    `gathered` is what `gather` has found, where somebody asked it before.
     """
     reporter = reporter or Reporter()
     began = time.monotonic()
@@ -92,7 +113,8 @@ def run(
     determinism = make_repeatable()
     plan = make_plan(suite)
     summary.skipped = len(plan.skips)
-    datasets = gather(suite, settings) if datasets is None else datasets
+    gathered = gathered or gather(suite, settings)
+    datasets = gathered.datasets
     record_run(
         store,
         registry,
@@ -106,13 +128,18 @@ def run(
     try:
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
-        summary.boards = record_boards(store, suite, datasets)
+        summary.boards = record_boards(store, gathered.suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
+        for dataset, reason in gathered.broken.items():
+            summary.failed.append((dataset.label, reason))
+            rows = [failed_row(target, reason) for target in plan.targets if target.dataset == dataset]
+            store.add_skips(summary.run, rows)
+            reporter.ended(dataset.label, "failed", reason)
         roster = Roster(
-            suite, store, registry, settings.device, datasets, reporter, summary, settings.check_interrupted
+            gathered.suite, store, registry, settings.device, datasets, reporter, summary, settings.check_interrupted
         )
-        ready = roster.ready(plan.targets)
-        Session(suite, store, registry, settings, reporter, summary, ready, datasets).craft(plan.cells)
+        ready = roster.ready(tuple(target for target in plan.targets if target.dataset in datasets))
+        Session(gathered.suite, store, registry, settings, reporter, summary, ready, datasets).craft(plan.cells)
         how = "finished"
     except KeyboardInterrupt:
         summary.interrupted = True
@@ -161,12 +188,17 @@ class Session:
         origin = asdict(self.registry.origin(cell.attack))
         fit = fitting_set(self.suite, cell, self.datasets[cell.source.dataset])
         bank = starting_bank(cell, self.datasets[cell.source.dataset])
-        key = cell_key(self.suite, cell, source, examples, origin, fit, bank)
         self.reporter.cell(cell.label)
-        self.store.add_cell(self._cell_row(key, cell, source, examples, origin, fit, bank))
+        try:
+            key = cell_key(self.suite, cell, source, examples, origin, fit, bank)
+            row = self._cell_row(key, cell, source, examples, origin, fit, bank)
+        except PluginError as error:
+            self._refuse(cell, describe(error))
+            return
+        self.store.add_cell(row)
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
-        size = shard_size(next(iter(stored.values()))) if stored else self.suite.shard
+        size = shard_size(next(iter(stored.values()))) if stored else shard_of(source, self.suite.shard)
         shards = cut(cell, source, examples, size=size, seed=self.suite.seed)
         missing = tuple(shard for shard in shards if shard.number not in stored)
         for shard in shards:
@@ -174,21 +206,8 @@ class Session:
                 self.reporter.shard(shard.span, cached=True)
         began = time.monotonic()
         try:
-            if cell.source in self.lost:
-                raise PluginError(self.lost[cell.source])
-            if missing:
-                fit = self.judging.with_found(fit, key, cell, shards)
-            job = self._job(cell, source, missing, fit, bank)
-            for crafted in self.settings.engine.craft(job) if missing else ():
-                self._shrink(crafted.batch)
-                self.judging.keep(key, cell, crafted)
-                self.reporter.shard(crafted.shard.span, cached=False)
-                self.settings.check_interrupted()
-            if lost := self.judging.lost(key, cell, shards):
-                self.reporter.say(f"{cell.label}: perturbations are missing or damaged, and are crafted again")
-                for crafted in self.settings.engine.craft(self._job(cell, source, lost, fit, bank)):
-                    self.judging.restore(key, cell, crafted)
-            self.judging.newcomers(key, cell, shards, self.settings.check_interrupted)
+            with contained(cell.label):
+                self._make(key, cell, source, shards, missing, fit, bank)
         except KeyboardInterrupt:
             raise
         except AdvbenchError as error:
@@ -208,6 +227,40 @@ class Session:
                 self.summary.kept += 1
             self.reporter.ended(cell.label, "done" if missing else "kept")
 
+    def _make(
+        self,
+        key: str,
+        cell: CellPlan,
+        source: Ready,
+        shards: list[Shard],
+        missing: tuple[Shard, ...],
+        fit: Fit | None,
+        bank: Bank | None,
+    ) -> None:
+        """Craft what is missing, judge it, and have newcomers judge the rest."""
+        if cell.source in self.lost:
+            raise PluginError(self.lost[cell.source])
+        if missing:
+            fit = self.judging.with_found(fit, key, cell, shards)
+        job = self._job(cell, source, missing, fit, bank)
+        for crafted in self.settings.engine.craft(job) if missing else ():
+            self._shrink(job, crafted.batch)
+            self.judging.keep(key, cell, crafted)
+            self.reporter.shard(crafted.shard.span, cached=False)
+            self.settings.check_interrupted()
+        if lost := self.judging.lost(key, cell, shards):
+            self.reporter.say(f"{cell.label}: perturbations are missing or damaged, and are crafted again")
+            for crafted in self.settings.engine.craft(self._job(cell, source, lost, fit, bank)):
+                self.judging.restore(key, cell, crafted)
+        self.judging.newcomers(key, cell, shards, self.settings.check_interrupted)
+
+    def _refuse(self, cell: CellPlan, reason: str) -> None:
+        """A cell that has no key, since its attack can't say what it depends on."""
+        row = {**failed_row(cell.source, reason), "attack": cell.attack.label, "goal": cell.goal}
+        self.store.add_skips(self.summary.run, [{**row, "threat": f"{cell.threat.name}/{cell.threat.radius}"}])
+        self.summary.failed.append((cell.label, reason))
+        self.reporter.ended(cell.label, "failed", reason)
+
     def _fail(self, key: str, cell: CellPlan, began: float, reason: str) -> None:
         self.store.add_event(key, self.summary.run, "failed", reason, time.monotonic() - began)
         self.summary.failed.append((cell.label, reason))
@@ -217,14 +270,15 @@ class Session:
         """A target that an attack has damaged is thrown away; what comes in its place must be the same."""
         damaged = self.ready[plan]
         try:
-            fresh, _ = ready_target(
-                plan,
-                self.datasets[plan.dataset],
-                damaged.examples,
-                registry=self.registry,
-                false_positive_rate=self.suite.false_positive_rate,
-                device=self.settings.device,
-            )
+            with contained(plan.label):
+                fresh, _ = ready_target(
+                    plan,
+                    self.datasets[plan.dataset],
+                    damaged.examples,
+                    registry=self.registry,
+                    false_positive_rate=self.suite.false_positive_rate,
+                    device=self.settings.device,
+                )
             if fresh.key != damaged.key:
                 raise PluginError("another one came out")
         except Exception as error:
@@ -286,14 +340,14 @@ class Session:
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
             "needs": told(cell.attack),
             "beyond_gradients": int(cell.attack.beyond_gradients),
-            "content": cell.attack.content(),
+            "content": content_of(cell.attack),
             "fit_fingerprint": None if fit is None else fit.fingerprint,
             "bank_fingerprint": None if bank is None else bank.fingerprint,
         }
 
-    def _shrink(self, batch: int) -> None:
+    def _shrink(self, job: Job, batch: int) -> None:
         """Later cells go on with the size that fitted into memory."""
-        if batch < (self.batch or BatchSize.auto(self.settings.device).size):
+        if batch < rows_of(job).size:
             self.reporter.say(f"out of memory: going on with batches of {batch}")
             self.batch = batch
 
@@ -328,7 +382,7 @@ def cell_key(
             "examples": examples.fingerprint,
             "threat": [cell.threat.name, cell.threat.params()],
             "attack": [cell.attack.name, cell.attack.params()],
-            **({"content": content} if (content := cell.attack.content()) else {}),
+            **({"content": content} if (content := content_of(cell.attack)) else {}),
             "origin": dict(origin),
             "goal": cell.goal,
             "stop": suite.stop,
@@ -339,3 +393,12 @@ def cell_key(
             **({} if bank is None else {"bank": bank.fingerprint}),
         }
     )
+
+
+def content_of(attack: Attack) -> str:
+    """What the attack says that its outcome depends on beside parameters and target."""
+    with telling(f"{attack.label}: `content` failed"):
+        content: object = attack.content()
+    if not isinstance(content, str):
+        raise PluginError(f"{attack.label}: `content` returned {type(content).__name__}, not a text")
+    return content

@@ -9,6 +9,17 @@ from advbench.goal import choose_labels
 from advbench.plan import CellPlan
 from advbench.prepare import Ready
 
+TOGETHER = 128
+"""How many examples are always crafted together on a randomised target."""
+
+
+def shard_of(source: Ready, wanted: int) -> int:
+    """How many examples make a shard.
+
+    What a randomised target draws for an example depends on who else is asked about, so there nobody chooses.
+    """
+    return wanted if source.target.draws == 1 else TOGETHER
+
 
 def cut(cell: CellPlan, source: Ready, examples: Examples, *, size: int, seed: int) -> list[Shard]:
     """All shards of the cell; the source's answers say which labels are least likely and what is already reached."""
@@ -30,6 +41,7 @@ def cut(cell: CellPlan, source: Ready, examples: Examples, *, size: int, seed: i
                 goal_labels=labels[rows],
                 predicted=clean.predicted[place][rows],
                 lead=clean.lead[place][rows],
+                places=first + rows,
             )
         )
     return shards

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from advbench import intake
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError
 from advbench.given import refuse_given_images
@@ -32,6 +33,8 @@ class StoredShard:
     x: Tensor
     p: Tensor
     goal: Goal
+    places: Tensor
+    """Those of the examples in the order of judging."""
 
 
 def threat_of(cell: Mapping[str, Any]) -> Threat:
@@ -49,7 +52,7 @@ def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerpri
     if label not in registry.datasets:
         refuse_given_images(label)
     dataset = registry.dataset(label)
-    data = dataset.load(folders)
+    data = intake.load(dataset, folders)
     if data.judge.fingerprint != fingerprint:
         raise AdvbenchError(
             f"{label} from {data.source or 'here'} is not the data that this database judged "
@@ -98,4 +101,4 @@ def stored_shards(
                 f"cell {cell['key'][:12]}, shard {number}: artifact {row['artifact'][:12]} does not hold perturbations "
                 f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
             ) from error
-        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"))
+        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"), rows)

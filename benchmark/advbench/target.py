@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
-from advbench.answer import DRAWS, NO_ANSWER, Answer, majority, seeded
+from advbench.answer import COMPANY, DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
 from advbench.compatibility import offered
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
@@ -100,22 +99,29 @@ class Target:
         if self.certifier is None:
             return None
         defense, net = self.certifier
-        with torch.no_grad():
+        with torch.no_grad(), seeded("certify", device):
             predicted, radius = defense.certify(net, examples.pixels(device), examples.ids.to(device))
         due = (len(examples),)
         if predicted.shape != due or radius.shape != due or not bool((radius >= 0).all()):
             raise PluginError(f"{defense.label}: `certify` must answer a class and a radius from 0 on for every image")
         return predicted.cpu(), radius.cpu()
 
-    def answer(self, images: Tensor, batch: BatchSize) -> Answer:
-        """Everything the referee wants to know, in padded batches."""
-        if self.draws == 1:
+    def answer(self, images: Tensor, batch: BatchSize, places: Tensor | None = None) -> Answer:
+        """Everything the referee wants to know, in padded batches.
+
+        `places` are those of the images in the order of judging, which decide what a randomised target draws for them.
+        """
+        if self.draws == 1 or len(images) == 0:
             return self._once(images, batch)
+        places = torch.arange(len(images)) if places is None else places
         found = []
-        for draw in range(self.draws):
-            with seeded(f"judge/{draw}", images.device):
-                found.append(self._once(images, batch))
-        return majority(found)
+        for company, who, rows, whose in in_company(places.to(images.device)):
+            drawn = []
+            for draw in range(self.draws):
+                with seeded(f"judge/{draw}/{company}", images.device):
+                    drawn.append(self._once(images[whose], batch)[rows])
+            found.append((who, majority(drawn)))
+        return assembled(found, len(images))
 
     def _once(self, images: Tensor, batch: BatchSize) -> Answer:
         logits = run_in_batches(self.logits, images, batch).float()
@@ -169,7 +175,8 @@ def prepare(
         if defense.fits:
             learning, others = halves(data.calibrate)
             unseen = replace(data, calibrate=others)
-        behind = _freeze(wrapped(defense, net, learning), device)
+        with seeded("wrap", device):  # one that draws finds the same whatever ran before
+            behind = _freeze(wrapped(defense, net, learning), device)
         trial.ask_behind(defense, behind, net)
         if defense.detects:
             if detector is not None:
@@ -206,8 +213,8 @@ def prepare(
     )
     if by_chance(target, data.judge, device):
         target.draws = DRAWS
-        target.key = content_key({**identity, "draws": DRAWS})
-        target.repeats = not by_chance(target, data.judge, device, "repeats")
+        target.key = content_key({**identity, "draws": DRAWS, "company": COMPANY})
+        target.repeats = not by_chance(target, data.judge, device, ("repeats", "repeats"))
     with seeded("prepare", device):
         _measure(target, data, unseen, false_positive_rate, device)
     return target
@@ -220,12 +227,14 @@ def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: floa
         target.threshold = calibrate(target, unseen, false_positive_rate, device)
 
 
-def by_chance(target: Target, examples: Examples, device: torch.device, place: str = "") -> bool:
-    """Whether it gives two answers when asked twice; with a place, when both times torch's generators begin there."""
+def by_chance(
+    target: Target, examples: Examples, device: torch.device, places: tuple[str, str] = ("once", "again")
+) -> bool:
+    """Whether it gives two answers when asked twice, torch's generators beginning at these places."""
     few = examples[:SAMPLE].pixels(device)
     found: list[list[Tensor]] = []
-    for _ in range(2):
-        with torch.no_grad(), seeded(place, device) if place else nullcontext():
+    for place in places:
+        with torch.no_grad(), seeded(place, device):
             found.append(
                 [ask(few) for ask in ((target.logits, target.suspicion) if target.detector else (target.logits,))]
             )

@@ -10,6 +10,7 @@ import torch
 
 from advbench.data import Data
 from advbench.errors import AdvbenchError, PluginError
+from advbench.foreign import contained
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
 from advbench.recipe import Recipe
@@ -59,7 +60,8 @@ def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> 
         model, defenses, dataset = target.model, target.defenses, target.dataset
         data = datasets[dataset]
         try:
-            recipe = recipe_to_train(model, defenses, dataset, data)
+            with contained(target.label):
+                recipe = recipe_to_train(model, defenses, dataset, data)
         except AdvbenchError as error:
             if not isinstance(error, PluginError):
                 raise
@@ -79,7 +81,8 @@ def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: 
     total, others = 0.0, 0
     for one in lacking:
         try:
-            seconds = one.seconds(device)
+            with contained(one.label):
+                seconds = one.seconds(device)
         except AdvbenchError as error:
             if not isinstance(error, PluginError):
                 raise

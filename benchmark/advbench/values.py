@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError, PluginError, words
+from advbench.foreign import contained, one_line
 from advbench.parameters import Parametric, spelling, written
 from advbench.spec import did_you_mean, parse, parse_value
 
@@ -72,11 +73,12 @@ def construct(entry: P | type[P], values: Mapping[str, Any], where: str = "") ->
         example = ", ".join(f"{key}=…" for key in missing)
         raise AdvbenchError(_placed(where, f"{kind.name} needs {' and '.join(missing)}: write {kind.name}({example})"))
     try:
-        return entry(**values) if isinstance(entry, type) else dataclasses.replace(entry, **values)
+        with contained(kind.name):
+            return entry(**values) if isinstance(entry, type) else dataclasses.replace(entry, **values)
     except AdvbenchError as error:
         raise AdvbenchError(_placed(where, str(error))) from error
     except Exception as error:
-        refusal = f"{kind.name} can't be made with these parameters: {type(error).__name__}: {error}"
+        refusal = f"{kind.name} can't be made with these parameters: {one_line(error)}"
         raise PluginError(_placed(where, refusal)) from error
 
 
@@ -108,10 +110,11 @@ def _annotation(kind: type, parameter: dataclasses.Field[Any]) -> Any:
     if not isinstance(parameter.type, str):
         return parameter.type
     try:
-        return typing.get_type_hints(kind)[parameter.name]
+        with contained(kind.__qualname__):
+            return typing.get_type_hints(kind)[parameter.name]
     except Exception as error:  # an annotation may run any code
         raise PluginError(
-            f"{kind.__module__}.{kind.__qualname__}: its annotations can't be resolved ({error}); "
+            f"{kind.__module__}.{kind.__qualname__}: its annotations can't be resolved ({words(error)}); "
             "import at run time what they name"
         ) from error
 

@@ -12,8 +12,9 @@ import torch
 from advbench.clean import clean_pass
 from advbench.data import Data, DataFolders
 from advbench.draws import Draws
-from advbench.errors import AdvbenchError, describe
+from advbench.errors import AdvbenchError, PluginError, describe
 from advbench.exhibits import exhibits, shown_of, unlike
+from advbench.foreign import contained, told
 from advbench.goal import choose_labels
 from advbench.plugin import Dataset
 from advbench.prepare import Ready, certificate_rows, clean_rows, find_target
@@ -96,8 +97,13 @@ class Verifier:
             if key not in self.targets:
                 self.targets[key] = target = _target(self.rows[key], dataset, data, self.registry, self.device)
                 if isinstance(target, Target):
-                    self.clean[key] = _verify_clean(self.store, self.rows[key], target, data, self.device)
-                    yield self.clean[key]
+                    try:
+                        with told(f"{target.label}: it failed when it was asked"):
+                            self.clean[key] = _verify_clean(self.store, self.rows[key], target, data, self.device)
+                    except PluginError as error:
+                        self.targets[key] = describe(error)
+                    else:
+                        yield self.clean[key]
         result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
         _verify_cell(self.store, cell, dataset, data, self.targets, judged, self.device, result)
         yield result
@@ -116,7 +122,8 @@ def _target(
 ) -> Target | str:
     """The stored target rebuilt, or why it can't be."""
     try:
-        return find_target(row, dataset, data, registry=registry, device=device)
+        with contained(row["label"]):
+            return find_target(row, dataset, data, registry=registry, device=device)
     except Exception as error:  # a plugin that has changed since may fail in any way
         return f"{row['label']}: {error if isinstance(error, AdvbenchError) else describe(error)}"
 
@@ -134,7 +141,7 @@ def _verify_clean(store: Store, row: Mapping[str, Any], target: Target, data: Da
         result.differences.append(f"example {min(strangers)} is not in the data set")
     places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
     examples = data.judge[places]
-    ready = Ready(target, clean_pass(target, examples, device), examples)
+    ready = Ready(target, clean_pass(target, examples, device, places), examples)
     for fresh in clean_rows(ready) if len(examples) and (target.repeats or not row["randomised"]) else ():
         result.outcomes += 1
         found = stored[fresh["example"]]
@@ -189,7 +196,7 @@ def _verify_cell(
                 target = targets[key]
                 if isinstance(target, str) or (key, shard.number) not in judged:
                     continue
-                verdicts = judge(target, rendered, shard.goal)
+                verdicts = judge(target, rendered, shard.goal, shard.places)
                 ids, goals = shard.examples.ids.tolist(), shard.goal.labels.tolist()
                 for example, goal_label, verdict in zip(ids, goals, verdicts, strict=True):
                     result.outcomes += 1
@@ -198,8 +205,8 @@ def _verify_cell(
                     difference = "is not stored" if found is None else _difference(verdict, goal_label, found, exact)
                     if difference:
                         result.differences.append(f"example {example} on {target.label}: {difference}")
-    except AdvbenchError as error:  # a missing or damaged artifact concerns this cell alone
-        result.differences.append(str(error))
+    except Exception as error:  # a missing or damaged artifact, or a target that fails, concerns this cell alone
+        result.differences.append(str(error) if isinstance(error, AdvbenchError) else describe(error))
         return
     if store.cell_status(cell["key"]) == "done" and (lost := _due(store, cell, data) - seen):
         result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")

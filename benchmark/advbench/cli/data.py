@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.tables import table
 from advbench.cli.text import plain, say, terminal
@@ -38,13 +39,13 @@ def data(
     for dataset in wanted:
         words = [dataset.label, str(dataset.classes), "×".join(str(side) for side in dataset.shape)]
         if name:
-            loaded = dataset.load(folders)
+            loaded = intake.load(dataset, folders)
             parts = (loaded.train, loaded.calibrate, loaded.judge)
             words += [" / ".join(str(len(part)) for part in parts), loaded.judge.fingerprint[:16]]
             words += [loaded.source + (f" ({loaded.partial})" if loaded.partial else "")]
         else:
             try:
-                words += [dataset.find(folders) or "not on this machine"]
+                words += [intake.place(dataset, folders) or "not on this machine"]
             except AdvbenchError as error:
                 words += [str(error)]
         found.add_row(*(Text(plain(word)) for word in words))

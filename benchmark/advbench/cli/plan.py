@@ -8,10 +8,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
+from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import plain, say, terminal
+from advbench.data import Data
+from advbench.errors import PluginError, describe
 from advbench.plan import CellPlan, Plan, make_plan
+from advbench.plugin import Dataset
 from advbench.suite import load_suite
 from advbench.unready import unready
 
@@ -60,29 +64,44 @@ def plan(
     if laid_out.skips:
         console.print()
         show_table(console, _skips(laid_out), "skipped")
-    known = [passes for cell in laid_out.cells if (passes := _passes(cell)) is not None]
+    broken: dict[str, None] = {}
+    known = [passes for cell in laid_out.cells if (passes := _passes(cell, broken)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
     say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")
-    if lacking := _lacking(laid_out):
+    if lacking := _lacking(laid_out, broken):
         say(console, f"Without weights on this machine, to be trained first: {', '.join(lacking)}.")
+    for reason in broken:
+        say(console, f"broken: {reason}", "red")
+    if broken:
+        raise typer.Exit(1)
 
 
-def _lacking(laid_out: Plan) -> list[str]:
-    """Targets whose weights would have to be trained, as far as their data are here to tell."""
+def _lacking(laid_out: Plan, broken: dict[str, None]) -> list[str]:
+    """Targets whose weights would have to be trained, as far as their data are here to tell.
+
+    Reasons why a data set can't serve are added to `broken`.
+    """
     folders = opt.folders(None, offline=True)
-    here = {
-        dataset: dataset.load(folders)
-        for dataset in dict.fromkeys(target.dataset for target in laid_out.targets)
-        if dataset.find(folders) is not None
-    }
+    here: dict[Dataset, Data] = {}
+    for dataset in dict.fromkeys(target.dataset for target in laid_out.targets):
+        try:
+            if intake.place(dataset, folders) is not None:
+                here[dataset] = intake.load(dataset, folders)
+        except PluginError as error:
+            broken[describe(error)] = None
     found = list(unready((target for target in laid_out.targets if target.dataset in here), here))
     many = len({one.target.dataset for one in found}) > 1
     return [f"{one.label} on {one.target.dataset.label}" if many else one.label for one in found]
 
 
-def _passes(cell: CellPlan) -> int | None:
-    """Without opening the data the number of examples may be unknown."""
-    return cell.passes(cell.examples) if cell.examples else None
+def _passes(cell: CellPlan, broken: dict[str, None] | None = None) -> int | None:
+    """Without opening the data the number of examples may be unknown; why an attack can't tell is added to `broken`."""
+    try:
+        return cell.passes(cell.examples) if cell.examples else None
+    except PluginError as error:
+        if broken is not None:
+            broken[describe(error)] = None
+        return None
 
 
 def _cells(cells: Iterable[CellPlan], *, show_data: bool) -> Table:

@@ -83,10 +83,10 @@ def run(
             train=train,
             interrupted=interrupted,
         )
-        datasets = gather(wanted, settings)
+        gathered = gather(wanted, settings)
         with Store.open(db) as store:
             with Display(console) as display:
-                summary = run_suite(wanted, store, registry, settings, display, datasets)
+                summary = run_suite(wanted, store, registry, settings, display, gathered)
             print_boards(console, store, keys=summary.boards)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""
@@ -99,7 +99,7 @@ def run(
     if summary.interrupted:
         say(console, f"Stopped; nothing is lost. Go on with: {settings.command}")
         raise typer.Exit(130)
-    if summary.failed:
+    if summary.failed or any(broken.to_blame for broken in registry.broken[sound:]):
         raise typer.Exit(1)
 
 

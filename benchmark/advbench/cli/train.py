@@ -7,14 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
+from rich.console import Console
 
+from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.text import duration, percent, say, terminal
 from advbench.compatibility import why_no_target
 from advbench.data import Data
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, PluginError, describe
+from advbench.foreign import told
 from advbench.hardware import choose_device, make_repeatable
 from advbench.plugin import Dataset, Defense, Model
 from advbench.target import target_label
@@ -58,38 +62,62 @@ def train(
     for each in models:
         if reason := why_no_target(each, defenses, on):
             raise AdvbenchError(reason)
-    loaded = on.load(opt.folders(data, offline))
+    loaded = intake.load(on, opt.folders(data, offline))
     failed = False
     for each in models:
         label = target_label(each, defenses)
-        with Display(console) as display:
-
-            def progress(fraction: float, text: str, label: str = label, display: Display = display) -> None:
-                display.training(label, fraction, text)
-
-            display.preparing(label, 0, 1)
-            if check:
-                checked = check_weights(each, defenses, on, loaded, device=where, progress=progress)
-                failed |= not checked.agrees
-                kept, again = percent(checked.kept_accuracy), percent(checked.retrained_accuracy)
-                lines = [
-                    f"{'agrees' if checked.agrees else 'DIFFERS'}: {kept} % right on the calibration part, trained "
-                    f"again {again} %; largest difference of a weight {checked.largest_difference:.2g}; "
-                    f"{duration(checked.seconds)} on {checked.hardware} ({checked.origin})"
-                ]
-            elif found := find_weights(each, defenses, on, loaded):
-                lines = [f"already there: {found.origin}"]
-            else:
-                began = time.monotonic()
-                made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
-                took = duration(time.monotonic() - began)
-                lines = [f"{percent(made.accuracy)} % right on the calibration part, {took} ({made.origin})"]
-        if publish:
-            lines.append(published(each, defenses, on, loaded, publish))
+        try:
+            with told(label):
+                lines, agrees = _trained(console, each, defenses, on, loaded, where, check=check, publish=publish)
+        except PluginError as error:  # a stranger's: the others go on
+            say(console, f"failed: {describe(error)}", "red")
+            failed = True
+            continue
+        failed |= not agrees
         for line in lines:
             say(console, f"{label} on {on.label}: {line}")
     if failed:
         raise typer.Exit(1)
+
+
+def _trained(
+    console: Console,
+    each: Model,
+    defenses: Sequence[Defense],
+    on: Dataset,
+    loaded: Data,
+    where: torch.device,
+    *,
+    check: bool,
+    publish: Path | None,
+) -> tuple[list[str], bool]:
+    """What is to be said of one model, and whether a check of it agrees."""
+    label, agrees = target_label(each, tuple(defenses)), True
+    with Display(console) as display:
+
+        def progress(fraction: float, text: str, label: str = label, display: Display = display) -> None:
+            display.training(label, fraction, text)
+
+        display.preparing(label, 0, 1)
+        if check:
+            checked = check_weights(each, defenses, on, loaded, device=where, progress=progress)
+            agrees = checked.agrees
+            kept, again = percent(checked.kept_accuracy), percent(checked.retrained_accuracy)
+            lines = [
+                f"{'agrees' if checked.agrees else 'DIFFERS'}: {kept} % right on the calibration part, trained "
+                f"again {again} %; largest difference of a weight {checked.largest_difference:.2g}; "
+                f"{duration(checked.seconds)} on {checked.hardware} ({checked.origin})"
+            ]
+        elif found := find_weights(each, defenses, on, loaded):
+            lines = [f"already there: {found.origin}"]
+        else:
+            began = time.monotonic()
+            made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
+            took = duration(time.monotonic() - began)
+            lines = [f"{percent(made.accuracy)} % right on the calibration part, {took} ({made.origin})"]
+    if publish:
+        lines.append(published(each, defenses, on, loaded, publish))
+    return lines, agrees
 
 
 def published(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data, folder: Path) -> str:

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.errors import AdvbenchError, PluginError, TimeUpError, describe
+from advbench.errors import AdvbenchError, PluginError, TimeUpError, describe, words
+from advbench.foreign import contained
 
 LIMIT = 60.0
 """Seconds that one check may take: all of them run on a few tiny images."""
@@ -48,14 +49,14 @@ class Check:
 
     def __call__(self) -> str | None:
         try:
-            with torch.random.fork_rng(devices=[]), _within(LIMIT):
+            with torch.random.fork_rng(devices=[]), _within(LIMIT), contained(self.plugin):
                 return self.trial()
         except NotHere:
             raise
         except NotTriedError as error:
             return f"not tried: {error}"
         except AssertionError as error:
-            raise AssertionError(f"{self.plugin}: {error or 'an assertion failed'}") from error
+            raise AssertionError(f"{self.plugin}: {words(error) or 'an assertion failed'}") from error
         except AdvbenchError as error:
             text = str(error)
             raise PluginError(text if text.startswith(self.plugin) else f"{self.plugin}: {text}") from error

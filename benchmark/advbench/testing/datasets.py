@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import cached_property, partial
+from itertools import combinations
 
-import numpy as np
 import torch
 
-from advbench.data import Data, DataFolders, Examples
+from advbench import intake
+from advbench.data import Data, DataFolders
 from advbench.plugin import Dataset
-from advbench.testing.check import Check, NotHere, demand
+from advbench.testing.check import Check, NotHere, NotTriedError, demand
+
+FORM = "has-the-shape-it-declares"
+"""The check of kinds, shapes and pixels; the others only try what has passed it."""
 
 
 class Loaded:
@@ -20,19 +24,20 @@ class Loaded:
         self.dataset, self.folders = dataset, folders
 
     def read(self) -> Data:
-        if self.dataset.find(self.folders) is None:
+        if intake.place(self.dataset, self.folders) is None:
             raise NotHere(f"{self.dataset.label} is not on this machine (see `advbench data`)")
-        data = self.dataset.load(self.folders)
-        demand(isinstance(data, Data), f"`load` returned {type(data).__name__}, not Data")
-        return data
+        return intake.read(self.dataset, self.folders)
 
     @cached_property
     def data(self) -> Data:
         return self.read()
 
-    @property
-    def parts(self) -> dict[str, Examples]:
-        return {"train": self.data.train, "calibrate": self.data.calibrate, "judge": self.data.judge}
+    @cached_property
+    def sound(self) -> Data:
+        """What has the due form, which the checks beyond form count on."""
+        if intake.wrong_form(self.dataset, self.data):
+            raise NotTriedError(f"see {FORM}")
+        return self.data
 
 
 def dataset_checks(dataset: Dataset, folders: DataFolders) -> Iterator[Check]:
@@ -42,44 +47,27 @@ def dataset_checks(dataset: Dataset, folders: DataFolders) -> Iterator[Check]:
 
 
 def has_the_shape_it_declares(loaded: Loaded) -> None:
-    demand(len(loaded.data.judge) > 0, "has nothing to judge")
-    for name, part in loaded.parts.items():
-        x = part.images
-        shape = tuple(x.shape[1:])
-        demand(shape == loaded.dataset.shape, f"{name}: images of {shape}, but `shape` = {loaded.dataset.shape}")
-        demand(len(x) == len(part.labels) == len(part.ids), f"{name}: images, labels and ids differ in number")
-        demand(x.dtype in (torch.uint8, torch.float32), f"{name}: images in {x.dtype}, not uint8 or float32")
-        inside = x.dtype == torch.uint8 or not len(x) or (float(x.min()) >= 0 and float(x.max()) <= 1)
-        demand(inside, f"{name}: pixels outside [0, 1]; leave normalising to the models")
+    refuse(intake.wrong_form(loaded.dataset, loaded.data))
 
 
 def has_labels_of_its_classes(loaded: Loaded) -> str | None:
-    for name, part in loaded.parts.items():
-        known = bool(((part.labels >= 0) & (part.labels < loaded.dataset.classes)).all())
-        demand(known, f"{name}: labels outside 0 to {loaded.dataset.classes - 1}, the places in `class_names`")
-    missing = set(range(loaded.dataset.classes)) - set(loaded.data.judge.labels.tolist())
+    refuse(intake.wrong_labels(loaded.dataset, loaded.sound))
+    missing = set(range(loaded.dataset.classes)) - set(loaded.sound.judge.labels.tolist())
     return f"nothing to judge of {len(missing)} classes" if missing else None
 
 
 def has_ids_of_its_own(loaded: Loaded) -> None:
-    for name, part in loaded.parts.items():
-        demand(len(torch.unique(part.ids)) == len(part), f"{name}: ids repeat; draws are keyed by them")
+    refuse(intake.wrong_ids(loaded.dataset, loaded.sound))
 
 
 def judges_on_images_that_nobody_has_seen(loaded: Loaded) -> None:
-    seen = {name: _contents(part) for name, part in loaded.parts.items()}
-    for one, other in (("train", "calibrate"), ("train", "judge"), ("calibrate", "judge")):
-        shared = len(seen[one] & seen[other])
+    for one, other in combinations(intake.PARTS, 2):
+        shared = intake.shared_images(loaded.sound, one, other)
         demand(not shared, f"{shared} images are in both {one} and {other}; split once and for all, by content")
 
 
-def _contents(part: Examples) -> set[bytes]:
-    rows = np.ascontiguousarray(part.images.reshape(len(part), -1).numpy())
-    return {row.tobytes() for row in rows}
-
-
 def reads_the_same_twice(loaded: Loaded) -> None:
-    before = loaded.parts
+    before = intake.parts_of(loaded.sound)
     torch.rand(7)  # so that what was drawn from torch's generator would be something else
     again = loaded.read()
     for name, part in before.items():
@@ -87,8 +75,12 @@ def reads_the_same_twice(loaded: Loaded) -> None:
         demand(same, f"{name}: read twice, it differs; fix order and split")
 
 
+def refuse(problem: str) -> None:
+    demand(not problem, problem)
+
+
 TRIALS: dict[str, Callable[[Loaded], str | None]] = {
-    "has-the-shape-it-declares": has_the_shape_it_declares,
+    FORM: has_the_shape_it_declares,
     "has-labels-of-its-classes": has_labels_of_its_classes,
     "has-ids-of-its-own": has_ids_of_its_own,
     "judges-on-images-that-nobody-has-seen": judges_on_images_that_nobody_has_seen,

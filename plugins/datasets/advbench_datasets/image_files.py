@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import pickle
 import sys
 import warnings
@@ -44,6 +45,11 @@ class ImageFiles(Dataset):
     """Where an `.npz` file of the whole set may lie in a data folder."""
     partial_arrays: ClassVar[dict[str, str]] = {}
     """Where a file with a part of it may lie, for want of anything better, and what else is wrong with it."""
+    digests: ClassVar[dict[str, tuple[str, str]]] = {}
+    """SHA-256 of the official images and labels, as bytes in their order, of the training and the test part.
+
+    Whoever leaves them out has them held by torchvision, where files are torchvision's, and by nobody otherwise.
+    """
 
     @abstractmethod
     def complete(self, root: Path) -> bool:
@@ -143,11 +149,28 @@ class ImageFiles(Dataset):
             positions = np.arange(len(images))
         elif positions.shape != labels.shape or len(np.unique(positions)) != len(positions):
             raise AdvbenchError(f"{self.name}: {where} does not name one position for each {kind} image")
+        self._hold_official(images, labels, positions, kind, where)
         return Part(
             torch.from_numpy(images.transpose(0, 3, 1, 2).copy()),  # a copy of our own: what was read may be read-only
             torch.from_numpy(labels.astype(np.int64)),
             torch.from_numpy(positions.astype(np.int64)),
         )
+
+    def _hold_official(self, images: Array, labels: Array, positions: Array, kind: str, where: str) -> None:
+        """Refuse what has the size of an official part and is not that part; a smaller one is told by its size."""
+        count = self.official[kind == "test"]
+        if len(images) < count or kind not in self.digests:
+            return
+        order = positions.argsort(kind="stable")
+        if not np.array_equal(order, np.arange(len(order))):
+            images, labels = images[order], labels[order]
+        for what, array, due in zip(("images", "labels"), (images, labels), self.digests[kind], strict=True):
+            found = hashlib.sha256(np.ascontiguousarray(array, np.uint8).data).hexdigest()
+            if found != due:
+                raise AdvbenchError(
+                    f"{self.name}: the {kind} {what} in {where} are not the official ones (SHA-256 {found[:12]}…, not "
+                    f"{due[:12]}…); delete them and get them again, or enter other images as a data set of your own"
+                )
 
     def _split(self, train: Part, test: Part, path: Path) -> Data:
         held = 5000 if len(train.labels) >= self.official[0] else len(train.labels) // 10

@@ -32,6 +32,16 @@ class Mnist(ImageFiles):
     official = (60_000, 10_000)
     arrays = ("mnist/mnist.npz", "mnist.npz")
     folder = "MNIST/raw"
+    digests = {
+        "training": (
+            "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+            "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        ),
+        "test": (
+            "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+            "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+        ),
+    }
 
     binarized: bool = False  # pixels rounded to 0 or 1, so that balls are drawn around black and white images
     rotated: bool = False  # judged and calibration images turned by any angle, each by its own; training images are not
@@ -84,6 +94,16 @@ class FashionMnist(Mnist):
     mirrorable = True
     arrays = ("fashion_mnist/fashion_mnist.npz", "fashion_mnist.npz")
     folder = "FashionMNIST/raw"
+    digests = {
+        "training": (
+            "2e487a6c89124f78f2d7521542223cafe96f7123c3ca13d447772ac6ecbb3012",
+            "657fbd221bfc9f4198cc14b5619cc33ec57c58dd0e47af4d99d6650759e869a7",
+        ),
+        "test": (
+            "c867c93ff95360594e8ec3287995350b824dd110b11595c0e13d5423f621867a",
+            "3d0e6c6ea990b53b6f8f500a41cac93881d981b315f84578b7d915342ade01e9",
+        ),
+    }
 
     def download(self, root: Path) -> None:
         from torchvision import datasets

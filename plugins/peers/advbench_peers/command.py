@@ -10,10 +10,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.text import plain, terminal
 from advbench.compatibility import why_not
 from advbench.errors import AdvbenchError, PluginError, describe
+from advbench.foreign import contained
 from advbench.hardware import choose_device, make_repeatable
 from advbench.plan import TargetPlan
 from advbench.prepare import judged_examples, ready_target
@@ -82,7 +84,7 @@ def speed(
         table.add_column(column, justify="right")
     failed = False  # on our side; a peer that fails is told and no failure of ours
     for board in suite.boards:
-        loaded = board.dataset.load(folders)
+        loaded = intake.load(board.dataset, folders)
         judged = judged_examples(loaded, board.examples, board.dataset)
         targets = [TargetPlan(board.dataset, one, defenses) for one in suite.models for defenses in suite.defenses]
         refuse_long_training(unready(targets, {board.dataset: loaded}), place, ask="run first")
@@ -90,9 +92,10 @@ def speed(
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)
                 try:
-                    ready, _ = ready_target(
-                        target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
-                    )
+                    with contained(target.label):
+                        ready, _ = ready_target(
+                            target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
+                        )
                 except Exception as error:
                     if isinstance(error, AdvbenchError) and not isinstance(error, PluginError):
                         raise  # something that was named wrongly, not a plugin's fault

@@ -14,7 +14,7 @@ from advbench.bank import Bank
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
-from advbench.foreign import one_line
+from advbench.foreign import contained, one_line
 from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.prepare import Ready
@@ -221,7 +221,8 @@ def _guarded(name: str, run: Callable[[], Tensor], x: Tensor, failed: dict[str, 
         if name in failed:
             return x
         try:
-            images = run()
+            with contained(name):
+                images = run()
             if not isinstance(images, Tensor) or images.shape != x.shape:
                 got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__
                 raise PluginError(f"it returned {got} for images of {tuple(x.shape)}")
