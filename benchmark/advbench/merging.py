@@ -15,11 +15,11 @@ from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, describe
 from advbench.foreign import plain
 from advbench.hardware import describe_hardware, describe_versions
+from advbench.prepare import doubts
 from advbench.registry import Registry
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import ConflictError, Joining
-from advbench.target import content_key
 from advbench.verification import Verified, Verifier
 
 
@@ -86,7 +86,7 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
                 merging.join(cell["key"], arrival, result)
             yield arrival
         if boards:
-            yield from _join_boards(into, origin)
+            yield from _join_boards(into, origin, verifier)
 
 
 def _chosen(keys: list[str], count: int) -> frozenset[str]:
@@ -110,6 +110,8 @@ class _Merging:
                 arrival.status = "unfinished"
             elif self.joining.is_there(cell["key"]):
                 arrival.status = "there"
+            elif wrong := self.verifier.contradictions(cell):
+                arrival.status, arrival.reasons = "rejected", [plain(text) for text in wrong]
         return arrival
 
     def sample(self, due: list[tuple[dict[str, Any], Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
@@ -150,6 +152,7 @@ class _Merging:
                 arrival.outcomes = self.joining.join(cell, refereed=result is not None)
                 if result:
                     self._mark(cell, result)
+                    self._doubt(result)
             arrival.status = "taken"
             self.joining.settle(cell)
 
@@ -163,6 +166,13 @@ class _Merging:
             marks.add(
                 into, cell, facts, sound=True, versions=describe_versions(), hardware=describe_hardware(self.device)
             )
+
+    def _doubt(self, result: Verified) -> None:
+        """What this machine itself has seen of the targets; nobody else's words about them are taken."""
+        for key in result.facts:
+            if key in self.verifier.answers:
+                for kind, reason in doubts(self.verifier.answers[key]):
+                    self.joining.into.add_note(key, kind, reason)
 
 
 @contextmanager
@@ -180,17 +190,17 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
         arrival.reasons.append(plain(describe(error)))
 
 
-def _join_boards(into: Store, origin: Store) -> Iterator[Arrival]:
-    """The boards that cells which are here now stand on; yields those whose key is another one's."""
+def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arrival]:
+    """The boards that cells which are here now stand on; yields those that are not what they say."""
     here = into.rows("SELECT * FROM cells")
     for board in said(origin, "SELECT * FROM boards ORDER BY key"):
-        row = {name: value for name, value in board.items() if name != "key"}
         place = ("data_fingerprint", "examples", "protocol", "family")
         stands = any(
             all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
         )
-        if stands and content_key(row) == board["key"]:
+        if not stands:
+            continue
+        if wrong := verifier.wrong_board(board):
+            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=[plain(one) for one in wrong])
+        else:
             into.add_board(board)
-        elif stands:
-            reason = "its key is not that of what it says"
-            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=[reason])

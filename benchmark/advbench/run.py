@@ -12,8 +12,8 @@ import torch
 
 from advbench.bank import Bank
 from advbench.cell import Job, Shard
-from advbench.compatibility import told
 from advbench.data import Data, DataFolders, Examples
+from advbench.derivation import cell_key, cell_says
 from advbench.engine import Engine, InProcess
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, describe
 from advbench.hardware import make_repeatable
@@ -32,7 +32,6 @@ from advbench.shared import Fit
 from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.suite import Suite
-from advbench.target import content_key
 from advbench.unready import refuse_long_training, unready
 
 
@@ -161,9 +160,10 @@ class Session:
         origin = asdict(self.registry.origin(cell.attack))
         fit = fitting_set(self.suite, cell, self.datasets[cell.source.dataset])
         bank = starting_bank(cell, self.datasets[cell.source.dataset])
-        key = cell_key(self.suite, cell, source, examples, origin, fit, bank)
+        row = self._cell_row(cell, source, examples, origin, fit, bank)
+        key = row["key"]
         self.reporter.cell(cell.label)
-        self.store.add_cell(self._cell_row(key, cell, source, examples, origin, fit, bank))
+        self.store.add_cell(row)
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
         size = shard_size(next(iter(stored.values()))) if stored else self.suite.shard
@@ -254,7 +254,6 @@ class Session:
 
     def _cell_row(
         self,
-        key: str,
         cell: CellPlan,
         source: Ready,
         examples: Examples,
@@ -262,20 +261,12 @@ class Session:
         fit: Fit | None,
         bank: Bank | None,
     ) -> dict[str, Any]:
-        unbounded = cell.threat.eps == float("inf")
-        return {
-            "key": key,
+        row = {
+            **cell_says(cell.attack, cell.threat),
             "dataset": cell.source.dataset.label,
             "data_fingerprint": self.datasets[cell.source.dataset].judge.fingerprint,
             "examples": examples.fingerprint,
             "count": len(examples),
-            "threat": cell.threat.name,
-            "family": cell.threat.family,
-            "params": cell.threat.params(),
-            "eps": None if unbounded else cell.threat.eps,
-            "minimizes": int(cell.attack.minimizes),
-            "attack": cell.attack.label,
-            "attack_params": cell.attack.params(),
             "origin": origin,
             "goal": cell.goal,
             "stop": self.suite.stop,
@@ -284,12 +275,11 @@ class Session:
             "protocol": PROTOCOL,
             "budget": self.suite.budget,
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
-            "needs": told(cell.attack),
-            "beyond_gradients": int(cell.attack.beyond_gradients),
             "content": cell.attack.content(),
             "fit_fingerprint": None if fit is None else fit.fingerprint,
             "bank_fingerprint": None if bank is None else bank.fingerprint,
         }
+        return {"key": cell_key(row), **row}
 
     def _shrink(self, batch: int) -> None:
         """Later cells go on with the size that fitted into memory."""
@@ -310,32 +300,3 @@ def fitting_set(suite: Suite, cell: CellPlan, data: Data) -> Fit | None:
 def starting_bank(cell: CellPlan, data: Data) -> Bank | None:
     """The held-out images that the attack may start at; None for one that does not declare that it uses them."""
     return Bank.wanted(cell.attack, cell.goal, data, cell.source.dataset)
-
-
-def cell_key(
-    suite: Suite,
-    cell: CellPlan,
-    source: Ready,
-    examples: Examples,
-    origin: Mapping[str, Any],
-    fit: Fit | None,
-    bank: Bank | None,
-) -> str:
-    """A hash of everything that can change the cell's outcome; the target's key stands for data and weights."""
-    return content_key(
-        {
-            "source": source.key,
-            "examples": examples.fingerprint,
-            "threat": [cell.threat.name, cell.threat.params()],
-            "attack": [cell.attack.name, cell.attack.params()],
-            **({"content": content} if (content := cell.attack.content()) else {}),
-            "origin": dict(origin),
-            "goal": cell.goal,
-            "stop": suite.stop,
-            "seed": suite.seed,
-            "budget": suite.budget,
-            "protocol": PROTOCOL,
-            **({} if fit is None else {"fit": fit.fingerprint}),
-            **({} if bank is None else {"bank": bank.fingerprint}),
-        }
-    )

@@ -148,11 +148,9 @@ class Joining:
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
-            newcomers = {row["key"] for row in missing["targets"]}
             done = into.cell_status(cell) == "done"
             for table in TABLES:
                 into.insert(table.name, [self._numbered(table.name, row) for row in missing[table.name]])
-            self._notes(newcomers)
             if not done:
                 self._events(cell, bool(missing["cells"]))
             if any(missing[table] for table in _OF_CELL):
@@ -206,14 +204,6 @@ class Joining:
         if "target" in plain:
             plain["target"] = self.into.id_of("targets", plain["target"])
         return plain
-
-    def _notes(self, newcomers: Iterable[str]) -> None:
-        """Doubts about targets that come with this cell; nobody raises any about those that are here."""
-        sql = (
-            f"SELECT t.key, n.kind, n.reason FROM notes n JOIN targets t ON t.id = n.target WHERE t.key IN ({_TARGETS})"
-        )
-        for row in said(self.origin, sql, json.dumps(sorted(newcomers))):
-            self.into.add_note(row["key"], row["kind"], row["reason"])
 
     def _events(self, cell: str, new: bool) -> None:
         """How it ended. Of cells that differ only in seed or version, the one that stands on a board goes on to."""
