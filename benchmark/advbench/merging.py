@@ -16,7 +16,9 @@ from advbench.errors import AdvbenchError, describe
 from advbench.foreign import plain
 from advbench.hardware import describe_hardware, describe_versions
 from advbench.prepare import doubts
+from advbench.recrafting import Recrafting, craft_again, in_order
 from advbench.registry import Registry
+from advbench.run import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import ConflictError, Joining
@@ -32,6 +34,7 @@ class Checking:
     device: torch.device
     sample: int | None = None
     """So many cells, drawn by chance; None for all of them, 0 for none."""
+    recrafting: Recrafting = field(default_factory=Recrafting)
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Arrival:
     cell: str
     label: str
     status: str
-    """`taken`, `there`, `unfinished`, `conflict` or `rejected`."""
+    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again."""
     outcomes: int = 0
     reasons: list[str] = field(default_factory=list)
     refereed: bool = False
@@ -74,12 +77,20 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
             else:
                 yield arrival
         keys = [cell["key"] for cell, _ in due]
-        looked = merging.sample(due, _chosen(keys, checking.sample)) if checking.sample is not None else None
+        looked = {} if checking.sample is None else merging.sample(due, _chosen(keys, checking.sample))
         doubtful = next((arrival.cell for _, arrival in due if arrival.status == "rejected"), "")
+        suspected = ""
+        for tried in merging.recraft(due, looked, checking):
+            yield tried
+            suspected = suspected or _suspicion(tried)
         for cell, arrival in due:
+            if arrival.status == "due" and suspected:
+                arrival.status, arrival.reasons = "rejected", [suspected]
             if arrival.status == "due":
-                result = merging.referee(cell, arrival) if looked is None else looked.get(cell["key"])
-                if doubtful and result is None and looked is not None:
+                result = looked.get(cell["key"])
+                if result is None and checking.sample is None:
+                    result = merging.referee(cell, arrival)
+                elif result is None and doubtful:
                     arrival.status = "rejected"
                     arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
             if arrival.status == "due":
@@ -87,6 +98,11 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
             yield arrival
         if boards:
             yield from _join_boards(into, origin, verifier)
+
+
+def _suspicion(tried: Arrival) -> str:
+    """What keeps the whole entry out."""
+    return f"{tried.cell[:12]} of the same database {tried.reasons[0]}" if tried.status == "differs" else ""
 
 
 def _chosen(keys: list[str], count: int) -> frozenset[str]:
@@ -118,6 +134,39 @@ class _Merging:
         """The chosen ones that hold, before anything joins."""
         found = {cell["key"]: self.referee(cell, arrival) for cell, arrival in due if cell["key"] in chosen}
         return {key: result for key, result in found.items() if result}
+
+    def recraft(
+        self, due: list[tuple[dict[str, Any], Arrival]], looked: dict[str, Verified], checking: Checking
+    ) -> Iterator[Arrival]:
+        """Cells of the entry crafted again, until so many were; `differs` is the status of one that ends it for all.
+
+        Only of cells that hold when they are refereed, which `looked` remembers: an altered one proves nothing. Where a
+        sample is refereed, of that alone.
+        """
+        origin, left = self.joining.origin, checking.recrafting.count
+        if left == 0 or checking.sample == 0:
+            return
+        arrivals = {cell["key"]: arrival for cell, arrival in due if arrival.status == "due"}
+        done = [cell for cell, _ in due if cell["key"] in arrivals and origin.cell_status(cell["key"]) == "done"]
+        if checking.sample is not None:
+            done = [cell for cell in done if cell["key"] in looked]
+        settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
+        for cell in in_order(origin, done):
+            arrival = arrivals[cell["key"]]
+            if left == 0:
+                return
+            if cell["key"] not in looked:
+                if (result := self.referee(dict(cell), arrival)) is None:
+                    continue
+                looked[cell["key"]] = result
+            left -= 1
+            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience)
+            words = plain(found.words)
+            if found.failed:
+                arrival.status, arrival.reasons = "rejected", [words]
+            else:
+                words = f"came out differently when it was crafted again: {words}" if found.differs else words
+                yield Arrival(arrival.cell, arrival.label, "differs" if found.differs else "crafted", reasons=[words])
 
     def referee(self, cell: dict[str, Any], arrival: Arrival) -> Verified | None:
         """What was found of a cell that holds; of another, None and the reasons."""

@@ -117,7 +117,7 @@ class Verifier:
         known = None if isinstance(found, str) else found
         wrong = []
         with suppress(UnknownPartError):
-            wrong += wrong_cell(cell, self.registry, known)
+            wrong += self._wrong_cell(cell, known)
         wrong += self._wrong_data(cell, known)
         for key in self._judges(cell):
             label = self.rows[key]["label"]
@@ -135,11 +135,9 @@ class Verifier:
             yield result
             return
         try:
-            result.differences += wrong_cell(cell, self.registry, known)
+            result.differences += self._wrong_cell(cell, known)
         except UnknownPartError as error:
             result.unchecked = str(error)
-        except AdvbenchError as error:
-            result.differences.append(str(error))
         result.differences += self._wrong_data(cell, known)
         keys = self._judges(cell)
         for key in keys:
@@ -158,6 +156,14 @@ class Verifier:
     def _judges(self, cell: Mapping[str, Any]) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""
         return sorted({cell["source"], *(target for target, _ in self.store.judged(cell["key"]))})
+
+    def _wrong_cell(self, cell: Mapping[str, Any], known: Known | None) -> list[str]:
+        try:
+            return wrong_cell(cell, self.registry, known)
+        except UnknownPartError:
+            raise
+        except AdvbenchError as error:  # parameters that its attack or its ball does not have
+            return [str(error)]
 
     def _wrong_data(self, cell: Mapping[str, Any], known: Known | None) -> list[str]:
         """What is said of a cell's data set and its examples beside the cell."""
