@@ -247,9 +247,7 @@ def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arr
         stands = any(
             all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
         )
-        if not stands:
-            continue
         if wrong := verifier.wrong_board(board):
             yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=[plain(one) for one in wrong])
-        else:
+        elif stands:
             into.add_board(board)

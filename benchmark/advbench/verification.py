@@ -173,8 +173,9 @@ class Verifier:
         if known is None:
             return []
         wrong = [f"the data set: {text}" for text in wrong_dataset(rows[0], known)]
-        judged = known[1].judge[: cell["count"]].ids.tolist()
-        if not wrong and self.store.examples(cell["examples"]) != judged:
+        sql = "SELECT position, example FROM example_sets WHERE fingerprint = ? ORDER BY position"
+        listed = [(row["position"], row["example"]) for row in self.store.rows(sql, cell["examples"])]
+        if not wrong and listed != list(enumerate(known[1].judge[: cell["count"]].ids.tolist())):
             wrong.append(f"its examples are not the first {cell['count']} of {cell['dataset']}")
         return wrong
 
@@ -287,6 +288,7 @@ def _verify_cell(
     stored = {key: {row["example"]: row for row in store.outcomes(cell["key"], key)} for key in keys}
     shown_first = shown_of(store.examples(cell["examples"]), dataset.shape)
     pictures = {row["example"]: row for row in store.exhibits(cell["key"])}
+    shown = frozenset(pictures)
     result.unchecked = "; ".join(str(targets[key]) for key in keys if isinstance(targets[key], str))
     result.differences += _wrong_shards(store, cell, judged)
     for key in keys:
@@ -305,10 +307,11 @@ def _verify_cell(
             if aims and (wrong := aims.wrong(shard.examples.ids.tolist(), shard.goal.labels.tolist())):
                 result.differences.append(f"shard {shard.number}: {wrong}")
             if isinstance(source := targets[cell["source"]], Target):
-                shown = frozenset(pictures) & shown_first & set(shard.examples.ids.tolist())
-                for fresh in exhibits(source, threat, shard.x, shard.p, rendered.images, shard.examples.ids, shown):
+                ids = shard.examples.ids
+                due = shown & shown_first & set(ids.tolist())
+                for fresh in exhibits(source, threat, shard.x, shard.p, rendered.images, ids, due):
                     kept = pictures.pop(fresh["example"])
-                    if source.draws > 1:
+                    if source.draws > 1 and fresh["redrawn"] is not None and kept["redrawn"] is not None:
                         fresh["redrawn"] = kept["redrawn"]  # drawn by chance
                     if wrong := unlike(fresh, kept, dataset.shape):
                         result.differences.append(f"example {fresh['example']}: {wrong}")
@@ -317,8 +320,8 @@ def _verify_cell(
                 if isinstance(target, str) or (key, shard.number) not in judged:
                     continue
                 verdicts = judge(target, rendered, shard.goal)
-                ids, goals = shard.examples.ids.tolist(), shard.goal.labels.tolist()
-                for example, goal_label, verdict in zip(ids, goals, verdicts, strict=True):
+                rows = zip(shard.examples.ids.tolist(), shard.goal.labels.tolist(), verdicts, strict=True)
+                for example, goal_label, verdict in rows:
                     result.outcomes += 1
                     found = stored[key].pop(example, None)
                     exact = key not in randomised or target.repeats
@@ -330,6 +333,9 @@ def _verify_cell(
         return
     if store.cell_status(cell["key"]) == "done" and aims and (lost := aims.missing(seen)):
         result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
+    shows = bool(shown) or cell["content"] is not None  # a cell may be older than pictures
+    if shows and (hidden := (shown_first & seen) - shown):
+        result.differences.append(f"example {min(hidden)}: no picture of it is stored")
     if pictures and isinstance(targets[cell["source"]], Target):
         result.differences.append(f"example {min(pictures)}: a picture of what is not among the first perturbations")
     for key in keys:
