@@ -463,8 +463,11 @@ def test_a_merge_killed_again_and_again_ends_as_if_nothing_had_happened(
         )
         assert child.stdout is not None
         if kill < kills:
-            for _ in range(2):  # so every attempt gets on
-                child.stdout.readline()
+            begun = 0
+            while begun < 2:  # so every attempt gets on
+                line = child.stdout.readline()
+                assert line, "it ended before it was killed"
+                begun += line == "joining\n"
             time.sleep(chance.uniform(0, 0.05))
             child.send_signal(signal.SIGKILL)
             child.communicate()
