@@ -488,3 +488,46 @@ def test_pictures_that_somebody_took_away_are_missed(advbench: Advbench, entry: 
     db = entry()
     forge(db, "DELETE FROM exhibits WHERE example = 60")
     refused(advbench, db, "example 60: no picture of it is stored")
+
+
+def test_parameters_that_are_none_at_all_are_told_in_a_line(advbench: Advbench, entry: Entry) -> None:
+    for table, column in (("cells", "params"), ("cells", "attack_params"), ("targets", "params")):
+        db = entry()
+        forge(db, f"UPDATE {table} SET {column} = '[1, 2]'")
+        refused(advbench, db, "rejected", verify=False)
+        checked = advbench("verify", "--db", db)
+        assert checked.code == 1
+        assert "differs" in checked.out
+        for path in (db, db.with_name("into.sqlite")):
+            path.unlink()
+
+
+def test_crafting_again_needs_cells_that_were_refereed(advbench: Advbench, entry: Entry, tmp_path: Path) -> None:
+    db = entry()
+    complaint = advbench("merge", tmp_path / "into.sqlite", db, "--check", "none", "--reproduce", 1).complaint
+    assert "only cells that were refereed are crafted again" in complaint
+    wrong = advbench("merge", tmp_path / "into.sqlite", db, "--reproduce", "some").complaint
+    assert "give auto, none, or how many cells" in wrong
+
+
+def test_randomised_targets_are_crafted_again_too(advbench: Advbench, entry: Entry, tmp_path: Path) -> None:
+    db = entry("entry", "--defense", "gaussian-noise", attacks="[pgd(steps=3), ddn(steps=5)]", threats="l2(eps=1)")
+    done = advbench("merge", tmp_path / "into.sqlite", db, "--reproduce", 2)
+    assert done.code == 0, done.out
+    assert done.out.count("the same as stored") == 2
+
+
+def test_of_a_cell_that_failed_only_that_travels(advbench: Advbench, entry: Entry, tmp_path: Path) -> None:
+    """Nobody crafts it again, so the owner's run must not go on with what a stranger has left there."""
+    db, into = weak_under_a_strong_name(entry), tmp_path / "into.sqlite"
+    (cell,) = rows(db, "SELECT key FROM cells")
+    with Store.open(db) as store:
+        store.add_event(cell["key"], None, "failed", "later")
+    for expected in ("1 cells taken", "1 there already"):
+        done = advbench("merge", into, db)
+        assert done.code == 0, done.out
+        assert expected in done.out
+    assert rows(into, "SELECT * FROM shards") == []
+    assert rows(into, "SELECT * FROM outcomes") == []
+    assert "1 cells crafted, 0 kept" in advbench("run", tmp_path / "strong.yaml", "--db", into).out
+    assert advbench("verify", "--db", into).code == 0

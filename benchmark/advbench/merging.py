@@ -160,7 +160,8 @@ class _Merging:
                     continue
                 looked[cell["key"]] = result
             left -= 1
-            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience)
+            exact = self.verifier.answers[cell["source"]].target.repeats
+            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
             words = plain(found.words)
             if found.failed:
                 arrival.status, arrival.reasons = "rejected", [words]

@@ -43,8 +43,15 @@ class Crafted:
 
 
 def craft_again(
-    store: Store, registry: Registry, cell: Mapping[str, Any], settings: Settings, patience: float | None
+    store: Store,
+    registry: Registry,
+    cell: Mapping[str, Any],
+    settings: Settings,
+    patience: float | None,
+    *,
+    exact: bool,
 ) -> Crafted:
+    """`exact` is whether its target answers the same again; else only what the cell says can be held against it."""
     try:
         found = reproduce(store, registry, cell, settings, timeout=patience)
     except TimeUpError:
@@ -52,11 +59,10 @@ def craft_again(
     except Exception as error:
         words = str(error) if isinstance(error, AdvbenchError) else describe(error)
         return Crafted(f"could not be crafted again: {words}", failed=True)
-    return Crafted(_words(found), differs=_differs(found))
-
-
-def _differs(found: Reproduced) -> bool:
-    return bool(found.contradictions) or any(number.turned > TOLERATED * number.n for number in found.numbers)
+    turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
+    if turned and not exact and not found.contradictions:
+        return Crafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
+    return Crafted(_words(found), differs=turned or bool(found.contradictions))
 
 
 def _words(found: Reproduced) -> str:

@@ -98,8 +98,8 @@ class Verifier:
         known = self.known(board)
         try:
             return wrong_board(board, None if isinstance(known, str) else known)
-        except AdvbenchError as error:
-            return [str(error)]
+        except Exception as error:  # parameters that its ball does not have, or that are none at all
+            return [_said(error)]
 
     def known(self, row: Mapping[str, Any]) -> Known | str:
         """The data set of a cell or a board, or why it is not here."""
@@ -162,8 +162,8 @@ class Verifier:
             return wrong_cell(cell, self.registry, known)
         except UnknownPartError:
             raise
-        except AdvbenchError as error:  # parameters that its attack or its ball does not have
-            return [str(error)]
+        except Exception as error:  # parameters that its attack or its ball does not have, or that are none at all
+            return [_said(error)]
 
     def _wrong_data(self, cell: Mapping[str, Any], known: Known | None) -> list[str]:
         """What is said of a cell's data set and its examples beside the cell."""
@@ -203,7 +203,7 @@ class Verifier:
             plan = stored_plan(row, known[0], self.registry)
             target, fresh = find_target(row, plan, known[1], device=self.device)
         except Exception as error:  # a plugin that has changed since may fail in any way
-            return f"{row['label']}: {error if isinstance(error, AdvbenchError) else describe(error)}"
+            return f"{row['label']}: {_said(error)}"
         result.differences += _other_target(row, fresh, target)
         self.clean[key] = result
         return target
@@ -221,6 +221,10 @@ class Verifier:
         result.outcomes = len(examples) if exact else 0
         result.differences += _other_answers(clean_rows(ready), stored, exact)
         result.differences += _other_proofs(certificate_rows(ready), self.store.certificates(key))
+
+
+def _said(error: Exception) -> str:
+    return str(error) if isinstance(error, AdvbenchError) else describe(error)
 
 
 def _dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> Known | str:

@@ -52,6 +52,11 @@ def merge(
     console = terminal()
     make_repeatable()
     sample, again = sample_of(check), recrafting_of(reproduce)
+    if sample == 0 and again.count and again.patience is None:
+        raise AdvbenchError(
+            f"--check none --reproduce {reproduce}: only cells that were refereed are crafted again; "
+            "say with --check how many"
+        )
     checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample, again)
     for path in origin:  # before anything is written
         if into.exists() and path.exists() and into.samefile(path):

@@ -105,6 +105,8 @@ TABLES = (
 """In an order in which each needs only those before it."""
 
 _OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
+_CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
+"""Of a cell that has failed none of these travel: the owner's own run would go on with what nobody crafts again."""
 
 
 @dataclass
@@ -144,7 +146,7 @@ class Joining:
     def join(self, cell: str, *, refereed: bool) -> int:
         """Everything of the cell that is not here yet, in one transaction; how many outcomes were new."""
         into = self.into
-        artifacts = self.take(cell)
+        artifacts = self.take(cell) if self.origin.cell_status(cell) == "done" else []
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
@@ -166,7 +168,11 @@ class Joining:
     def _missing(self, cell: str) -> dict[str, list[Row]]:
         keys = self._keys(cell)
         missing: dict[str, list[Row]] = {}
+        silent = frozenset() if self.origin.cell_status(cell) == "done" else _CRAFTED
         for table in TABLES:
+            if table.name in silent:
+                missing[table.name] = []
+                continue
             wanted = json.dumps([key for key in keys[table.by] if key not in self.settled])
             theirs = said(self.origin, table.sql, wanted)
             ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, wanted)}
