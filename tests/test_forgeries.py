@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
@@ -448,10 +449,14 @@ def test_reproduce_crafts_by_the_label_in_the_ball_of_the_board(advbench: Advben
     assert "attack is stored as pgd" in " ".join(again.out.split())
     small = entry("small", threats="linf(eps=0.0001)")
     (cell,) = rows(small, "SELECT key FROM cells")
-    forge(small, "UPDATE cells SET eps = 0.2", "UPDATE boards SET eps = 0.2, params = '{\"eps\": 0.2}'")
+    forge(small, "UPDATE boards SET eps = 0.2, params = '{\"eps\": 0.2}', name = 'toy-blots/linf/0.2'")
+    rehash(small)
+    forge(small, "UPDATE cells SET eps = 0.2")
     again = advbench("reproduce", cell["key"], "--db", small)
     assert again.code == 1
-    assert "(0 of 12) as stored" in again.out
+    fooled = re.search(r"toy-blots/linf/0.2, toy: fooled .* \((\d+) of 12\) as stored, .* \((\d+)\) again", again.out)
+    assert fooled, again.out
+    assert int(fooled[1]) == 0 < int(fooled[2])
 
 
 def test_a_cell_that_takes_too_long_is_said_and_joins(
@@ -531,3 +536,30 @@ def test_of_a_cell_that_failed_only_that_travels(advbench: Advbench, entry: Entr
     assert rows(into, "SELECT * FROM outcomes") == []
     assert "1 cells crafted, 0 kept" in advbench("run", tmp_path / "strong.yaml", "--db", into).out
     assert advbench("verify", "--db", into).code == 0
+
+
+def test_a_stranger_s_board_does_not_say_where_its_cells_are_crafted_again(advbench: Advbench, entry: Entry) -> None:
+    """Else a board of a tiny ball would make the strong attack as weak as what is stored."""
+    db = weak_under_a_strong_name(entry)
+    forge(db, "UPDATE boards SET params = '{\"eps\": 0.0001}'")
+    refused(advbench, db, "came out differently when it was crafted again", verify=False)
+
+
+def test_smallest_perturbations_are_not_hidden_behind_a_tiny_board(advbench: Advbench, entry: Entry) -> None:
+    """At its radius nobody is fooled, the one time and the other."""
+    db = entry(attacks="ddn(steps=1)", threats="l2(eps=0.0001)")
+    strong = entry("strong", attacks="ddn", threats="l2(eps=0.0001)")
+    (row,) = rows(strong, "SELECT attack_params FROM cells")
+    params = json.dumps(row["attack_params"], sort_keys=True)
+    forge(
+        db, f"UPDATE cells SET attack = 'ddn', attack_params = '{params}'", "UPDATE boards SET required = '[\"ddn\"]'"
+    )
+    rehash(db)
+    assert advbench("verify", "--no-mark", "--db", db).code == 0
+    refused(advbench, db, "came out differently when it was crafted again", verify=False)
+
+
+def test_a_cell_of_nobody_is_told_in_a_line(advbench: Advbench, entry: Entry) -> None:
+    db = entry()
+    forge(db, "UPDATE cells SET source = 'nobody'")
+    refused(advbench, db, "nothing is said of its target")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from advbench.data import Data, Examples
-from advbench.derivation import wrong_cell
+from advbench.derivation import Known, wrong_board, wrong_cell
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError
 from advbench.foreign import plain
 from advbench.hardware import make_repeatable
@@ -45,7 +45,8 @@ class Number:
     differing: int
     """Examples with another verdict, whether or not the count is the same."""
     turned: int
-    """Examples that are fooled the one time and not the other."""
+    """Examples that are fooled the one time and not the other, at the board's radius or, of the smallest perturbations,
+    at that of half of them: nobody can hide what differs behind a board of a radius that says nothing."""
 
     @property
     def same(self) -> bool:
@@ -101,7 +102,7 @@ def reproduce(
     plans = {row["key"]: stored_plan(row, dataset, registry) for row in rows}
     suite = _suite(store, cell, rows[0], plans[rows[0]["key"]], timeout)
     attack = registry.attack(cell["attack"])
-    boards = _boards(store, cell)
+    boards = _boards(store, cell, (dataset, data))
     threat = _ball(boards, cell, attack)
     plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
     if not settings.train:
@@ -146,10 +147,13 @@ def reproduce(
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
 
 
-def _boards(store: Store, cell: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Those of the database on which the cell stands; no view is asked, since the database may be a stranger's."""
+def _boards(store: Store, cell: Mapping[str, Any], known: Known) -> list[dict[str, Any]]:
+    """Those on which the cell stands and that say what they are made from.
+
+    No view is asked, since the database may be a stranger's.
+    """
     sql = f"SELECT b.* FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key"
-    return store.rows(sql, cell["key"])
+    return [board for board in store.rows(sql, cell["key"]) if not wrong_board(board, known)]
 
 
 def _ball(boards: Sequence[Mapping[str, Any]], cell: Mapping[str, Any], attack: Attack) -> Threat:
@@ -232,23 +236,30 @@ def _numbers(
     stored: list[dict[str, Any]],
     again: list[dict[str, Any]],
 ) -> list[Number]:
-    radii = {plain(board["name"]): board["eps"] for board in boards} or {plain(cell["family"]): _usual(cell, stored)}
+    usual = _usual(cell, stored)
+    radii = {plain(board["name"]): board["eps"] for board in boards} or {plain(cell["family"]): usual}
     before = {row["example"]: row for row in stored}
     after = {row["example"]: row for row in again}
     differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
     label, numbers = plain(target["label"]), []
     for name, radius in radii.items():
-        fooled, now = ({row["example"] for row in one if fools(row, cell, radius)} for one in (stored, again))
-        numbers.append(Number(name, label, len(stored), len(fooled), len(now), differing, len(fooled ^ now)))
+        fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
+        turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
+        numbers.append(Number(name, label, len(stored), len(fooled), len(now), differing, turned))
     return numbers
 
 
+def _fooled(rows: list[dict[str, Any]], cell: Mapping[str, Any], radius: float | None) -> set[int]:
+    return {row["example"] for row in rows if fools(row, cell, radius)}
+
+
 def _usual(cell: Mapping[str, Any], stored: list[dict[str, Any]]) -> float | None:
-    """Where no board names a radius: for the smallest perturbations that of half of those that are stored."""
+    """The cell's radius; for the smallest perturbations a size that half of those stored stay below."""
+    if not cell["minimizes"]:
+        return None if cell["eps"] is None else float(cell["eps"])
     sizes = sorted(float(row["size"]) for row in stored if row["reached"])
-    if cell["minimizes"] and sizes:
-        return sizes[len(sizes) // 2]
-    return None if cell["eps"] is None else float(cell["eps"])
+    middle = sizes[len(sizes) // 2 :][:2]  # between two of them, so that rounding moves none across
+    return sum(middle) / len(middle) if middle else None
 
 
 def _verdict(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:

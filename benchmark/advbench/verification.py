@@ -113,6 +113,8 @@ class Verifier:
 
         What can't be derived, because a plugin or a data set is not here, contradicts nothing.
         """
+        if cell["source"] not in self.rows:
+            return ["nothing is said of its target"]
         found = self.known(cell)
         known = None if isinstance(found, str) else found
         wrong = []
@@ -126,8 +128,12 @@ class Verifier:
 
     def cell(self, cell: dict[str, Any]) -> Iterator[Verified]:
         """The cell's result comes last."""
-        source = self.rows[cell["source"]]["label"]
+        source = self.rows.get(cell["source"], {"label": "?"})["label"]
         result = Verified(cell["key"], f"{cell['attack']} in {cell['family']} on {source}")
+        if cell["source"] not in self.rows:
+            result.differences.append("nothing is said of its target")
+            yield result
+            return
         result.facts = marks.facts_of(self.store, [cell["id"]]).get(cell["id"], {})
         known = self.known(cell)
         if isinstance(known, str):
