@@ -392,7 +392,10 @@ def test_verify_finds_that_everything_agrees(advbench: Advbench, results: Result
         ("UPDATE clean SET predicted = (predicted + 1) % 3 WHERE target = 1 AND example = 63", "example 63: predicted"),
         ("UPDATE clean SET label = (label + 1) % 3 WHERE target = 1 AND example = 63", "example 63: label"),
         ("UPDATE targets SET threshold = threshold + 1 WHERE threshold IS NOT NULL", "the detector's threshold is"),
-        ("UPDATE targets SET weights_sha256 = 'ab' || substr(weights_sha256, 3)", "are not those that were judged"),
+        (
+            "UPDATE targets SET weights_sha256 = 'ab' || substr(weights_sha256, 3)",
+            "its key is not that of what it says",
+        ),
     ],
 )
 def test_verify_finds_what_somebody_changed(

@@ -355,13 +355,15 @@ def test_origins_are_only_read(advbench: Advbench, results: Results, tmp_path: P
 def test_names_from_strangers_steer_no_terminal(advbench: Advbench, results: Results, tmp_path: Path) -> None:
     origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
     evil = "char(27) || '[31m' || char(10) || 'taken: all' || char(8238)"
-    edit(origin, f"UPDATE targets SET label = {evil}", f"UPDATE runs SET command = {evil}, suite = {evil}")
+    edit(origin, f"UPDATE runs SET command = {evil}, suite = {evil}")
     done = advbench("merge", into, origin, "--check", "none")
     assert done.code == 0
-    edit(origin, f"UPDATE cells SET attack = {evil}")
+    edit(origin, f"UPDATE cells SET attack = {evil}", f"UPDATE targets SET label = {evil}")
     conflict = advbench("merge", into, origin)
     assert conflict.code == 1
-    for text in (done.out, conflict.out):
+    rejected = advbench("merge", tmp_path / "other.sqlite", origin, "--check", "none")
+    assert rejected.code == 1
+    for text in (done.out, conflict.out, rejected.out):
         assert "\x1b" not in text
         assert "\u202e" not in text
         assert "\ntaken: all" not in text
@@ -484,8 +486,11 @@ def test_a_merge_killed_again_and_again_ends_as_if_nothing_had_happened(
         )
         assert child.stdout is not None
         if kill < kills:
-            for _ in range(2):  # so every attempt gets on
-                child.stdout.readline()
+            begun = 0
+            while begun < 2:  # so every attempt gets on
+                line = child.stdout.readline()
+                assert line, "it ended before it was killed"
+                begun += line == "joining\n"
             time.sleep(chance.uniform(0, 0.05))
             child.send_signal(signal.SIGKILL)
             child.communicate()

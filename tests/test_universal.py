@@ -324,7 +324,7 @@ def test_verify_referees_it_again_without_a_difference(memory: Store) -> None:
     execute(memory, suite(attacks=["universal", "universal-deepfool", "spectral", "pgd(steps=5)"]))
     cells = memory.rows("SELECT * FROM cells")
     results = list(verify(memory, registry(), cells, folders=DataFolders(download=False), device=torch.device("cpu")))
-    assert [(r.differences, r.unchecked) for r in results] == [([], "")] * 5
+    assert [(r.differences, r.unchecked) for r in results] == [([], "")] * 6, "a board, a target and four cells"
     assert sum(r.outcomes for r in results) == 5 * 30
 
 

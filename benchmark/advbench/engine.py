@@ -13,7 +13,7 @@ from typing import Protocol
 import torch
 
 from advbench.cell import Crafted, Job, craft
-from advbench.errors import PluginError, TimeUpError, describe, words
+from advbench.errors import TIME_UP, PluginError, TimeUpError, describe, words
 from advbench.foreign import contained
 
 
@@ -59,7 +59,7 @@ class Isolated:
         while True:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if not ours.poll(left):
-                raise TimeUpError("ran past its time limit and was stopped")
+                raise TimeUpError(f"{TIME_UP} and was stopped")
             try:
                 message = pickle.loads(ours.recv_bytes())
             except EOFError:

@@ -17,6 +17,9 @@ class DamagedTargetError(PluginError):
     """An attack left its target other than it was; the target has to be made again before anybody else meets it."""
 
 
+TIME_UP = "ran past its time limit"
+
+
 class TimeUpError(AdvbenchError):
     """A cell ran past its time limit."""
 

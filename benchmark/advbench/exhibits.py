@@ -63,7 +63,9 @@ def unlike(fresh: Mapping[str, Any], stored: Mapping[str, Any], shape: tuple[int
         return "other words beside the picture are stored"
     for name in ("original", "perturbed", "redrawn", "moved"):
         one, other = _numbers(fresh[name], name, shape), _numbers(stored[name], name, shape)
-        if one.shape != other.shape or not np.allclose(one, other, rtol=1e-2, atol=LEVELS if name != "moved" else 1e-2):
+        lacking = (fresh[name] is None) != (stored[name] is None)
+        near = LEVELS if name != "moved" else 1e-2
+        if lacking or one.shape != other.shape or not np.allclose(one, other, rtol=1e-2, atol=near):
             return f"another picture is stored ({name})"
     return ""
 

@@ -15,11 +15,13 @@ from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, describe
 from advbench.foreign import contained, plain
 from advbench.hardware import describe_hardware, describe_versions
+from advbench.prepare import doubts
+from advbench.recrafting import Recrafting, craft_again, in_order
 from advbench.registry import Registry
+from advbench.run import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import ConflictError, Joining
-from advbench.target import content_key
 from advbench.verification import Verified, Verifier
 
 
@@ -32,6 +34,7 @@ class Checking:
     device: torch.device
     sample: int | None = None
     """So many cells, drawn by chance; None for all of them, 0 for none."""
+    recrafting: Recrafting = field(default_factory=Recrafting)
 
 
 @dataclass
@@ -41,7 +44,7 @@ class Arrival:
     cell: str
     label: str
     status: str
-    """`taken`, `there`, `unfinished`, `conflict` or `rejected`."""
+    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again."""
     outcomes: int = 0
     reasons: list[str] = field(default_factory=list)
     refereed: bool = False
@@ -74,19 +77,32 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
             else:
                 yield arrival
         keys = [cell["key"] for cell, _ in due]
-        looked = merging.sample(due, _chosen(keys, checking.sample)) if checking.sample is not None else None
+        looked = {} if checking.sample is None else merging.sample(due, _chosen(keys, checking.sample))
         doubtful = next((arrival.cell for _, arrival in due if arrival.status == "rejected"), "")
+        suspected = ""
+        for tried in merging.recraft(due, looked, checking):
+            yield tried
+            suspected = suspected or _suspicion(tried)
         for cell, arrival in due:
+            if arrival.status == "due" and suspected:
+                arrival.status, arrival.reasons = "rejected", [suspected]
             if arrival.status == "due":
-                result = merging.referee(cell, arrival) if looked is None else looked.get(cell["key"])
-                if doubtful and result is None and looked is not None:
+                result = looked.get(cell["key"])
+                if result is None and checking.sample is None:
+                    result = merging.referee(cell, arrival)
+                elif result is None and doubtful:
                     arrival.status = "rejected"
                     arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
             if arrival.status == "due":
                 merging.join(cell["key"], arrival, result)
             yield arrival
         if boards:
-            yield from _join_boards(into, origin)
+            yield from _join_boards(into, origin, verifier)
+
+
+def _suspicion(tried: Arrival) -> str:
+    """What keeps the whole entry out."""
+    return f"{tried.cell[:12]} of the same database {tried.reasons[0]}" if tried.status == "differs" else ""
 
 
 def _chosen(keys: list[str], count: int) -> frozenset[str]:
@@ -110,12 +126,48 @@ class _Merging:
                 arrival.status = "unfinished"
             elif self.joining.is_there(cell["key"]):
                 arrival.status = "there"
+            elif wrong := self.verifier.contradictions(cell):
+                arrival.status, arrival.reasons = "rejected", [plain(text) for text in wrong]
         return arrival
 
     def sample(self, due: list[tuple[dict[str, Any], Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
         """The chosen ones that hold, before anything joins."""
         found = {cell["key"]: self.referee(cell, arrival) for cell, arrival in due if cell["key"] in chosen}
         return {key: result for key, result in found.items() if result}
+
+    def recraft(
+        self, due: list[tuple[dict[str, Any], Arrival]], looked: dict[str, Verified], checking: Checking
+    ) -> Iterator[Arrival]:
+        """Cells of the entry crafted again, until so many were; `differs` is the status of one that ends it for all.
+
+        Only of cells that hold when they are refereed, which `looked` remembers: an altered one proves nothing. Where a
+        sample is refereed, of that alone.
+        """
+        origin, left = self.joining.origin, checking.recrafting.count
+        if left == 0 or checking.sample == 0:
+            return
+        arrivals = {cell["key"]: arrival for cell, arrival in due if arrival.status == "due"}
+        done = [cell for cell, _ in due if cell["key"] in arrivals and origin.cell_status(cell["key"]) == "done"]
+        if checking.sample is not None:
+            done = [cell for cell in done if cell["key"] in looked]
+        settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
+        for cell in in_order(origin, done):
+            arrival = arrivals[cell["key"]]
+            if left == 0:
+                return
+            if cell["key"] not in looked:
+                if (result := self.referee(dict(cell), arrival)) is None:
+                    continue
+                looked[cell["key"]] = result
+            left -= 1
+            exact = self.verifier.answers[cell["source"]].target.repeats
+            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
+            words = plain(found.words)
+            if found.failed:
+                arrival.status, arrival.reasons = "rejected", [words]
+            else:
+                words = f"came out differently when it was crafted again: {words}" if found.differs else words
+                yield Arrival(arrival.cell, arrival.label, "differs" if found.differs else "crafted", reasons=[words])
 
     def referee(self, cell: dict[str, Any], arrival: Arrival) -> Verified | None:
         """What was found of a cell that holds; of another, None and the reasons."""
@@ -151,6 +203,7 @@ class _Merging:
                 arrival.outcomes = self.joining.join(cell, refereed=result is not None)
                 if result:
                     self._mark(cell, result)
+                    self._doubt(result)
             arrival.status = "taken"
             self.joining.settle(cell)
 
@@ -164,6 +217,13 @@ class _Merging:
             marks.add(
                 into, cell, facts, sound=True, versions=describe_versions(), hardware=describe_hardware(self.device)
             )
+
+    def _doubt(self, result: Verified) -> None:
+        """What this machine itself has seen of the targets; nobody else's words about them are taken."""
+        for key in result.facts:
+            if key in self.verifier.answers:
+                for kind, reason in doubts(self.verifier.answers[key]):
+                    self.joining.into.add_note(key, kind, reason)
 
 
 @contextmanager
@@ -181,17 +241,15 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
         arrival.reasons.append(plain(describe(error)))
 
 
-def _join_boards(into: Store, origin: Store) -> Iterator[Arrival]:
-    """The boards that cells which are here now stand on; yields those whose key is another one's."""
+def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arrival]:
+    """The boards that cells which are here now stand on; yields those that are not what they say."""
     here = into.rows("SELECT * FROM cells")
     for board in said(origin, "SELECT * FROM boards ORDER BY key"):
-        row = {name: value for name, value in board.items() if name != "key"}
         place = ("data_fingerprint", "examples", "protocol", "family")
         stands = any(
             all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
         )
-        if stands and content_key(row) == board["key"]:
-            into.add_board(board)
+        if wrong := verifier.wrong_board(board):
+            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=[plain(one) for one in wrong])
         elif stands:
-            reason = "its key is not that of what it says"
-            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=[reason])
+            into.add_board(board)

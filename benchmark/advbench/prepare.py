@@ -13,6 +13,7 @@ from advbench.board import Board
 from advbench.clean import CleanPass, clean_pass
 from advbench.compatibility import why_never
 from advbench.data import Data, Examples
+from advbench.derivation import dataset_says, target_says
 from advbench.errors import AdvbenchError
 from advbench.given import refuse_given_model
 from advbench.goal import expand
@@ -24,7 +25,7 @@ from advbench.store import Store
 from advbench.suite import Suite
 from advbench.target import Target, content_key, prepare
 from advbench.values import configure
-from advbench.weights import find_weights, obtain_weights
+from advbench.weights import FoundWeights, find_weights, obtain_weights
 
 TrainingProgress = Callable[[float, str], None]
 
@@ -75,25 +76,30 @@ def ready_target(
         false_positive_rate=false_positive_rate,
         device=device,
     )
-    clean = clean_pass(target, examples, device)
-    row = {
+    row = _target_row(plan, target, data, found, origins, false_positive_rate)
+    return Ready(target, clean_pass(target, examples, device), examples), row
+
+
+def _target_row(
+    plan: TargetPlan,
+    target: Target,
+    data: Data,
+    found: FoundWeights,
+    origins: Mapping[str, Any],
+    false_positive_rate: float,
+) -> dict[str, Any]:
+    return {
         "key": target.key,
-        "label": target.label,
-        "model": plan.model.label,
-        "defenses": target.defenses_label,
-        "dataset": plan.dataset.label,
+        **target_says(plan),
         "data_fingerprint": data.judge.fingerprint,
-        "params": {"model": plan.model.params(), "defenses": [d.params() for d in plan.defenses]},
-        "origins": origins,
+        "origins": dict(origins),
         "weights_sha256": found.sha256,
         "recipe": found.recipe.params() if found.recipe else None,
-        "access": target.access.words,
         "threshold": target.threshold,
         "false_positive_rate": false_positive_rate if target.detector else None,
         "randomised": int(target.draws > 1),
         "draws": target.draws,
     }
-    return Ready(target, clean, examples), row
 
 
 def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
@@ -102,34 +108,50 @@ def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) ->
     refuse_given_model(row["label"], params["model"])
     model = configure(registry.model(row["model"]), params["model"])
     chain = registry.defense(row["defenses"])
+    if len(chain) != len(params["defenses"]):
+        raise AdvbenchError(f"{len(params['defenses'])} defenses have parameters, and {len(chain)} are named")
     defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
     return TargetPlan(dataset, model, defenses)
 
 
 def find_target(
-    row: Mapping[str, Any], dataset: Dataset, data: Data, *, registry: Registry, device: torch.device
-) -> Target:
-    """A stored target rebuilt from weights that are on this machine; nothing is trained."""
-    plan = stored_plan(row, dataset, registry)
-    model, defenses = plan.model, plan.defenses
-    found = find_weights(model, defenses, dataset, data)
+    row: Mapping[str, Any], plan: TargetPlan, data: Data, *, device: torch.device
+) -> tuple[Target, dict[str, Any]]:
+    """A stored target rebuilt from weights that are on this machine, and its row as it comes out here.
+
+    Nothing is trained. `plan` is its `stored_plan`; who shipped its parts is taken as stored.
+    """
+    found = find_weights(plan.model, plan.defenses, plan.dataset, data)
     if found is None:
         raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")
     if found.sha256 != row["weights_sha256"]:
         raise AdvbenchError(
             f"the weights here ({found.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
         )
-    return prepare(
-        model,
-        defenses,
-        dataset,
+    false_positive_rate = row["false_positive_rate"] or 0.05
+    target = prepare(
+        plan.model,
+        plan.defenses,
+        plan.dataset,
         data,
         found.net,
         weights_sha256=found.sha256,
         origins=row["origins"],
-        false_positive_rate=row["false_positive_rate"] or 0.05,
+        false_positive_rate=false_positive_rate,
         device=device,
     )
+    return target, _target_row(plan, target, data, found, row["origins"], false_positive_rate)
+
+
+def doubts(ready: Ready) -> list[tuple[str, str]]:
+    """What a reader must know of a target before believing a number: kind and reason."""
+    found = []
+    if ready.target.draws > 1:
+        way = f"judged by the class that most of {ready.target.draws} draws give"
+        found.append(("randomised", f"asked twice about the same images, it gave two answers; {way}"))
+    if broken := int((~ready.clean.finite).sum()):
+        found.append(("not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images"))
+    return found
 
 
 def clean_rows(ready: Ready) -> list[dict[str, Any]]:
@@ -167,15 +189,11 @@ def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples
 def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Data) -> None:
     store.add_dataset(
         {
-            "fingerprint": data.judge.fingerprint,
-            "label": dataset.label,
-            "classes": list(dataset.class_names),
-            "shape": list(dataset.shape),
+            **dataset_says(dataset, data),
             "source": data.source,
             "partial": data.partial,
             "train_fingerprint": data.train.fingerprint,
             "calibrate_fingerprint": data.calibrate.fingerprint,
-            "count": len(data.judge),
         }
     )
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.bank import Bank
 from advbench.draws import Draws
-from advbench.errors import AccessError, PluginError, TimeUpError
+from advbench.errors import TIME_UP, AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
 from advbench.passes import BatchSize, in_batches
 from advbench.successes import MARGIN, Answers, Stop, Successes
@@ -349,4 +349,4 @@ class Problem(Successes):
 
     def _check_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:
-            raise TimeUpError("ran past its time limit")
+            raise TimeUpError(TIME_UP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -9,10 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from advbench.data import Data, Examples
-from advbench.errors import AdvbenchError
+from advbench.derivation import Known, wrong_board, wrong_cell
+from advbench.errors import TIME_UP, AdvbenchError, TimeUpError
 from advbench.foreign import plain, told
 from advbench.hardware import make_repeatable
 from advbench.plan import CellPlan, TargetPlan
+from advbench.plugin import Attack
 from advbench.prepare import Ready, clean_rows, judged_examples, ready_target, record_dataset, stored_plan
 from advbench.protocol import PROTOCOL
 from advbench.provenance import record_run
@@ -21,10 +24,11 @@ from advbench.report import Reporter, Summary
 from advbench.run import Session, Settings
 from advbench.store import Store
 from advbench.store.database import shard_size
+from advbench.store.views import SAME_BOARD
 from advbench.stored import load_dataset, target_named, threat_of
 from advbench.suite import Suite
+from advbench.threats import Threat
 from advbench.unready import refuse_long_training, unready
-from advbench.values import configure
 
 VERDICT = ("goal_label", "predicted", "reached", "violation")
 
@@ -40,6 +44,9 @@ class Number:
     again: int
     differing: int
     """Examples with another verdict, whether or not the count is the same."""
+    turned: int
+    """Examples that are fooled the one time and not the other, at the board's radius or, of the smallest perturbations,
+    at that of half of them: nobody can hide what differs behind a board of a radius that says nothing."""
 
     @property
     def same(self) -> bool:
@@ -54,6 +61,12 @@ class Reproduced:
     numbers: tuple[Number, ...]
     other_versions: str
     """What differs from when the numbers were made; empty where nothing does."""
+    contradictions: tuple[str, ...] = ()
+    """What the cell says otherwise than its parameters; it was crafted by its label, in the ball of its board."""
+
+    @property
+    def same(self) -> bool:
+        return not self.contradictions and all(number.same for number in self.numbers)
 
 
 def reproduce(
@@ -64,11 +77,14 @@ def reproduce(
     *,
     on: Sequence[str] = (),
     reporter: Reporter | None = None,
+    timeout: float | None = None,
 ) -> Reproduced:
     """The same attack, ball, goal, seed, stop, budget and examples on the same target, in a database of its own.
 
-    `on` are labels of other targets to judge the examples on. Weights that are not on this machine are trained anew;
-    where that takes long, only if the settings say so.
+    The attack is the one that its label names here, the ball that of the board on which the cell stands, whatever
+    parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
+    on this machine are trained anew; where that takes long, only if the settings say so. After `timeout` seconds of
+    crafting it ends with a `TimeUpError`.
     """
     began = time.monotonic()
     reporter = reporter or Reporter()
@@ -84,9 +100,10 @@ def reproduce(
             f"cell {cell['key'][:12]}: its examples are not the first {cell['count']} of {dataset.label}"
         )
     plans = {row["key"]: stored_plan(row, dataset, registry) for row in rows}
-    suite = _suite(store, cell, rows[0], plans[rows[0]["key"]])
-    attack = configure(registry.attack(cell["attack"]), cell["attack_params"] or {})
-    threat = threat_of({**cell, "fit": None})
+    suite = _suite(store, cell, rows[0], plans[rows[0]["key"]], timeout)
+    attack = registry.attack(cell["attack"])
+    boards = _boards(store, cell, (dataset, data))
+    threat = _ball(boards, cell, attack)
     plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
     if not settings.train:
         refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
@@ -109,13 +126,15 @@ def reproduce(
         }
         Session(suite, scratch, registry, settings, reporter, summary, ready, {dataset: data}).craft((plan,))
         if summary.failed:
-            raise AdvbenchError(f"cell {cell['key'][:12]} failed this time: {summary.failed[0][1]}")
+            reason = summary.failed[0][1]
+            kind = TimeUpError if reason.startswith(TIME_UP) else AdvbenchError
+            raise kind(f"cell {cell['key'][:12]} failed this time: {reason}")
         (fresh,) = scratch.rows("SELECT * FROM cells")
         numbers = [
             number
             for row in rows
             for number in _numbers(
-                store,
+                boards,
                 cell,
                 row,
                 store.outcomes(cell["key"], row["key"]),
@@ -124,7 +143,23 @@ def reproduce(
         ]
     label = plain(f"{cell['attack']} in {threat.name} on {rows[0]['label']}")
     other = "" if fresh["key"] == cell["key"] else _other(cell, fresh, rows[0], ready[plans[rows[0]["key"]]])
-    return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other)
+    wrong = tuple(map(plain, wrong_cell(cell, registry, (dataset, data))))
+    return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
+
+
+def _boards(store: Store, cell: Mapping[str, Any], known: Known) -> list[dict[str, Any]]:
+    """Those on which the cell stands and that say what they are made from.
+
+    No view is asked, since the database may be a stranger's.
+    """
+    sql = f"SELECT b.* FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key"
+    return [board for board in store.rows(sql, cell["key"]) if not wrong_board(board, known)]
+
+
+def _ball(boards: Sequence[Mapping[str, Any]], cell: Mapping[str, Any], attack: Attack) -> Threat:
+    """That of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
+    ball = threat_of({**(boards[0] if boards else cell), "fit": None})
+    return ball.at(math.inf) if attack.minimizes and ball.unbounded else ball
 
 
 def _targets(store: Store, registry: Registry, cell: Mapping[str, Any], on: Sequence[str]) -> list[dict[str, Any]]:
@@ -146,7 +181,9 @@ def _targets(store: Store, registry: Registry, cell: Mapping[str, Any], on: Sequ
     return found
 
 
-def _suite(store: Store, cell: Mapping[str, Any], source: Mapping[str, Any], plan: TargetPlan) -> Suite:
+def _suite(
+    store: Store, cell: Mapping[str, Any], source: Mapping[str, Any], plan: TargetPlan, timeout: float | None
+) -> Suite:
     shards = store.shards(cell["key"])
     return Suite(
         name="reproduce",
@@ -155,7 +192,7 @@ def _suite(store: Store, cell: Mapping[str, Any], source: Mapping[str, Any], pla
         fit=cell["fit"] or "calibrate",
         shard=shard_size(next(iter(shards.values()))) if shards else cell["count"],
         budget=cell["budget"],
-        timeout=None,
+        timeout=timeout,
         false_positive_rate=source["false_positive_rate"] or 0.05,
         models=(plan.model,),
         defenses=(plan.defenses,),
@@ -194,29 +231,36 @@ def _ready(
 
 
 def _numbers(
-    store: Store,
+    boards: Sequence[Mapping[str, Any]],
     cell: Mapping[str, Any],
     target: Mapping[str, Any],
     stored: list[dict[str, Any]],
     again: list[dict[str, Any]],
 ) -> list[Number]:
-    boards = store.rows("SELECT board_name, radius FROM board_cells WHERE cell = ? ORDER BY board_name", cell["key"])
-    boards = boards or [{"board_name": cell["family"], "radius": cell["eps"]}]
+    usual = _usual(cell, stored)
+    radii = {plain(board["name"]): board["eps"] for board in boards} or {plain(cell["family"]): usual}
     before = {row["example"]: row for row in stored}
     after = {row["example"]: row for row in again}
     differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
-    label = plain(target["label"])
-    return [
-        Number(
-            plain(board["board_name"]),
-            label,
-            len(stored),
-            sum(fools(row, cell, board["radius"]) for row in stored),
-            sum(fools(row, cell, board["radius"]) for row in again),
-            differing,
-        )
-        for board in boards
-    ]
+    label, numbers = plain(target["label"]), []
+    for name, radius in radii.items():
+        fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
+        turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
+        numbers.append(Number(name, label, len(stored), len(fooled), len(now), differing, turned))
+    return numbers
+
+
+def _fooled(rows: list[dict[str, Any]], cell: Mapping[str, Any], radius: float | None) -> set[int]:
+    return {row["example"] for row in rows if fools(row, cell, radius)}
+
+
+def _usual(cell: Mapping[str, Any], stored: list[dict[str, Any]]) -> float | None:
+    """The cell's radius; for the smallest perturbations a size that half of those stored stay below."""
+    if not cell["minimizes"]:
+        return None if cell["eps"] is None else float(cell["eps"])
+    sizes = sorted(float(row["size"]) for row in stored if row["reached"])
+    middle = sizes[len(sizes) // 2 :][:2]  # between two of them, so that rounding moves none across
+    return sum(middle) / len(middle) if middle else None
 
 
 def _verdict(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:

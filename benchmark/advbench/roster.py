@@ -13,7 +13,7 @@ from advbench.errors import AdvbenchError, PluginError, describe
 from advbench.foreign import contained
 from advbench.plan import TargetPlan
 from advbench.plugin import Dataset
-from advbench.prepare import Ready, TrainingProgress, certificate_rows, clean_rows, ready_target
+from advbench.prepare import Ready, TrainingProgress, certificate_rows, clean_rows, doubts, ready_target
 from advbench.registry import Registry
 from advbench.report import Reporter, Summary
 from advbench.store import Store
@@ -63,7 +63,8 @@ class Roster:
                 self.store.add_target(row)
                 self.store.add_clean(ready.key, clean_rows(ready))
                 self.store.add_certificates(ready.key, certificate_rows(ready))
-                self._note(ready)
+                for kind, reason in doubts(ready):
+                    self.store.add_note(ready.key, kind, reason, self.summary.run)
                 found[plan] = ready
                 self.summary.targets[ready.key] = plan.label
         self.reporter.preparing("", len(plans), len(plans))
@@ -74,18 +75,6 @@ class Roster:
         self.summary.failed.append((plan.label, reason))
         self.store.add_skips(self.summary.run, [failed_row(plan, reason)])
         self.reporter.ended(plan.label, "failed", reason)
-
-    def _note(self, ready: Ready) -> None:
-        """What a reader must know before believing a number."""
-        if ready.target.draws > 1:
-            way = f"judged by the class that most of {ready.target.draws} draws give"
-            self._add_note(ready, "randomised", f"asked twice about the same images, it gave two answers; {way}")
-        if not bool(ready.clean.finite.all()):
-            broken = int((~ready.clean.finite).sum())
-            self._add_note(ready, "not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images")
-
-    def _add_note(self, ready: Ready, kind: str, reason: str) -> None:
-        self.store.add_note(ready.key, kind, reason, self.summary.run)
 
     def _training(self, label: str) -> TrainingProgress:
         def progress(fraction: float, text: str) -> None:

@@ -13,8 +13,8 @@ import torch
 from advbench import intake
 from advbench.bank import Bank
 from advbench.cell import Job, Shard, rows_of
-from advbench.compatibility import told
 from advbench.data import Data, DataFolders, Examples
+from advbench.derivation import cell_key, cell_says
 from advbench.engine import Engine, InProcess
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, describe
 from advbench.foreign import contained
@@ -34,7 +34,6 @@ from advbench.shared import Fit
 from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.suite import Suite
-from advbench.target import content_key
 from advbench.unready import refuse_long_training, unready
 
 
@@ -190,11 +189,11 @@ class Session:
         bank = starting_bank(cell, self.datasets[cell.source.dataset])
         self.reporter.cell(cell.label)
         try:
-            key = cell_key(self.suite, cell, source, examples, origin, fit, bank)
-            row = self._cell_row(key, cell, source, examples, origin, fit, bank)
+            row = self._cell_row(cell, source, examples, origin, fit, bank)
         except PluginError as error:
             self._refuse(cell, describe(error))
             return
+        key = row["key"]
         self.store.add_cell(row)
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
@@ -308,7 +307,6 @@ class Session:
 
     def _cell_row(
         self,
-        key: str,
         cell: CellPlan,
         source: Ready,
         examples: Examples,
@@ -316,20 +314,12 @@ class Session:
         fit: Fit | None,
         bank: Bank | None,
     ) -> dict[str, Any]:
-        unbounded = cell.threat.eps == float("inf")
-        return {
-            "key": key,
+        row = {
+            **cell_says(cell.attack, cell.threat),
             "dataset": cell.source.dataset.label,
             "data_fingerprint": self.datasets[cell.source.dataset].judge.fingerprint,
             "examples": examples.fingerprint,
             "count": len(examples),
-            "threat": cell.threat.name,
-            "family": cell.threat.family,
-            "params": cell.threat.params(),
-            "eps": None if unbounded else cell.threat.eps,
-            "minimizes": int(cell.attack.minimizes),
-            "attack": cell.attack.label,
-            "attack_params": cell.attack.params(),
             "origin": origin,
             "goal": cell.goal,
             "stop": self.suite.stop,
@@ -338,12 +328,11 @@ class Session:
             "protocol": PROTOCOL,
             "budget": self.suite.budget,
             "fit": self.suite.fit if cell.attack.scope == "set" else None,
-            "needs": told(cell.attack),
-            "beyond_gradients": int(cell.attack.beyond_gradients),
             "content": content_of(cell.attack),
             "fit_fingerprint": None if fit is None else fit.fingerprint,
             "bank_fingerprint": None if bank is None else bank.fingerprint,
         }
+        return {"key": cell_key(row), **row}
 
     def _shrink(self, job: Job, batch: int) -> None:
         """Later cells go on with the size that fitted into memory."""
@@ -364,35 +353,6 @@ def fitting_set(suite: Suite, cell: CellPlan, data: Data) -> Fit | None:
 def starting_bank(cell: CellPlan, data: Data) -> Bank | None:
     """The held-out images that the attack may start at; None for one that does not declare that it uses them."""
     return Bank.wanted(cell.attack, cell.goal, data, cell.source.dataset)
-
-
-def cell_key(
-    suite: Suite,
-    cell: CellPlan,
-    source: Ready,
-    examples: Examples,
-    origin: Mapping[str, Any],
-    fit: Fit | None,
-    bank: Bank | None,
-) -> str:
-    """A hash of everything that can change the cell's outcome; the target's key stands for data and weights."""
-    return content_key(
-        {
-            "source": source.key,
-            "examples": examples.fingerprint,
-            "threat": [cell.threat.name, cell.threat.params()],
-            "attack": [cell.attack.name, cell.attack.params()],
-            **({"content": content} if (content := content_of(cell.attack)) else {}),
-            "origin": dict(origin),
-            "goal": cell.goal,
-            "stop": suite.stop,
-            "seed": suite.seed,
-            "budget": suite.budget,
-            "protocol": PROTOCOL,
-            **({} if fit is None else {"fit": fit.fingerprint}),
-            **({} if bank is None else {"bank": bank.fingerprint}),
-        }
-    )
 
 
 def content_of(attack: Attack) -> str:

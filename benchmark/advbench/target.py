@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -186,19 +187,18 @@ def prepare(
         if defense.certifies:
             certifier = (defense, behind)
         net = behind
-    identity = {
-        "model": model.name,
-        "model parameters": {k: v for k, v in model.params().items() if k != "weights"},
-        "defenses": [[d.name, d.params()] for d in defenses],
-        "origins": dict(origins),
-        "weights": weights_sha256,
-        "judge": data.judge.fingerprint,
-        "calibrate": data.calibrate.fingerprint,
-        "false positive rate": false_positive_rate if detector else None,
-        "protocol": PROTOCOL,
-    }
+    identity = partial(
+        target_key,
+        model,
+        defenses,
+        origins=origins,
+        weights_sha256=weights_sha256,
+        judge=data.judge.fingerprint,
+        calibrate=data.calibrate.fingerprint,
+        false_positive_rate=false_positive_rate if detector else None,
+    )
     target = Target(
-        key=content_key(identity),
+        key=identity(draws=1),
         label=target_label(model, defenses),
         model=model,
         defenses=defenses,
@@ -213,11 +213,39 @@ def prepare(
     )
     if by_chance(target, data.judge, device):
         target.draws = DRAWS
-        target.key = content_key({**identity, "draws": DRAWS, "company": COMPANY})
+        target.key = identity(draws=DRAWS)
         target.repeats = not by_chance(target, data.judge, device, ("repeats", "repeats"))
     with seeded("prepare", device):
         _measure(target, data, unseen, false_positive_rate, device)
     return target
+
+
+def target_key(
+    model: Model,
+    defenses: tuple[Defense, ...],
+    *,
+    origins: Mapping[str, Any],
+    weights_sha256: str,
+    judge: str,
+    calibrate: str,
+    false_positive_rate: float | None,
+    draws: int,
+) -> str:
+    """A hash of everything that can change its answers; `judge` and `calibrate` are fingerprints of images."""
+    return content_key(
+        {
+            "model": model.name,
+            "model parameters": {k: v for k, v in model.params().items() if k != "weights"},
+            "defenses": [[d.name, d.params()] for d in defenses],
+            "origins": dict(origins),
+            "weights": weights_sha256,
+            "judge": judge,
+            "calibrate": calibrate,
+            "false positive rate": false_positive_rate,
+            "protocol": PROTOCOL,
+            **({"draws": draws, "company": COMPANY} if draws > 1 else {}),
+        }
+    )
 
 
 def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float, device: torch.device) -> None:

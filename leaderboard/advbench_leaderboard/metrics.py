@@ -228,9 +228,11 @@ METRICS = (
         "Verified",
         (
             "Whether every stored perturbation behind this row was refereed again by advbench verify and gave "
-            "the same verdicts."
+            "the same verdicts, and names, balls and keys follow from the parameters of its cells. It does not say "
+            "that the perturbations are those that the attacks find: crafting a cell again tells that."
         ),
         "all cells of the row: recomputed outcome = stored outcome",
+        "Not covered: seconds and passes, which are told by whoever ran the attack.",
     ),
     Metric(
         "contradiction",

@@ -15,6 +15,7 @@ from advbench.errors import AdvbenchError
 from advbench.hardware import choose_device, make_repeatable
 from advbench.merging import Arrival, Checking
 from advbench.merging import merge as merge_cells
+from advbench.recrafting import Recrafting
 from advbench.store import Store
 from advbench.store.incoming import open_incoming
 
@@ -33,6 +34,13 @@ def merge(
         str,
         typer.Option(metavar="WHAT", help="What to referee before it joins: all, none, or how many cells, by chance."),
     ] = "all",
+    reproduce: Annotated[
+        str,
+        typer.Option(
+            metavar="WHAT",
+            help="Cells of each FROM to craft again first: none, how many, or auto: two, within a minute each.",
+        ),
+    ] = "auto",
     keep_boards: Annotated[
         bool, typer.Option("--keep-boards", help="Add no board: entries join those that INTO has.")
     ] = False,
@@ -43,7 +51,13 @@ def merge(
     """Join databases; what does not hold when refereed again, or contradicts INTO, stays out, with exit code 1."""
     console = terminal()
     make_repeatable()
-    checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample_of(check))
+    sample, again = sample_of(check), recrafting_of(reproduce)
+    if sample == 0 and again.count and again.patience is None:
+        raise AdvbenchError(
+            f"--check none --reproduce {reproduce}: only cells that were refereed are crafted again; "
+            "say with --check how many"
+        )
+    checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample, again)
     for path in origin:  # before anything is written
         if into.exists() and path.exists() and into.samefile(path):
             raise AdvbenchError(f"{path}: a database can't be merged into itself")
@@ -63,10 +77,19 @@ def merge(
 
 def sample_of(text: str) -> int | None:
     """How many cells to referee; None for all."""
-    if text in ("all", "none"):
-        return None if text == "all" else 0
+    return None if text == "all" else _count("--check", text, "all")
+
+
+def recrafting_of(text: str) -> Recrafting:
+    """How many cells to craft again, and how long each may take: who says a number has the time."""
+    return Recrafting() if text == "auto" else Recrafting(_count("--reproduce", text, "auto"), None)
+
+
+def _count(option: str, text: str, other: str) -> int:
+    if text == "none":
+        return 0
     if not (text.isascii() and text.isdigit()) or not 0 < len(text) < 10:
-        raise AdvbenchError(f"--check {text}: give all, none, or how many cells")
+        raise AdvbenchError(f"{option} {text}: give {other}, none, or how many cells")
     return int(text)
 
 
@@ -97,7 +120,7 @@ def _tell(console: Console, arrival: Arrival) -> None:
     if arrival.status in ("there", "unfinished"):
         return
     outcomes = f": {arrival.outcomes:,} outcomes" if arrival.status == "taken" else ""
-    style = "red" if arrival.refused else ""
+    style = "red" if arrival.refused or arrival.status == "differs" else ""
     say(console, f"{arrival.status:11} {arrival.cell[:12]} {arrival.label}{outcomes}", style)
     for reason in arrival.reasons[:_SHOWN]:
         say(console, f"· {reason}")

@@ -50,9 +50,11 @@ def reproduce(
             with Display(console) as display:
                 found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display)
             say(console, f"{one['key'][:12]} {found.label}: {_made(found)}")
+            same &= found.same
             for number in found.numbers:
-                same &= number.same
                 say(console, _told(number), "" if number.same else "red")
+            for text in found.contradictions:
+                say(console, f"· {text}", "red")
             if found.other_versions:
                 say(console, f"· made under other versions: {found.other_versions}")
     if not same:

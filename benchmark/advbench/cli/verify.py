@@ -68,7 +68,8 @@ def tell(console: Console, result: Verified) -> None:
     """What was found, with the first few differences."""
     verdict = "verified" if result.sound else "differs" if result.differences else "not checked"
     name = f"{result.cell[:12]} {result.label}" if result.cell else result.label
-    say(console, f"{verdict:11} {name}: {result.outcomes} {result.noun}", "" if result.sound else "red")
+    counted = f": {result.outcomes} {result.noun}" if result.noun else ""
+    say(console, f"{verdict:11} {name}{counted}", "" if result.sound else "red")
     for text in reasons(result):
         say(console, f"· {text}")
 

@@ -141,10 +141,12 @@ class Store:
         number = self.id_of("targets", target)
         self.insert("certificates", ({**row, "target": number} for row in rows))
 
-    def certificates(self, target: str) -> dict[int, dict[str, Any]]:
-        """What is proved, by example id."""
-        sql = "SELECT * FROM certificates WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example"
-        return {row["example"]: {**_plain(row), "target": target} for row in self._all(sql, target)}
+    def certificates(self, target: str) -> list[dict[str, Any]]:
+        """What is proved, by example id and family of balls."""
+        sql = """
+            SELECT * FROM certificates WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example, family
+        """
+        return [{**_plain(row), "target": target} for row in self._all(sql, target)]
 
     def clean_examples(self, target: str) -> set[int]:
         """The ids of the examples whose clean answer is known."""

@@ -105,6 +105,8 @@ TABLES = (
 """In an order in which each needs only those before it."""
 
 _OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
+_CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
+"""Of a cell that has failed none of these travel: the owner's own run would go on with what nobody crafts again."""
 
 
 @dataclass
@@ -144,15 +146,13 @@ class Joining:
     def join(self, cell: str, *, refereed: bool) -> int:
         """Everything of the cell that is not here yet, in one transaction; how many outcomes were new."""
         into = self.into
-        artifacts = self.take(cell)
+        artifacts = self.take(cell) if self.origin.cell_status(cell) == "done" else []
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
-            newcomers = {row["key"] for row in missing["targets"]}
             done = into.cell_status(cell) == "done"
             for table in TABLES:
                 into.insert(table.name, [self._numbered(table.name, row) for row in missing[table.name]])
-            self._notes(newcomers)
             if not done:
                 self._events(cell, bool(missing["cells"]))
             if any(missing[table] for table in _OF_CELL):
@@ -168,7 +168,11 @@ class Joining:
     def _missing(self, cell: str) -> dict[str, list[Row]]:
         keys = self._keys(cell)
         missing: dict[str, list[Row]] = {}
+        silent = frozenset() if self.origin.cell_status(cell) == "done" else _CRAFTED
         for table in TABLES:
+            if table.name in silent:
+                missing[table.name] = []
+                continue
             wanted = json.dumps([key for key in keys[table.by] if key not in self.settled])
             theirs = said(self.origin, table.sql, wanted)
             ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, wanted)}
@@ -206,14 +210,6 @@ class Joining:
         if "target" in plain:
             plain["target"] = self.into.id_of("targets", plain["target"])
         return plain
-
-    def _notes(self, newcomers: Iterable[str]) -> None:
-        """Doubts about targets that come with this cell; nobody raises any about those that are here."""
-        sql = (
-            f"SELECT t.key, n.kind, n.reason FROM notes n JOIN targets t ON t.id = n.target WHERE t.key IN ({_TARGETS})"
-        )
-        for row in said(self.origin, sql, json.dumps(sorted(newcomers))):
-            self.into.add_note(row["key"], row["kind"], row["reason"])
 
     def _events(self, cell: str, new: bool) -> None:
         """How it ended. Of cells that differ only in version, the one that stands on a board goes on to."""
