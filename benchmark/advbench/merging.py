@@ -19,6 +19,7 @@ from advbench.registry import Registry
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import ConflictError, Joining
+from advbench.store.records import wrong
 from advbench.target import content_key
 from advbench.verification import Verified, Verifier
 
@@ -57,14 +58,11 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
     A sample that does not hold refuses everything that was not looked at itself.
     """
     with origin.snapshot():
-        try:
-            cells = origin.rows("""
-                SELECT c.* FROM cells c LEFT JOIN (SELECT cell, max(id) AS last FROM cell_events GROUP BY cell) e
-                  ON e.cell = c.id ORDER BY e.last, c.id
-            """)
-            verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
-        except (ValueError, RecursionError) as error:
-            raise RefusedError(f"{origin.path}: its facts can't be read ({describe(error)})") from error
+        cells = origin.rows("""
+            SELECT c.* FROM cells c LEFT JOIN (SELECT cell, max(id) AS last FROM cell_events GROUP BY cell) e
+              ON e.cell = c.id ORDER BY e.last, c.id
+        """)
+        verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
         merging = _Merging(Joining(into, origin, plain(source)[:200]), verifier, checking.device)
         due = []
         for cell in cells:
@@ -184,7 +182,12 @@ def _join_boards(into: Store, origin: Store) -> Iterator[Arrival]:
     """The boards that cells which are here now stand on; yields those whose key is another one's."""
     here = into.rows("SELECT * FROM cells")
     for board in said(origin, "SELECT * FROM boards ORDER BY key"):
-        row = {name: value for name, value in board.items() if name != "key"}
+        if problem := wrong("boards", board):
+            key, name = plain(str(board["key"])), plain(str(board["name"]))
+            yield Arrival(key, f"the board {name}", "rejected", reasons=[problem])
+            continue
+        # a board of before boards had seeds was named without one
+        row = {name: v for name, v in board.items() if name != "key" and not (name == "seed" and v is None)}
         place = ("data_fingerprint", "examples", "protocol", "family")
         stands = any(
             all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, MalformedError
 from advbench.foreign import plain
 from advbench.store import views
 from advbench.store.migrations import SCHEMA_VERSION, migrate, version_of
+from advbench.store.records import UnreadableError
 from advbench.store.scrutiny import (
     LARGEST_VALUE,
     SLOWEST,
@@ -152,11 +153,18 @@ def snapshot(connection: sqlite3.Connection, path: Path | None) -> Iterator[None
             connection.execute("ROLLBACK")
 
 
+def unreadable(path: Path | None, why: str) -> str:
+    name = path or "the database in memory"
+    return f"{name}: its facts can't be read ({why}); it is damaged, or advbench did not write all of it"
+
+
 @contextmanager
 def in_words(path: Path | None) -> Iterator[None]:
     """SQLite's complaints about the world outside, as one line that says what to do; our own mistakes pass through."""
     try:
         yield
+    except UnreadableError as error:
+        raise MalformedError(unreadable(path, str(error))) from error
     except UnicodeDecodeError as error:  # SQLite's own complaint quotes what it found
         raise AdvbenchError(f"{path}: damaged (text that is no UTF-8); restore it from a copy") from error
     except sqlite3.DatabaseError as error:
