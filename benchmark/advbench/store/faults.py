@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from advbench.foreign import plain
-from advbench.store.records import DIGEST, FORMS, UnreadableError, parsed, wrong
+from advbench.store.records import DIGEST, FORMS, UnreadableError, document, parsed, wrong
 
 READING_FAILED = (
     LookupError,
@@ -114,7 +114,7 @@ def _rows(connection: sqlite3.Connection, table: str, place: str) -> Iterator[di
 
 
 def _problem(table: str, row: Mapping[str, Any]) -> str:
-    """Keys are only read here, so any will do; `merge` takes none but its own."""
+    """As far as reading goes: any key will do, older versions knew less, and `merge` alone takes nothing else."""
     read = {}
     for name, value in row.items():
         try:
@@ -122,7 +122,10 @@ def _problem(table: str, row: Mapping[str, Any]) -> str:
         except UnreadableError as error:
             return str(error)
     forms = FORMS[table]
-    return wrong(table, {name: value for name, value in read.items() if forms.get(name) is not DIGEST})
+    told = {name: v for name, v in read.items() if v is not None and forms.get(name) is not DIGEST}
+    if isinstance(told.get("params"), dict) and not document(told["params"]):
+        del told["params"]
+    return wrong(table, told)
 
 
 def _name(table: str, row: Mapping[str, Any]) -> str:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
 from advbench_leaderboard import png
 from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.exhibits import Exhibit
+from advbench_leaderboard.facts.transfers import Outgoing
 from advbench_leaderboard.figures.arrows import Move, arrows, moves
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
@@ -50,27 +52,30 @@ def pages(site: Site) -> Iterator[Page]:
         exhibits = site.exhibits([cell.number for cell in batch])
         outgoing = site.transfer_of([cell.key for cell in batch])
         for cell in batch:
-            shown = exhibits.get(cell.number, [])
-            verdicts = [one for _, one in site.verdicts_on(cell.key)]
-            context = {
-                "cell": cell,
-                "unplaced": site.unplaced.get(cell.key),
-                "neighbours": site.neighbours(cell),
-                # what nothing here knows would be an empty column
-                "has": {
-                    "first_right": any(one.first_right for one in verdicts),
-                    "undetected": any(one.undetected for one in verdicts),
-                    "size": any(one.mean_size is not None for one in verdicts),
-                    "clean_confidence": any(one.clean_confidence is not None for one in shown),
-                    "confidence": any(one.confidence is not None for one in shown),
-                },
-                "target": site.targets[cell.source],
-                "verdicts": site.verdicts_on(cell.key),
-                "boards": site.boards_of(cell.key),
-                "shown": [_shown(site, cell, one) for one in shown],
-                "outgoing": outgoing.get(cell.key, []),
-            }
-            yield Page(site.cell_file(cell.key), "cell.html.j2", context)
+            made = partial(_context, site, cell, exhibits.get(cell.number, []), outgoing.get(cell.key, []))
+            yield Page(site.cell_file(cell.key), "cell.html.j2", made)
+
+
+def _context(site: Site, cell: Cell, shown: list[Exhibit], outgoing: list[Outgoing]) -> dict[str, object]:
+    verdicts = [one for _, one in site.verdicts_on(cell.key)]
+    return {
+        "cell": cell,
+        "unplaced": site.unplaced.get(cell.key),
+        "neighbours": site.neighbours(cell),
+        # what nothing here knows would be an empty column
+        "has": {
+            "first_right": any(one.first_right for one in verdicts),
+            "undetected": any(one.undetected for one in verdicts),
+            "size": any(one.mean_size is not None for one in verdicts),
+            "clean_confidence": any(one.clean_confidence is not None for one in shown),
+            "confidence": any(one.confidence is not None for one in shown),
+        },
+        "target": site.targets[cell.source],
+        "verdicts": site.verdicts_on(cell.key),
+        "boards": site.boards_of(cell.key),
+        "shown": [_shown(site, cell, one) for one in shown],
+        "outgoing": outgoing,
+    }
 
 
 def _shown(site: Site, cell: Cell, one: Exhibit) -> Shown:
