@@ -16,6 +16,7 @@ from advbench.hardware import choose_device, make_repeatable
 from advbench.merging import Arrival, Checking
 from advbench.merging import merge as merge_cells
 from advbench.store import Store
+from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
 
 _SHOWN = 5
@@ -44,6 +45,7 @@ def merge(
     console = terminal()
     make_repeatable()
     checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample_of(check))
+    into, origin = located(into), [located(path) for path in origin]
     for path in origin:  # before anything is written
         if into.exists() and path.exists() and into.samefile(path):
             raise AdvbenchError(f"{path}: a database can't be merged into itself")

@@ -36,8 +36,13 @@ def located(path: str | Path) -> Path:
     """Where the file really lies: perturbations belong beside it, not beside a link to it."""
     if str(path) == ":memory:" or str(path).startswith("file:"):
         raise AdvbenchError(f"{path} is no file, and nothing would be kept; name one, like results.sqlite")
-    if "\0" in str(path):
-        raise AdvbenchError(f"{plain(str(path))[:80]!r} is no name of a file")
+    try:
+        if "\0" in str(path):
+            raise ValueError("a zero byte in it")
+        str(path).encode()
+    except ValueError as error:  # SQLite opens what UTF-8 can say
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else error
+        raise AdvbenchError(f"{plain(str(path))[:80]!r} is no name of a file for a database ({reason})") from error
     path = Path(path)
     try:
         return Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -165,6 +170,9 @@ def in_words(path: Path | None) -> Iterator[None]:
         yield
     except UnreadableError as error:
         raise MalformedError(unreadable(path, str(error))) from error
+    except UnicodeEncodeError as error:  # of what was asked for: a file's name, say, on a system that allows any bytes
+        name = path or "the database in memory"
+        raise AdvbenchError(f"{name}: {plain(str(error.object))[:80]!r} is not UTF-8, and nothing there is") from error
     except UnicodeDecodeError as error:  # SQLite's own complaint quotes what it found
         raise AdvbenchError(f"{path}: damaged (text that is no UTF-8); restore it from a copy") from error
     except sqlite3.DatabaseError as error:

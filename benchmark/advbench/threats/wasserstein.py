@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +20,8 @@ from advbench.threats.transport import Rows, Wishes, added, below_one, best_plan
 if TYPE_CHECKING:
     from advbench.draws import Draws
 
+DEAREST = 12.0
+"""Decimal digits of what a unit of mass pays at most: beyond it the sums of plans round to nothing."""
 WIDEST = 255
 """Pixels of a window: a plan has its square of numbers for every pixel."""
 REACH = 3.0
@@ -47,6 +50,8 @@ class Wasserstein(Threat):
             raise AdvbenchError(
                 f"{self.name}: kernel must be an odd number of pixels from 3 to {WIDEST}, not {self.kernel}"
             )
+        if math.log10(2 * (self.kernel // 2) ** 2) * self.power / 2 > DEAREST:
+            raise AdvbenchError(f"{self.name}: power={written(self.power)} is too much for a window of {self.kernel}")
         if self.power == 0:
             raise AdvbenchError(f"{self.name}: power must be above 0, at which every move would cost the same")
 
