@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import pytest
@@ -65,3 +69,35 @@ def test_a_page_that_can_not_be_made_says_why_and_the_others_are_there(
     assert len(other) == 3
     assert not any("can’t be made" in path.read_text() for path in other)
     assert "This page can’t be made" in (tmp_path / "site/downloads.html").read_text()
+
+
+def bomb(size: int) -> bytes:
+    packing = zlib.compressobj(9)
+    return b"".join([*(packing.compress(bytes(1 << 20)) for _ in range(size >> 20)), packing.flush()])
+
+
+@pytest.mark.parametrize("shape", ["[1, 8, 8]", "[1, 8192, 8192]"])
+def test_pictures_that_unpack_to_a_quarter_of_a_gigabyte_cost_nothing(
+    results: Results, tmp_path: Path, shape: str
+) -> None:
+    path = results.copy(tmp_path)
+    edit(path, f"UPDATE datasets SET shape = '{shape}'")
+    connection = sqlite3.connect(path)
+    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
+        connection.execute(f'DROP TRIGGER "{name}"')
+    packed = bomb(256 << 20)
+    with connection:
+        connection.execute("UPDATE exhibits SET original = ?, perturbed = ?, moved = ?", (packed, packed, packed))
+    connection.close()
+    tracemalloc.start()
+    began = time.monotonic()
+    try:
+        made = render(path, tmp_path / "site")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert made.problems == ()
+    assert time.monotonic() - began < 60
+    assert peak < 192 << 20
+    (page, *_) = (tmp_path / "site/cells").glob("*.html")
+    assert "data:image/png" not in page.read_text()

@@ -32,6 +32,7 @@ def main() -> int:
     asked.add_argument("--seed", type=int, default=0)
     asked.add_argument("--kinds", nargs="*", choices=KINDS, default=list(KINDS), metavar="KIND", help=", ".join(KINDS))
     asked.add_argument("--count", type=int, help="so many cases of each kind, instead of its own number")
+    asked.add_argument("--first", type=int, default=0, help="begin with this case of each kind")
     asked.add_argument("--case", type=int, help="this case alone")
     asked.add_argument("--minutes", type=float, default=120, help="of the whole; kinds share what is left")
     given = asked.parse_args()
@@ -49,7 +50,7 @@ def one_kind(name: str, kind: Kind, scene: Scene, given: argparse.Namespace, end
     """How many of its cases found something."""
     began, done, found = time.monotonic(), 0, 0
     count = min(given.count or kind.count, kind.most or sys.maxsize)
-    for number in range(count) if given.case is None else [given.case]:
+    for number in range(given.first, count) if given.case is None else [given.case]:
         if time.monotonic() > end:
             break
         draw = Random(f"{given.seed} {name} {number}")  # a case is the same whatever ran before it
@@ -61,7 +62,8 @@ def one_kind(name: str, kind: Kind, scene: Scene, given: argparse.Namespace, end
             if found <= MOST:
                 again = f"--kinds {name} --seed {given.seed} --case {number}"
                 print(f"FOUND {again}: {watched.told}", flush=True)
-    print(f"{name}: {done} of {count} cases in {time.monotonic() - began:.0f} s, {found} found something", flush=True)
+    took = f"{done} of {count - given.first} cases in {time.monotonic() - began:.0f} s"
+    print(f"{name}: {took}, {found} found something", flush=True)
     return found
 
 

@@ -28,7 +28,7 @@ def case(scene: Scene, draw: Random, number: int) -> str:
     ]
     command = draw.choice(COMMANDS)
     given: list[str] = [command] if draw.random() < 0.95 else []
-    if command in ("run", "plan") and draw.random() < 0.7:
+    if command in ("run", "plan"):  # an embedded suite is an honest hour's work
         given.append(str(scene.suite))
     for _ in range(draw.randrange(6)):
         if draw.random() < 0.5:

@@ -248,7 +248,7 @@ class Joining:
         ]
 
 
-def _well_formed(table: str, found: list[Row]) -> list[Row]:
+def _well_formed(table: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """What can't be read as what it should be would stop every later page."""
     for row in found:
         if problem := wrong(table, row):
