@@ -158,6 +158,9 @@ def snapshot(connection: sqlite3.Connection, path: Path | None) -> Iterator[None
             connection.execute("ROLLBACK")
 
 
+_DAMAGED = ("unsupported file format", "malformed JSON", "integer overflow")
+
+
 def unreadable(path: Path | None, why: str) -> str:
     name = path or "the database in memory"
     return f"{name}: its facts can't be read ({why}); it is damaged, or advbench did not write all of it"
@@ -179,6 +182,8 @@ def in_words(path: Path | None) -> Iterator[None]:
         name = str(path or "the database in memory")
         if "decode" in str(error):  # from Python's side of SQLite, without a code
             raise AdvbenchError(f"{name}: damaged (text that is no UTF-8); restore it from a copy") from error
+        if any(words in str(error) for words in _DAMAGED):  # which share their code with our own mistakes
+            raise MalformedError(unreadable(path, str(error))) from error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte; the rest is detail
         advice = {
             sqlite3.SQLITE_FULL: f"{name}: the disk is full; free some space and run the same command again to resume",
