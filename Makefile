@@ -1,4 +1,4 @@
-# make run, make test, make cover, make lint, make clean.  PYTHON=… and VENV=… choose the interpreter and the environment;
+# make run, make test, make cover, make fuzz, make lint, make clean.  PYTHON=… and VENV=… choose the interpreter and the environment;
 # ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee".
 SHELL := /bin/bash
 .SHELLFLAGS := -c
@@ -10,7 +10,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # an installation is up to date when its stamp is newer than pyproject.toml and names this folder (a moved checkout
 # leaves scripts that point to where it was); paths may hold spaces, so the shell compares them, not make
-.PHONY: run test cover lint clean environment
+.PHONY: run test cover fuzz lint clean environment
 run: EXTRAS :=
 run: environment
 	@"$(VENV)/bin/advbench" run $(ARGS)
@@ -22,6 +22,10 @@ test: environment
 cover: EXTRAS := test
 cover: environment
 	@"$(VENV)/bin/python" tests/covering.py $(ARGS)
+
+fuzz: EXTRAS := test
+fuzz: environment
+	@"$(VENV)/bin/python" tests/fuzz $(ARGS)
 
 lint: EXTRAS := lint
 lint: environment

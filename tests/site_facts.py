@@ -36,7 +36,12 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
             ],
         )
         store.add_dataset(
-            {"fingerprint": "data", "label": f"digits{evil}", "classes": [f"zero{evil}"], "shape": [1, 28, 28]}
+            {
+                "fingerprint": "data",
+                "label": f"digits{evil}",
+                "classes": [f"zero{evil}", f"one{evil}"],
+                "shape": [1, 28, 28],
+            }
             | {"source": f"a folder{evil}", "partial": f"half of it{evil}", "count": COUNT}
         )
         store.add_examples("set", range(COUNT))

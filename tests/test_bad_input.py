@@ -444,3 +444,36 @@ def cell_key(db: Path) -> str:
     key = connection.execute("SELECT key FROM cells ORDER BY id").fetchone()[0]
     connection.close()
     return str(key)
+
+
+@pytest.mark.parametrize(
+    "ball",
+    [
+        *("linf(eps=1e308)", "l2(eps=1e308)", "box(eps=1e308)", "corruption(eps=1e308)", "rotate-shift(eps=1e308)"),
+        *("rotate-shift(degrees=1e308)", "wasserstein(eps=1e308)", "wasserstein(power=1e308)", "wasserstein(power=90)"),
+        "wasserstein(kernel=100001)",
+    ],
+)
+def test_a_ball_that_no_number_can_measure_is_refused(advbench: Advbench, ball: str) -> None:
+    Path("mine.yaml").write_text(SUITE)
+    assert "must be" in (told := advbench("plan", "mine.yaml", "--threat", ball).complaint) or "too much" in told
+
+
+@pytest.mark.parametrize("name", ["b" * 5000, os.fsdecode(b"\xff\xfe.sqlite")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("show --db", "verify --db", "compare a b --db", "export a o.npz --db", "reproduce a --db", "render --db"),
+        *("serve --db", "run mine.yaml --db", "merge into.sqlite", "merge"),
+    ],
+)
+def test_a_name_that_no_database_can_have_is_one_line_in_every_command(
+    advbench: Advbench, results: Results, command: str, name: str
+) -> None:
+    Path("mine.yaml").write_text(SUITE)
+    more = [str(results.db)] if command == "merge" else []
+    assert "name of a file" in advbench(*command.split(), name, *more).complaint
+
+
+def test_what_is_no_text_is_in_no_database(advbench: Advbench, results: Results) -> None:
+    assert "not UTF-8" in advbench("verify", os.fsdecode(b"\xff"), "--db", results.db).complaint

@@ -200,7 +200,12 @@ def test_artifacts_that_do_not_hold_keep_their_cell_out(
         done = advbench("merge", into, origin, "--check", check)
         assert done.code == 1, done.out
         assert f"{len(names)} rejected" in done.out
-        words = {"cut": "damaged", "missing": "missing", "pipe": "so no artifact", "elsewhere": "is no sha256"}[damage]
+        words = {
+            "cut": "damaged",
+            "missing": "missing",
+            "pipe": "so no artifact",
+            "elsewhere": "shards.artifact must be 64",
+        }[damage]
         assert words in done.out
         assert cells(into) == cells(origin) - names
     assert advbench("verify", "--db", into).code == 0

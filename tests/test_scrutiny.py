@@ -169,3 +169,18 @@ def test_opening_a_damaged_copy_is_one_line_whatever_is_damaged(tmp_path: Path) 
         copies.append(str(copy))
     ended = subprocess.run([sys.executable, "-c", code, *copies], capture_output=True, text=True, timeout=300)
     assert ended.returncode == 0, ended.stderr[-2000:]
+
+
+def test_a_future_file_format_and_what_is_no_json_are_told_as_damage(tmp_path: Path) -> None:
+    path = prepared(tmp_path / "results.sqlite")
+    with (
+        Store.open(path, readonly=True) as store,
+        pytest.raises(AdvbenchError, match=r"can't be read \(malformed JSON\)"),
+    ):
+        store.rows("SELECT value FROM json_each('[')")
+    data = bytearray(path.read_bytes())
+    data[47] = 9  # the schema format number
+    path.write_bytes(data)
+    for readonly in (True, False):
+        with pytest.raises(AdvbenchError, match="unsupported file format"):
+            Store.open(path, readonly=readonly)

@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -141,3 +146,104 @@ def test_a_local_look_serves_this_machine_alone(database: Path, tmp_path: Path) 
         finally:
             listening.shutdown()
             thread.join()
+
+
+def asked(port: int, request: bytes) -> bytes:
+    """The first line of what the server answers to exactly these bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(request)
+        return connection.makefile("rb").readline()
+
+
+@pytest.mark.parametrize(
+    ("line", "host", "code"),
+    [
+        ("GET /index.html HTTP/1.1", "127.0.0.1:{port}", b"200"),
+        ("GET /index.html HTTP/1.1", "LocalHost:{port}", b"200"),
+        ("GET /index.html HTTP/1.1", "[::1]:{port}", b"200"),
+        ("GET /index.html HTTP/1.1", "evil.example:{port}", b"421"),
+        ("GET /index.html HTTP/1.1", "127.0.0.1.evil.example:{port}", b"421"),
+        ("GET /index.html HTTP/1.1", "127.0.0.1:1", b"421"),
+        ("HEAD /index.html HTTP/1.1", "evil.example", b"421"),
+        ("GET /index.html HTTP/1.1", "127.0.0.1:{port}\r\nHost: evil.example", b"421"),
+        ("GET /index.html HTTP/1.1", None, b"421"),
+        ("GET /%00 HTTP/1.1", "127.0.0.1:{port}", b"404"),
+        ("GET /a%00b.html HTTP/1.1", "127.0.0.1:{port}", b"404"),
+        ("GET /../results.sqlite HTTP/1.1", "127.0.0.1:{port}", b"404"),
+        ("GET /%2e%2e/results.sqlite HTTP/1.1", "127.0.0.1:{port}", b"404"),
+        ("GET //..//..//etc/passwd HTTP/1.1", "127.0.0.1:{port}", b"404"),
+        (f"GET /{'a' * 5000} HTTP/1.1", "127.0.0.1:{port}", b"404"),
+    ],
+)
+def test_only_who_asks_for_this_machine_by_its_name_is_answered(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], line: str, host: str | None, code: bytes
+) -> None:
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "index.html").write_text("a page")
+    (tmp_path / "results.sqlite").write_text("not a page")
+    with server(tmp_path / "site", 0) as listening:
+        thread = threading.Thread(target=listening.serve_forever)
+        thread.start()
+        try:
+            port = listening.server_port
+            head = f"Host: {host.format(port=port)}\r\n" if host else ""
+            assert asked(port, f"{line}\r\n{head}\r\n".encode()).split()[1] == code
+        finally:
+            listening.shutdown()
+            thread.join()
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_local_look_leaves_no_folder_behind_however_it_is_ended(
+    database: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    (tmp_path / "temporary").mkdir()
+    command = [sys.executable, "-m", "advbench", "serve", "--db", str(database), "--port", "0"]
+    looking = subprocess.Popen(
+        command, stdout=subprocess.PIPE, text=True, env={**os.environ, "TMPDIR": str(tmp_path / "temporary")}
+    )
+    assert looking.stdout is not None
+    with looking.stdout:
+        assert looking.stdout.readline().startswith("http://127.0.0.1:")
+        assert len(list((tmp_path / "temporary").iterdir())) == 1
+        looking.send_signal(number)
+        looking.wait(timeout=30)
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize("named", ["../mine.txt", "{absolute}", "elsewhere/mine.txt", "a\0b", "a" * 5000])
+def test_nothing_outside_the_folder_is_removed_whatever_its_state_file_names(
+    database: Path, tmp_path: Path, named: str
+) -> None:
+    site, mine = tmp_path / "site", tmp_path / "far" / "mine.txt"
+    mine.parent.mkdir()
+    for file in (mine, tmp_path / "mine.txt"):
+        file.write_text("mine")
+    render(database, site)
+    (site / "elsewhere").symlink_to(mine.parent)
+    state = json.loads((site / "state.json").read_text())
+    state["files"].append(named.format(absolute=mine))
+    (site / "state.json").write_text(json.dumps(state))
+    render(database, site)
+    assert mine.read_text() == (tmp_path / "mine.txt").read_text() == "mine"
+    assert list(site.glob("boards/*.html"))
+
+
+def test_pages_are_not_written_behind_a_link(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "boards").symlink_to(tmp_path / "far")
+    with pytest.raises(AdvbenchError, match="boards: a link to elsewhere"):
+        render(database, tmp_path / "site")
+    assert list((tmp_path / "far").iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes")
+def test_a_pipe_in_the_place_of_a_page_keeps_nobody_waiting(database: Path, tmp_path: Path) -> None:
+    (tmp_path / "site").mkdir()
+    for name in ("index.html", "state.json"):
+        os.mkfifo(tmp_path / "site" / name)
+    render(database, tmp_path / "site")
+    assert "Robustness leaderboard" in (tmp_path / "site" / "index.html").read_text()

@@ -5,6 +5,10 @@ class AdvbenchError(Exception):
     """Something outside the program is wrong; the message says what, where, and what to do. The CLI exits with 2."""
 
 
+class MalformedError(AdvbenchError):
+    """A value in a database has not the form that its column has."""
+
+
 class PluginError(AdvbenchError):
     """A plugin broke the contract; the message names the plugin."""
 

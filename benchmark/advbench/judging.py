@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from advbench.cell import Crafted, Shard
-from advbench.errors import PluginError
+from advbench.errors import PluginError, describe
 from advbench.exhibits import exhibits, shown_of
 from advbench.goal import Goal
 from advbench.plan import CellPlan, TargetPlan
@@ -18,7 +18,7 @@ from advbench.prepare import Ready
 from advbench.referee import Rendered, Verdict, judge, render
 from advbench.shared import Fit
 from advbench.store import Store
-from advbench.stored import packed_part
+from advbench.stored import unpacked
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Judging:
         first = self.store.shards(key).get(0)
         if fit is None or first is None or not self.store.artifacts.whole(first["artifact"]):
             return fit
-        stored = packed_part(self.store.artifacts.get(first["artifact"]), self.device)
-        return replace(fit, found=cell.ball.unpack(shards[0].examples.pixels(self.device), stored).cpu())
+        x = shards[0].examples.pixels(self.device)
+        return replace(fit, found=self._stored(key, cell, shards[0], x).cpu())
 
     def lost(self, key: str, cell: CellPlan, shards: list[Shard]) -> tuple[Shard, ...]:
         """Shards that newcomers are to be judged on, and whose perturbations are missing or damaged."""
@@ -97,11 +97,24 @@ class Judging:
             if not newcomers:
                 continue
             check_interrupted()
-            stored = self.store.artifacts.get(self.store.shards(key)[shard.number]["artifact"])
             x = shard.examples.pixels(self.device)
-            p = cell.ball.unpack(x, packed_part(stored, self.device))
+            p = self._stored(key, cell, shard, x)
             for target_key, rows in _outcomes(cell, shard, render(cell.ball, x, p), newcomers).items():
                 self.store.add_judgement(key, shard.number, target_key, rows)
+
+    def _stored(self, key: str, cell: CellPlan, shard: Shard, x: Tensor) -> Tensor:
+        """What may have come from anybody, by a merge: it has to be of these images."""
+        sha = self.store.shards(key)[shard.number]["artifact"]
+        try:
+            tensors = self.store.artifacts.get(sha)
+            if not torch.equal(tensors["example"], shard.examples.ids):
+                raise ValueError("of other examples")
+            return unpacked(cell.ball, x, tensors)
+        except Exception as error:
+            raise PluginError(
+                f"its stored perturbations {str(sha)[:12]} are not those of these images ({describe(error)}), so "
+                "nobody can be judged on them; `advbench verify` tells which cells they belong to"
+            ) from error
 
     def _shown(self, source: Ready, cell: CellPlan) -> frozenset[int]:
         judged = source.examples[: cell.examples or len(source.examples)]

@@ -22,6 +22,7 @@ from advbench.run import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import ConflictError, Joining
+from advbench.store.records import wrong
 from advbench.verification import Verified, Verifier
 
 
@@ -60,14 +61,11 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
     A sample that does not hold refuses everything that was not looked at itself.
     """
     with origin.snapshot():
-        try:
-            cells = origin.rows("""
-                SELECT c.* FROM cells c LEFT JOIN (SELECT cell, max(id) AS last FROM cell_events GROUP BY cell) e
-                  ON e.cell = c.id ORDER BY e.last, c.id
-            """)
-            verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
-        except (ValueError, RecursionError) as error:
-            raise RefusedError(f"{origin.path}: its facts can't be read ({describe(error)})") from error
+        cells = origin.rows("""
+            SELECT c.* FROM cells c LEFT JOIN (SELECT cell, max(id) AS last FROM cell_events GROUP BY cell) e
+              ON e.cell = c.id ORDER BY e.last, c.id
+        """)
+        verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
         merging = _Merging(Joining(into, origin, plain(source)[:200]), verifier, checking.device)
         due = []
         for cell in cells:
@@ -245,11 +243,16 @@ def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arr
     """The boards that cells which are here now stand on; yields those that are not what they say."""
     here = into.rows("SELECT * FROM cells")
     for board in said(origin, "SELECT * FROM boards ORDER BY key"):
+        if problem := wrong("boards", board):
+            key, name = plain(str(board["key"])), plain(str(board["name"]))
+            yield Arrival(key, f"the board {name}", "rejected", reasons=[problem])
+            continue
         place = ("data_fingerprint", "examples", "protocol", "family")
         stands = any(
             all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
         )
-        if wrong := verifier.wrong_board(board):
-            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=[plain(one) for one in wrong])
+        if said_wrong := verifier.wrong_board(board):
+            reasons = [plain(one) for one in said_wrong]
+            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=reasons)
         elif stands:
             into.add_board(board)

@@ -78,6 +78,30 @@ def packed_part(tensors: Mapping[str, Tensor], device: torch.device) -> dict[str
     return {name.removeprefix("p."): part.to(device) for name, part in tensors.items() if name.startswith("p.")}
 
 
+def unpacked(threat: Threat, x: Tensor, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The perturbations of these images; a ValueError where the tensors are of others, or of nothing."""
+    one = threat.identity(x[:1])
+    if len(x) * one.numel() * one.element_size() > LARGEST:
+        raise ValueError(f"perturbations of more than {LARGEST >> 30} GiB")
+    p = threat.unpack(x, packed_part(tensors, torch.device("cpu"))).to(x.device)
+    due = threat.identity(x)
+    if p.shape != due.shape or p.dtype != due.dtype:
+        raise ValueError(f"{p.dtype} of shape {tuple(p.shape)} for images {tuple(x.shape)}")
+    return p
+
+
+LARGEST = 8 << 30
+"""Bytes of the perturbations of a shard, unpacked: what a few bytes may claim to be."""
+
+
+def _numbers(tensors: Mapping[str, Tensor], name: str, most: int) -> Tensor:
+    """A row of whole numbers, and no more of them than there can be."""
+    found = tensors[name]
+    if found.dtype != torch.int64 or found.ndim != 1 or len(found) > most:
+        raise ValueError(f"{name}: {found.dtype} of shape {tuple(found.shape)} instead of {most} numbers")
+    return found
+
+
 def stored_shards(
     store: Store, cell: Mapping[str, Any], judge: Examples, device: torch.device
 ) -> Iterator[StoredShard]:
@@ -87,16 +111,19 @@ def stored_shards(
     for number, row in sorted(store.shards(cell["key"]).items()):
         tensors = store.artifacts.get(row["artifact"])
         try:
-            rows = torch.tensor([place[example] for example in tensors["example"].tolist()], dtype=torch.int64)
+            ids = _numbers(tensors, "example", row["count"])
+            if len(set(ids.tolist())) < len(ids):
+                raise ValueError("an example twice")
+            rows = torch.tensor([place[example] for example in ids.tolist()], dtype=torch.int64)
             examples = judge[rows]
             x = examples.pixels(device)
-            p = threat.unpack(x, packed_part(tensors, device))
-            if p.shape != threat.identity(x).shape:
-                raise ValueError(f"a perturbation of shape {tuple(p.shape)} for images {tuple(x.shape)}")
-            goal_labels = tensors["goal_label"].to(device)
-            if goal_labels.shape != (len(x),):
-                raise ValueError(f"{tuple(goal_labels.shape)} goals for {len(x)} images")
-        except (LookupError, RuntimeError, TypeError, ValueError) as error:
+            p = unpacked(threat, x, tensors)
+            goal_labels = _numbers(tensors, "goal_label", len(x)).to(device)
+            if len(goal_labels) != len(x):
+                raise ValueError(f"{len(goal_labels)} goals for {len(x)} images")
+        except AdvbenchError:
+            raise
+        except Exception as error:  # a stranger's tensors may make our code stumble anywhere
             raise AdvbenchError(
                 f"cell {cell['key'][:12]}, shard {number}: artifact {row['artifact'][:12]} does not hold perturbations "
                 f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]})"

@@ -14,7 +14,7 @@ from advbench.aims import Aims
 from advbench.clean import clean_pass
 from advbench.data import Data, DataFolders
 from advbench.derivation import Known, UnknownPartError, wrong_board, wrong_cell, wrong_dataset, wrong_target
-from advbench.errors import AdvbenchError, PluginError, describe
+from advbench.errors import AdvbenchError, describe
 from advbench.exhibits import exhibits, shown_of, unlike
 from advbench.foreign import contained, told
 from advbench.prepare import Ready, certificate_rows, clean_rows, find_target, stored_plan
@@ -129,17 +129,25 @@ class Verifier:
 
     def cell(self, cell: dict[str, Any]) -> Iterator[Verified]:
         """The cell's result comes last."""
-        source = self.rows.get(cell["source"], {"label": "?"})["label"]
+        source = self.rows.get(cell["source"], {}).get("label", "a target that is not there")
         result = Verified(cell["key"], f"{cell['attack']} in {cell['family']} on {source}")
+        try:
+            yield from self._refereed(cell, result)
+        except AdvbenchError as error:
+            result.differences.append(str(error))
+        except Exception as error:  # whatever stored facts make our code stumble over concerns this cell alone
+            result.differences.append(f"it can't be refereed: {describe(error)}")
+        yield result
+
+    def _refereed(self, cell: dict[str, Any], result: Verified) -> Iterator[Verified]:
+        """What became of clean answers that were not asked for before; the rest goes into the cell's result."""
         if cell["source"] not in self.rows:
             result.differences.append("nothing is said of its target")
-            yield result
             return
         result.facts = marks.facts_of(self.store, [cell["id"]]).get(cell["id"], {})
         known = self.known(cell)
         if isinstance(known, str):
             result.unchecked = known
-            yield result
             return
         try:
             result.differences += self._wrong_cell(cell, known)
@@ -154,16 +162,15 @@ class Verifier:
                     try:
                         with told(f"{target.label}: it failed when it was asked"):
                             self._ask(key, target, known[1])
-                    except PluginError as error:
+                    except AdvbenchError as error:
                         self.targets[key] = describe(error)
-                        del self.clean[key]
+                        self.clean[key].differences.append(f"they can't be refereed: {error}")
                 if key in self.clean:
                     yield self.clean[key]
         result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
         if not result.differences and not result.unchecked:
             judged = self.store.judged(cell["key"])
             _verify_cell(self.store, cell, known, self.targets, self.answers, judged, self.device, result)
-        yield result
 
     def _judges(self, cell: Mapping[str, Any]) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""

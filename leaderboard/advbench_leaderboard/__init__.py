@@ -9,6 +9,8 @@ import typer
 
 from advbench.hooks import hookimpl
 
+_SHOWN = 10
+
 _DB = Annotated[Path, typer.Option("--db", help="The SQLite database of results.")]
 
 
@@ -33,12 +35,21 @@ def render_command(
         bool, typer.Option("--with-database", help="Lay a copy of the database beside the pages, as a download.")
     ] = False,
 ) -> None:
-    """Render the leaderboard as static pages; only what changed is written again."""
+    """Render the leaderboard as static pages; only what changed is written again.
+
+    Exit code 1 where something in the database can't be read: the pages are there, and say what is missing.
+    """
     from advbench_leaderboard.render import render
 
     made = render(db, out, with_database=with_database)
     boards = f"{made.boards} board{'' if made.boards == 1 else 's'}"
     typer.echo(f"{boards}, {made.changed} of {made.files} files written: {made.index}")
+    for problem in made.problems[:_SHOWN]:
+        typer.echo(f"· {problem}")
+    if len(made.problems) > _SHOWN:
+        typer.echo(f"· and {len(made.problems) - _SHOWN} more")
+    if made.problems:
+        raise typer.Exit(1)
 
 
 def serve_command(

@@ -65,7 +65,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
 
 def filled(made: Environment, page: Page) -> bytes:
     root = "../" * page.path.count("/")
-    return made.get_template(page.template).render(root=root, path=page.path, **page.context).encode()
+    return made.get_template(page.template).render(root=root, path=page.path, **page.made()).encode()
 
 
 def web_address(text: str) -> str:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
 
+from jinja2 import Environment, TemplateError
+
+from advbench.errors import MalformedError, describe
+from advbench.store.faults import READING_FAILED
 from advbench_leaderboard import changes
 from advbench_leaderboard.folder import Folder
 from advbench_leaderboard.markup import environment, filled
 from advbench_leaderboard.pages import (
+    Page,
     Raw,
     attack,
     board,
@@ -52,6 +57,8 @@ class Rendered:
     boards: int
     files: int
     changed: int
+    problems: tuple[str, ...] = ()
+    """Rows that were left out and pages that could not be made, each with the reason in a line."""
 
 
 def render(database: Path, out: Path, *, with_database: bool = False) -> Rendered:
@@ -60,21 +67,56 @@ def render(database: Path, out: Path, *, with_database: bool = False) -> Rendere
     with opened(database, frozenset(m.FOLDER for m in PAGES if hasattr(m, "FOLDER")), download) as site:
         folder = Folder(out)
         facts = changes.remembered(changes.facts(site), folder.state)
-        for path, data in files(site, facts):
+        problems = list(site.left_out)
+        for path, data in files(site, facts, problems.append):
             folder.write(path, data)
         if download:
             folder.copy(download, site.store.connection)
         folder.finish(facts)
-        return Rendered(out / "index.html", len(site.boards), len(folder.written), len(folder.changed))
+        return Rendered(out / "index.html", len(site.boards), len(folder.written), len(folder.changed), tuple(problems))
 
 
-def files(site: Site, facts: changes.Remembered) -> Iterator[tuple[str, bytes]]:
-    """Paths and bytes, one at a time: the same for the same facts."""
+def files(site: Site, facts: changes.Remembered, report: Callable[[str], None]) -> Iterator[tuple[str, bytes]]:
+    """Paths and bytes, one at a time: the same for the same facts. A page that can't be made says so, and is reported.
+
+    A database may say anything; what nobody can read costs one page and not the site.
+    """
     made = environment(site, tuple(module.NAVIGATION for module in PAGES if hasattr(module, "NAVIGATION")))
     made.globals["changes"] = changes.told(facts)
     for module in PAGES:
-        for page in module.pages(site):
-            yield (page.path, page.data) if isinstance(page, Raw) else (page.path, filled(made, page))
+        yield from _of(module, site, made, report)
     for file in sorted((resources.files("advbench_leaderboard") / "static").iterdir(), key=lambda file: file.name):
         if file.name.endswith((".css", ".js")):
             yield f"static/{file.name}", file.read_bytes()
+
+
+_FAILED = (*READING_FAILED, MalformedError, TemplateError)
+
+
+def _of(
+    module: ModuleType, site: Site, made: Environment, report: Callable[[str], None]
+) -> Iterator[tuple[str, bytes]]:
+    """The pages of a kind. Where even their list can't be made, the one that the bar at the top leads to says so."""
+    written = set()
+
+    def instead(path: str, error: Exception) -> tuple[str, bytes]:
+        reason = describe(error)
+        report(f"{path} can't be made ({reason})")
+        return path, filled(made, Page(path, "unreadable.html.j2", lambda: {"reason": reason}))
+
+    try:
+        for page in module.pages(site):
+            written.add(page.path)
+            if isinstance(page, Raw):
+                yield page.path, page.data
+                continue
+            try:
+                data = filled(made, page)
+            except _FAILED as error:
+                yield instead(page.path, error)
+            else:
+                yield page.path, data
+    except _FAILED as error:
+        path = getattr(module, "NAVIGATION", (f"{getattr(module, 'FOLDER', 'site')}/unreadable.html", ""))[0]
+        if path not in written:
+            yield instead(path, error)

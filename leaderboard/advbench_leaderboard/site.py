@@ -68,6 +68,8 @@ class Site:
     folders: frozenset[str] = field(default=frozenset())
     download: str | None = None
     """Where the database itself lies in the site, if it does."""
+    left_out: tuple[str, ...] = ()
+    """Rows that can't be read, with the reason; nothing here is made from them."""
 
     # --- where things are, from the site's root
 
@@ -257,11 +259,17 @@ class Site:
 @contextmanager
 def opened(database: Path, folders: frozenset[str] = frozenset(), download: str | None = None) -> Iterator[Site]:
     """The site of a database, while the block holds one moment of it."""
-    with Store.open(database, readonly=True) as store, store.tallied():
-        yield gather(store, database.name, folders, download)
+    with Store.open(database, readonly=True) as store, store.tallied(whole=False) as left_out:
+        yield gather(store, database.name, folders, download, tuple(left_out))
 
 
-def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), download: str | None = None) -> Site:
+def gather(
+    store: Store,
+    database: str,
+    folders: frozenset[str] = frozenset(),
+    download: str | None = None,
+    left_out: tuple[str, ...] = (),
+) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
     found_skips, marks = skips.skips(store), checks.verifications(store)
     apart = evidence.found(store)
@@ -293,6 +301,7 @@ def gather(store: Store, database: str, folders: frozenset[str] = frozenset(), d
         unplaced=cells.unplaced(store),
         folders=folders,
         download=download,
+        left_out=left_out,
     )
 
 

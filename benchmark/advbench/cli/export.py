@@ -50,6 +50,11 @@ def export(
             ids = shard.examples.ids.tolist()
             if missing := [example for example in ids if example not in verdicts]:
                 raise AdvbenchError(f"cell {found['key'][:12]}: example {missing[0]} has no verdict; `advbench verify`")
+            for example in ids:
+                if verdicts[example]["label"] is None or verdicts[example]["goal_label"] is None:
+                    raise AdvbenchError(
+                        f"cell {found['key'][:12]}: example {example} has no label or goal; `advbench verify`"
+                    )
             facts += [verdicts[example] for example in ids]
     if not facts:
         raise AdvbenchError(f"cell {found['key'][:12]} has no examples stored yet")

@@ -17,6 +17,7 @@ from advbench.merging import Arrival, Checking
 from advbench.merging import merge as merge_cells
 from advbench.recrafting import Recrafting
 from advbench.store import Store
+from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
 
 _SHOWN = 5
@@ -58,6 +59,7 @@ def merge(
             "say with --check how many"
         )
     checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample, again)
+    into, origin = located(into), [located(path) for path in origin]
     for path in origin:  # before anything is written
         if into.exists() and path.exists() and into.samefile(path):
             raise AdvbenchError(f"{path}: a database can't be merged into itself")

@@ -58,9 +58,17 @@ class Artifacts:
 
     def get(self, sha: str) -> dict[str, Tensor]:
         """The tensors, checked against their hash."""
+        from safetensors import SafetensorError
         from safetensors.torch import load
 
-        return load(self.read(sha))
+        data = self.read(sha)
+        try:
+            return load(data)
+        except (SafetensorError, KeyError, ValueError, RuntimeError, RecursionError) as error:
+            reason = " ".join(str(error).split())[:120]
+            raise AdvbenchError(
+                f"{self._name(sha)}: holds no tensors ({reason}), though its sha256 is right"
+            ) from error
 
     def read(self, sha: str) -> bytes:
         """The file, checked against its hash."""

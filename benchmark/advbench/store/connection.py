@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, MalformedError
 from advbench.foreign import plain
 from advbench.store import views
 from advbench.store.migrations import SCHEMA_VERSION, migrate, version_of
+from advbench.store.records import UnreadableError
 from advbench.store.scrutiny import (
     LARGEST_VALUE,
     SLOWEST,
@@ -35,8 +36,13 @@ def located(path: str | Path) -> Path:
     """Where the file really lies: perturbations belong beside it, not beside a link to it."""
     if str(path) == ":memory:" or str(path).startswith("file:"):
         raise AdvbenchError(f"{path} is no file, and nothing would be kept; name one, like results.sqlite")
-    if "\0" in str(path):
-        raise AdvbenchError(f"{plain(str(path))[:80]!r} is no name of a file")
+    try:
+        if "\0" in str(path):
+            raise ValueError("a zero byte in it")
+        str(path).encode()
+    except ValueError as error:  # SQLite opens what UTF-8 can say
+        reason = "not UTF-8" if isinstance(error, UnicodeError) else error
+        raise AdvbenchError(f"{plain(str(path))[:80]!r} is no name of a file for a database ({reason})") from error
     path = Path(path)
     try:
         return Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -152,17 +158,32 @@ def snapshot(connection: sqlite3.Connection, path: Path | None) -> Iterator[None
             connection.execute("ROLLBACK")
 
 
+_DAMAGED = ("unsupported file format", "malformed JSON", "integer overflow")
+
+
+def unreadable(path: Path | None, why: str) -> str:
+    name = path or "the database in memory"
+    return f"{name}: its facts can't be read ({why}); it is damaged, or advbench did not write all of it"
+
+
 @contextmanager
 def in_words(path: Path | None) -> Iterator[None]:
     """SQLite's complaints about the world outside, as one line that says what to do; our own mistakes pass through."""
     try:
         yield
+    except UnreadableError as error:
+        raise MalformedError(unreadable(path, str(error))) from error
+    except UnicodeEncodeError as error:  # of what was asked for: a file's name, say, on a system that allows any bytes
+        name = path or "the database in memory"
+        raise AdvbenchError(f"{name}: {plain(str(error.object))[:80]!r} is not UTF-8, and nothing there is") from error
     except UnicodeDecodeError as error:  # SQLite's own complaint quotes what it found
         raise AdvbenchError(f"{path}: damaged (text that is no UTF-8); restore it from a copy") from error
     except sqlite3.DatabaseError as error:
         name = str(path or "the database in memory")
         if "decode" in str(error):  # from Python's side of SQLite, without a code
             raise AdvbenchError(f"{name}: damaged (text that is no UTF-8); restore it from a copy") from error
+        if any(words in str(error) for words in _DAMAGED):  # which share their code with our own mistakes
+            raise MalformedError(unreadable(path, str(error))) from error
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # the low byte; the rest is detail
         advice = {
             sqlite3.SQLITE_FULL: f"{name}: the disk is full; free some space and run the same command again to resume",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from sqlite_utils import Database
 
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError, MalformedError, PluginError
 from advbench.store import views
 from advbench.store.artifacts import Artifacts, ArtifactsInMemory
 from advbench.store.connection import (
@@ -22,7 +22,10 @@ from advbench.store.connection import (
     located,
     snapshot,
     transaction,
+    unreadable,
 )
+from advbench.store.faults import READING_FAILED, fault, set_aside
+from advbench.store.records import JSON_COLUMNS, parsed
 
 if TYPE_CHECKING:
     import sqlite3
@@ -31,23 +34,6 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 """Column names to plain values; JSON columns hold what `json` can write."""
-
-JSON_COLUMNS = frozenset(
-    [
-        "settings",
-        "versions",
-        "hardware",
-        "classes",
-        "shape",
-        "params",
-        "origins",
-        "recipe",
-        "attack_params",
-        "origin",
-        "required",
-        "facts",
-    ]
-)
 
 
 class Store:
@@ -80,7 +66,18 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        try:
+            if isinstance(error, READING_FAILED) and self.path is not None:
+                self._blame(error)
+        finally:
+            self.close()
+
+    def _blame(self, error: BaseException) -> None:
+        """Say which row can't be read where one is to blame; what is our own mistake stays what it is."""
+        with in_words(self.path):
+            found = fault(self.connection)
+        if found:
+            raise MalformedError(unreadable(self.path, found)) from error
 
     def transaction(self) -> AbstractContextManager[None]:
         """Everything written in the block, or nothing of it; every method that writes opens its own or joins yours."""
@@ -91,11 +88,15 @@ class Store:
         return snapshot(self.connection, self.path)
 
     @contextmanager
-    def tallied(self) -> Iterator[None]:
-        """A snapshot in which the outcomes are counted once, at its start; for reading many rates."""
+    def tallied(self, *, whole: bool = True) -> Iterator[list[str]]:
+        """A snapshot in which the outcomes are counted once, at its start; for reading many rates.
+
+        Unless the `whole` is to be read, rows that can't be are left out; yields which.
+        """
         with self.snapshot():
+            left_out = [] if whole else set_aside(self.connection)
             views.tally(self.connection)
-            yield
+            yield left_out
 
     # --- runs and what took part
 
@@ -348,7 +349,7 @@ def _plain(row: sqlite3.Row) -> dict[str, Any]:
 
 
 def decoded(row: Row) -> dict[str, Any]:
-    return {key: json.loads(v) if key in JSON_COLUMNS and isinstance(v, str) else v for key, v in row.items()}
+    return {key: parsed(key, value) for key, value in row.items()}
 
 
 def now() -> str:

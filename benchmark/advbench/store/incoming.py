@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, MalformedError
 from advbench.foreign import plain
 from advbench.protocol import PROTOCOL
 from advbench.store.artifacts import Artifacts
@@ -94,8 +94,8 @@ def said(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
     """Rows of a stranger's database, without what would steer a terminal."""
     try:
         found = rows(store, sql, *values)
-    except (ValueError, RecursionError) as error:  # JSON columns
-        raise RefusedError(f"its facts can't be read ({type(error).__name__})") from error
+    except MalformedError as error:
+        raise RefusedError(f"its facts can't be read ({error.__cause__})") from error
     return [{name: _harmless(value, name) for name, value in row.items()} for row in found]
 
 

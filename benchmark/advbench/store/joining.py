@@ -11,6 +11,7 @@ from typing import Any
 from advbench.errors import AdvbenchError
 from advbench.store.database import Row, Store, now
 from advbench.store.incoming import RefusedError, names, rows, said
+from advbench.store.records import wrong
 
 NEAR = 5e-3
 """How far real numbers of the same fact lie apart when two machines wrote them."""
@@ -174,7 +175,7 @@ class Joining:
                 missing[table.name] = []
                 continue
             wanted = json.dumps([key for key in keys[table.by] if key not in self.settled])
-            theirs = said(self.origin, table.sql, wanted)
+            theirs = _well_formed(table.name, said(self.origin, table.sql, wanted))
             ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, wanted)}
             missing[table.name] = list(_new(table, theirs, ours))
         return missing
@@ -216,7 +217,7 @@ class Joining:
         number = self.into.id_of("cells", cell)
         rivals = self._standing(number)
         sql = "SELECT e.* FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? ORDER BY e.id"
-        events = said(self.origin, sql, cell)
+        events = _well_formed("cell_events", said(self.origin, sql, cell))
         events = events if new else [event for event in events[-1:] if event["status"] == "done"]
         again = [{**rival, "id": None} for rival in rivals if events]
         self.into.insert("cell_events", [{**event, "id": None, "cell": number} for event in events] + again)
@@ -242,6 +243,14 @@ class Joining:
             for row in found
             if not (row["same"] and rows(self.origin, known, row["key"]))
         ]
+
+
+def _well_formed(table: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What can't be read as what it should be would stop every later page."""
+    for row in found:
+        if problem := wrong(table, row):
+            raise RefusedError(problem)
+    return found
 
 
 def _new(table: Table, theirs: Iterable[Row], ours: Mapping[tuple[Any, ...], Row]) -> Iterable[Row]:

@@ -43,7 +43,9 @@ class Corruption(Threat):
 
     def apply(self, x: Tensor, p: Tensor) -> Tensor:
         """Differentiable in the severity alone, and only where the kind is: `jpeg` and `quantize` round."""
-        kinds, _, seeds = self._nearest(p.detach(), 1.0).long().unbind(1)
+        kinds, _, seeds = (
+            self._nearest(p.detach(), 1.0).nan_to_num(0).long().unbind(1)
+        )  # NaN is no kind: see the referee
         severity = p[:, 1].clamp(0, 1).double()[:, None, None, None]
         wide = x.double()
         images = wide

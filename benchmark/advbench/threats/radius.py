@@ -8,6 +8,9 @@ from typing import Any
 from advbench.errors import AdvbenchError
 from advbench.parameters import written
 
+LARGEST = 1e9
+"""Beyond it squares leave float32, and no image is anywhere near."""
+
 
 def checked(threat: str, unbounded: bool = False, **numbers: Any) -> None:
     """Refuse what is not a number of at least 0; an infinite one only where the ball may be unbounded."""
@@ -16,6 +19,8 @@ def checked(threat: str, unbounded: bool = False, **numbers: Any) -> None:
             raise AdvbenchError(f"{threat}: {name} must be a number, not {value!r}")
         if math.isnan(value) or value < 0:
             raise AdvbenchError(f"{threat}: {name} must be at least 0, not {value}")
+        if LARGEST < value < math.inf:
+            raise AdvbenchError(f"{threat}: {name} must be at most {written(LARGEST)}, not {value}")
         if math.isinf(value) and not unbounded:
             raise AdvbenchError(f"{threat}: {name} must be finite, this ball has no unbounded form")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
@@ -19,6 +20,10 @@ from advbench.threats.transport import Rows, Wishes, added, below_one, best_plan
 if TYPE_CHECKING:
     from advbench.draws import Draws
 
+DEAREST = 12.0
+"""Decimal digits of what a unit of mass pays at most: beyond it the sums of plans round to nothing."""
+WIDEST = 255
+"""Pixels of a window: a plan has its square of numbers for every pixel."""
 REACH = 3.0
 """Length of a unit step, in lengths of the image; tried from 1 to 4 on four networks, 3 attacks best in 40 steps."""
 
@@ -41,8 +46,12 @@ class Wasserstein(Threat):
 
     def __post_init__(self) -> None:
         checked(self.name, eps=self.eps, kernel=self.kernel, power=self.power)
-        if not isinstance(self.kernel, int) or self.kernel < 3 or self.kernel % 2 == 0:
-            raise AdvbenchError(f"{self.name}: kernel must be an odd number of pixels from 3 on, not {self.kernel}")
+        if not isinstance(self.kernel, int) or self.kernel < 3 or self.kernel % 2 == 0 or self.kernel > WIDEST:
+            raise AdvbenchError(
+                f"{self.name}: kernel must be an odd number of pixels from 3 to {WIDEST}, not {self.kernel}"
+            )
+        if math.log10(2 * (self.kernel // 2) ** 2) * self.power / 2 > DEAREST:
+            raise AdvbenchError(f"{self.name}: power={written(self.power)} is too much for a window of {self.kernel}")
         if self.power == 0:
             raise AdvbenchError(f"{self.name}: power must be above 0, at which every move would cost the same")
 
@@ -171,10 +180,18 @@ class Wasserstein(Threat):
         return {"value": flat[example, index], "index": index.int(), "count": count.int()}
 
     def unpack(self, x: Tensor, stored: dict[str, Tensor]) -> Tensor:
-        value, count = stored["value"], stored["count"].long()
-        p = value.new_zeros(len(count), self.kernel**2, *x.shape[1:])
+        """Whoever stored it, no more is made of it than plans of these images: a count may claim anything."""
+        value, index, count = stored["value"], stored["index"].long(), stored["count"].long()
+        places = self.kernel**2 * x[:1].numel()
+        fits = value.ndim == index.ndim == count.ndim == 1 and len(value) == len(index) and len(count) == len(x)
+        if not fits or bool((count < 0).any()) or bool((count > places).any()) or int(count.sum()) != len(value):
+            raise ValueError("counts, places and values of plans that do not belong together")
         example = torch.arange(len(count), device=value.device).repeat_interleave(count)
-        p.flatten(1)[example, stored["index"].long()] = value
+        place = example * places + index
+        if bool((index < 0).any()) or bool((index >= places).any()) or bool((place.diff() <= 0).any()):
+            raise ValueError("places that are not in the plan, or out of order")
+        p = value.new_zeros(len(count), self.kernel**2, *x.shape[1:])
+        p.flatten(1)[example, index] = value
         return p
 
     @property

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Page:
-    """A template to be filled; `path` is relative to the site's root, with `/`."""
+    """A template to be filled; `path` is relative to the site's root, with `/`.
+
+    What it is filled with is worked out when it is: where that fails, this page alone says so.
+    """
 
     path: str
     template: str
-    context: Mapping[str, Any] = field(default_factory=dict)
+    made: Callable[[], Mapping[str, Any]] = dict
 
 
 @dataclass(frozen=True)

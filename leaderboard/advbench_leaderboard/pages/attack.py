@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from advbench_leaderboard.facts.boards import Board, Entry
 from advbench_leaderboard.facts.cells import Verdicts
+from advbench_leaderboard.facts.entrants import Attack
 from advbench_leaderboard.figures.cost import Point, costs
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
@@ -52,33 +54,33 @@ def pages(site: Site) -> Iterator[Page]:
     rows = _rows(site)
     means = _means(site)
     for attack in site.attacks.values():
-        found = rows.get(attack.label, [])
-        on = list(dict.fromkeys(row.board.key for row in found))
-        others = [mean for key in on for mean in means[key] if mean.attack != attack.label]
-        series = [(site.board(key), [row.point for row in found if row.board.key == key]) for key in on]
-        rings = [Point(m.passes, m.fooled, f"{m.entrant} on {m.board.title}, mean") for m in others]
-        yield Page(
-            site.attack_file(attack.label),
-            "attack.html.j2",
-            {
-                "attack": attack,
-                "said": site.words_of("attack", attack.label),
-                "rows": found,
-                "wins": sum(row.worst for row in found),
-                "series": series,
-                "others": others,
-                "sized": any(row.verdicts.mean_size is not None for row in found),
-                "unplaced": [
-                    (cell, site.unplaced[cell.key])
-                    for cell in site.cells.values()
-                    if cell.attack == attack.label and cell.key in site.unplaced
-                ],
-                "figure": costs(attack.label, [(b.title, points) for b, points in series], rings) if found else None,
-                "unfinished": sum(
-                    c.attack == attack.label and c.latest and c.status != "done" for c in site.cells.values()
-                ),
-            },
-        )
+        made = partial(_context, site, attack, rows.get(attack.label, []), means)
+        yield Page(site.attack_file(attack.label), "attack.html.j2", made)
+
+
+def _context(
+    site: Site, attack: Attack, found: Sequence[Row], means: Mapping[str, Sequence[Mean]]
+) -> dict[str, object]:
+    on = list(dict.fromkeys(row.board.key for row in found))
+    others = [mean for key in on for mean in means[key] if mean.attack != attack.label]
+    series = [(site.board(key), [row.point for row in found if row.board.key == key]) for key in on]
+    rings = [Point(m.passes, m.fooled, f"{m.entrant} on {m.board.title}, mean") for m in others]
+    return {
+        "attack": attack,
+        "said": site.words_of("attack", attack.label),
+        "rows": found,
+        "wins": sum(row.worst for row in found),
+        "series": series,
+        "others": others,
+        "sized": any(row.verdicts.mean_size is not None for row in found),
+        "unplaced": [
+            (cell, site.unplaced[cell.key])
+            for cell in site.cells.values()
+            if cell.attack == attack.label and cell.key in site.unplaced
+        ],
+        "figure": costs(attack.label, [(b.title, points) for b, points in series], rings) if found else None,
+        "unfinished": sum(c.attack == attack.label and c.latest and c.status != "done" for c in site.cells.values()),
+    }
 
 
 def _rows(site: Site) -> Mapping[str, list[Row]]:

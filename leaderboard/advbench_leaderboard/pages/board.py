@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from advbench_leaderboard.facts.boards import Board
 from advbench_leaderboard.figures.curves import radii, radius_curves
@@ -18,7 +19,7 @@ ON_PAPER = 40
 
 def pages(site: Site) -> Iterator[Page]:
     for board in site.boards:
-        yield Page(site.board_file(board.key), "board.html.j2", _context(site, board))
+        yield Page(site.board_file(board.key), "board.html.j2", partial(_context, site, board))
 
 
 def _context(site: Site, board: Board) -> dict[str, object]:

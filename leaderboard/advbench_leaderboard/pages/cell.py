@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
 from advbench_leaderboard import png
 from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.exhibits import Exhibit
+from advbench_leaderboard.facts.transfers import Outgoing
 from advbench_leaderboard.figures.arrows import Move, arrows, moves
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
@@ -19,6 +22,11 @@ BATCH = 200
 """Cells whose pictures are read at once."""
 TABLE = 12
 """Moves in the table behind the arrows: the largest."""
+COUNT = 8
+ROOM = 400_000
+"""Bytes of a cell's pictures, as `advbench.exhibits` keeps them: as many as fit, but one at least."""
+LARGEST = 1 << 22
+"""Bytes of one picture; a stranger's data set may claim any shape."""
 
 
 @dataclass(frozen=True)
@@ -50,27 +58,38 @@ def pages(site: Site) -> Iterator[Page]:
         exhibits = site.exhibits([cell.number for cell in batch])
         outgoing = site.transfer_of([cell.key for cell in batch])
         for cell in batch:
-            shown = exhibits.get(cell.number, [])
-            verdicts = [one for _, one in site.verdicts_on(cell.key)]
-            context = {
-                "cell": cell,
-                "unplaced": site.unplaced.get(cell.key),
-                "neighbours": site.neighbours(cell),
-                # what nothing here knows would be an empty column
-                "has": {
-                    "first_right": any(one.first_right for one in verdicts),
-                    "undetected": any(one.undetected for one in verdicts),
-                    "size": any(one.mean_size is not None for one in verdicts),
-                    "clean_confidence": any(one.clean_confidence is not None for one in shown),
-                    "confidence": any(one.confidence is not None for one in shown),
-                },
-                "target": site.targets[cell.source],
-                "verdicts": site.verdicts_on(cell.key),
-                "boards": site.boards_of(cell.key),
-                "shown": [_shown(site, cell, one) for one in shown],
-                "outgoing": outgoing.get(cell.key, []),
-            }
-            yield Page(site.cell_file(cell.key), "cell.html.j2", context)
+            made = partial(_context, site, cell, exhibits.get(cell.number, []), outgoing.get(cell.key, []))
+            yield Page(site.cell_file(cell.key), "cell.html.j2", made)
+
+
+def _context(site: Site, cell: Cell, shown: list[Exhibit], outgoing: list[Outgoing]) -> dict[str, object]:
+    verdicts = [one for _, one in site.verdicts_on(cell.key)]
+    shown = shown[: _room(site, cell)]
+    return {
+        "cell": cell,
+        "unplaced": site.unplaced.get(cell.key),
+        "neighbours": site.neighbours(cell),
+        # what nothing here knows would be an empty column
+        "has": {
+            "first_right": any(one.first_right for one in verdicts),
+            "undetected": any(one.undetected for one in verdicts),
+            "size": any(one.mean_size is not None for one in verdicts),
+            "clean_confidence": any(one.clean_confidence is not None for one in shown),
+            "confidence": any(one.confidence is not None for one in shown),
+        },
+        "target": site.targets[cell.source],
+        "verdicts": site.verdicts_on(cell.key),
+        "boards": site.boards_of(cell.key),
+        "shown": [_shown(site, cell, one) for one in shown],
+        "outgoing": outgoing,
+    }
+
+
+def _room(site: Site, cell: Cell) -> int:
+    """How many pictures are shown; none of what can't be one is worked at for long."""
+    dataset = site.datasets.get(cell.data_fingerprint)
+    size = math.prod(dataset.shape) if dataset else 1
+    return max(1, min(COUNT, ROOM // (3 * size)))
 
 
 def _shown(site: Site, cell: Cell, one: Exhibit) -> Shown:
@@ -119,6 +138,8 @@ def _drawn(one: Exhibit, sides: tuple[int, ...], names: Mapping[int | None, str]
         raise ValueError(f"no image has the shape {sides}")
     shape = (sides[0], sides[1], sides[2])
     size = shape[0] * shape[1] * shape[2]
+    if size > LARGEST:
+        raise ValueError(f"a picture of {size} bytes is too large for a page")
     found = moves(one.moved, shape[1], shape[2]) if one.moved else []
     original, perturbed = png.inflated(one.original, size), png.inflated(one.perturbed, size)
     changed, factor = png.difference(original, perturbed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from advbench.comparison import paired_interval
 from advbench.rates import SIGNIFICANT, binomial
@@ -32,7 +33,7 @@ class Difference:
 def pages(site: Site) -> Iterator[Page]:
     for board in site.boards:
         if board.entries:
-            yield Page(site.compare_file(board.key), "compare.html.j2", _context(site, board))
+            yield Page(site.compare_file(board.key), "compare.html.j2", partial(_context, site, board))
 
 
 def _context(site: Site, board: Board) -> dict[str, object]:

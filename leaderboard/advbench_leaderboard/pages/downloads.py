@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from advbench_leaderboard import badge
 from advbench_leaderboard.pages import Page, Raw
@@ -34,5 +35,5 @@ def pages(site: Site) -> Iterator[Page | Raw]:
     yield Page(
         "downloads.html",
         "downloads.html.j2",
-        {"tables": made, "badges": badges, "schema": SCHEMA, "limit": LIMIT, "database": site.download},
+        partial(dict, tables=made, badges=badges, schema=SCHEMA, limit=LIMIT, database=site.download),
     )

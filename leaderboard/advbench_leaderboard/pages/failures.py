@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from advbench_leaderboard.facts.skips import Skip
 from advbench_leaderboard.pages import Page
@@ -26,11 +27,14 @@ class Skipped:
 
 
 def pages(site: Site) -> Iterator[Page]:
+    yield Page("failures.html", "failures.html.j2", partial(_context, site))
+
+
+def _context(site: Site) -> dict[str, object]:
     failed = [cell for cell in site.cells.values() if cell.latest and cell.status != "done"]
     failed.sort(key=lambda cell: (site.targets[cell.source].label, cell.entrant, cell.threat, cell.key))
     broken = {(p.label, p.distribution, p.version, p.error) for run in site.runs for p in run.plugins if p.error}
-    context = {"failed": failed, "skipped": together(site.skips), "broken": sorted(broken), "limit": LIMIT}
-    yield Page("failures.html", "failures.html.j2", context)
+    return {"failed": failed, "skipped": together(site.skips), "broken": sorted(broken), "limit": LIMIT}
 
 
 def together(skips: Iterable[Skip]) -> list[Skipped]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
@@ -11,14 +12,14 @@ NAVIGATION = ("index.html", "Leaderboard")
 
 
 def pages(site: Site) -> Iterator[Page]:
+    yield Page("index.html", "home.html.j2", partial(_context, site))
+
+
+def _context(site: Site) -> dict[str, object]:
     updated = max((board.updated for board in site.boards if board.updated), default=None)
-    yield Page(
-        "index.html",
-        "home.html.j2",
-        {
-            "updated": updated,
-            "examples": sum({(b.dataset.fingerprint, b.examples): b.count for b in site.boards}.values()),
-            "cells": sum(cell.status == "done" for cell in site.cells.values()),
-            "failed": sum(len(board.failed) for board in site.boards),
-        },
-    )
+    return {
+        "updated": updated,
+        "examples": sum({(b.dataset.fingerprint, b.examples): b.count for b in site.boards}.values()),
+        "cells": sum(cell.status == "done" for cell in site.cells.values()),
+        "failed": sum(len(board.failed) for board in site.boards),
+    }

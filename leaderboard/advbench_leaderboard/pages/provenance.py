@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from advbench_leaderboard.facts.runs import Plugin, Run
 from advbench_leaderboard.pages import Page
@@ -38,10 +39,14 @@ class Merged:
 
 
 def pages(site: Site) -> Iterator[Page]:
+    yield Page("provenance.html", "provenance.html.j2", partial(_context, site))
+
+
+def _context(site: Site) -> dict[str, object]:
     database = shlex.quote(shown(site.database))
     differing = sorted(key for key, mark in site.marks.items() if not mark.sound)
     used = _used(site.runs)
-    context = {
+    return {
         "has": {
             "source": any(dataset.source for dataset in site.datasets.values()),
             "digest": any(one.plugin.digest for one in used),
@@ -55,7 +60,6 @@ def pages(site: Site) -> Iterator[Page]:
         "limit": LIMIT,
         "plugin_limit": PLUGIN_LIMIT,
     }
-    yield Page("provenance.html", "provenance.html.j2", context)
 
 
 def _merged(site: Site) -> list[Merged]:

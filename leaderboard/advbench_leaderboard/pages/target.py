@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from markupsafe import Markup
 
@@ -62,39 +63,35 @@ class Matrix:
 
 def pages(site: Site) -> Iterator[Page]:
     for target in site.targets.values():
-        entries = site.entries_of(target.key)
-        elsewhere = [(board, entry, one) for board, entry in entries for one in entry.elsewhere]
-        elsewhere.sort(key=lambda row: not row[2].contradicts)
-        told = {one.cell for _, _, one in elsewhere}
-        yield Page(
-            site.target_file(target.key),
-            "target.html.j2",
-            {
-                "target": target,
-                "entries": entries,
-                "notes": list(dict.fromkeys(note for _, entry in entries for note in entry.notes)),
-                "attacks": [
-                    (board, site.cells[v.cell], v) for board, entry in entries for v in entry.verdicts.values()
-                ],
-                "failed": [
-                    cell
-                    for cell in site.cells.values()
-                    if cell.source == target.key and cell.latest and cell.status != "done"
-                ],
-                "elsewhere": elsewhere,
-                "unplaced": [
-                    (cell, site.unplaced[cell.key])
-                    for cell in site.cells.values()
-                    if cell.source == target.key and cell.key in site.unplaced and cell.key not in told
-                ],
-                "has": _columns([entry for _, entry in entries]),
-                "lines": _lines(site, entries),
-                "detectors": [d for board, entry in entries if (d := detector(site, board, entry))],
-                "matrices": [m for board, entry in entries for m in matrices(site, board, entry)],
-                "outgoing": site.transfer_out.get(target.key, []),
-                "said": [site.words_of("model", target.model), *_defenses(site, target)],
-            },
-        )
+        yield Page(site.target_file(target.key), "target.html.j2", partial(_context, site, target))
+
+
+def _context(site: Site, target: Target) -> dict[str, object]:
+    entries = site.entries_of(target.key)
+    elsewhere = [(board, entry, one) for board, entry in entries for one in entry.elsewhere]
+    elsewhere.sort(key=lambda row: not row[2].contradicts)
+    told = {one.cell for _, _, one in elsewhere}
+    return {
+        "target": target,
+        "entries": entries,
+        "notes": list(dict.fromkeys(note for _, entry in entries for note in entry.notes)),
+        "attacks": [(board, site.cells[v.cell], v) for board, entry in entries for v in entry.verdicts.values()],
+        "failed": [
+            cell for cell in site.cells.values() if cell.source == target.key and cell.latest and cell.status != "done"
+        ],
+        "elsewhere": elsewhere,
+        "unplaced": [
+            (cell, site.unplaced[cell.key])
+            for cell in site.cells.values()
+            if cell.source == target.key and cell.key in site.unplaced and cell.key not in told
+        ],
+        "has": _columns([entry for _, entry in entries]),
+        "lines": _lines(site, entries),
+        "detectors": [d for board, entry in entries if (d := detector(site, board, entry))],
+        "matrices": [m for board, entry in entries for m in matrices(site, board, entry)],
+        "outgoing": site.transfer_out.get(target.key, []),
+        "said": [site.words_of("model", target.model), *_defenses(site, target)],
+    }
 
 
 def _columns(entries: list[Entry]) -> dict[str, bool]:

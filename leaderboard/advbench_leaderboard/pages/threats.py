@@ -66,7 +66,7 @@ class Side:
 
 
 def pages(site: Site) -> Iterator[Page]:
-    yield Page("threats.html", "threats.html.j2", {"sides": [_side(b) for b in _by_dataset(site).values()]})
+    yield Page("threats.html", "threats.html.j2", lambda: {"sides": [_side(b) for b in _by_dataset(site).values()]})
 
 
 def balls(target: Target) -> tuple[str, ...]:

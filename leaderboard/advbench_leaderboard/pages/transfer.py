@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from advbench_leaderboard.facts.boards import Board
 from advbench_leaderboard.facts.entrants import Target
@@ -63,8 +64,8 @@ def pages(site: Site) -> Iterator[Page]:
             path = site.transfer_file(board.key, heat.entrant)
             best = heat.best()
             listed.append((board, heat.entrant, path, heat.mean, heat.rates[best], best, len(heat.others)))
-            yield Page(path, "heat.html.j2", {"heat": heat, "board": board})
-    yield Page("transfer.html", "transfer.html.j2", {"listed": listed})
+            yield Page(path, "heat.html.j2", partial(dict, heat=heat, board=board))
+    yield Page("transfer.html", "transfer.html.j2", partial(dict, listed=listed))
 
 
 def heats(site: Site, board: Board) -> list[Heat]:
