@@ -228,8 +228,8 @@ def test_a_copy_is_refereed_and_merges_without_a_conflict(registry: Registry, wh
     checking = Checking(registry, DataFolders.default(), CPU)
     with Store.open(tmp_path / "mine.sqlite") as into, Store.open(whole, readonly=True) as origin:
         arrivals = list(merge(into, origin, "whole", checking, boards=False))
-    assert [arrival.reasons for arrival in arrivals if arrival.reasons] == []
-    assert sorted(arrival.status for arrival in arrivals) == ["taken", "taken", "there", "there"]
+    assert [arrival.reasons for arrival in arrivals if arrival.refused] == []
+    assert sorted(arrival.status for arrival in arrivals) == ["crafted", "crafted", "taken", "taken", "there", "there"]
     assert Facts.of(tmp_path / "mine.sqlite") == Facts.of(whole)
 
 
