@@ -42,7 +42,7 @@ def board(folder: Path, *, targets: int, attacks: int, examples: int) -> Path:
         generate(store, boards=1, targets=targets, attacks=attacks, examples=examples, transfer=False)
     folders = frozenset(module.FOLDER for module in PAGES if hasattr(module, "FOLDER"))
     with opened(folder / "results.sqlite", folders) as site:
-        made = files(site, changes.remembered(changes.facts(site), {}))
+        made = files(site, changes.remembered(changes.facts(site), {}), pytest.fail)
         path, data = next((path, data) for path, data in made if path.startswith("boards/"))
     for file in (resources.files("advbench_leaderboard") / "static").iterdir():
         (folder / "static").mkdir(exist_ok=True)

@@ -21,7 +21,9 @@ def test_no_page_of_forty_targets_and_forty_attacks_is_too_large(tmp_path: Path)
     with Store.open(tmp_path / "results.sqlite") as store:
         generate(store, boards=2, targets=40, attacks=40, examples=20, transfer=False)
     with opened(tmp_path / "results.sqlite", EVERYTHING) as site:
-        sizes = {path: len(data) for path, data in files(site, changes.remembered(changes.facts(site), {}))}
+        sizes = {
+            path: len(data) for path, data in files(site, changes.remembered(changes.facts(site), {}), pytest.fail)
+        }
     pages = {path: size for path, size in sizes.items() if path.endswith((".html", ".css", ".js"))}
     assert {path: size for path, size in pages.items() if size > LARGEST} == {}
     assert max(pages.values()) > 200_000  # it was a large one
