@@ -78,7 +78,7 @@ def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> 
 
 def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: str = ASK) -> None:
     """Raise where training takes long, one or all together, in a line that says how long and how to ask for it."""
-    total, others = 0.0, 0
+    total = 0.0
     for one in lacking:
         try:
             with contained(one.label):
@@ -93,12 +93,11 @@ def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: 
         if total > LONGEST:
             where = one.target.dataset.label
             basis = f"estimated from a few steps of its {one.recipe.epochs} epochs on {hardware(device)}"
-            before = f", after {others} others that take {roughly(total - seconds)}," if others else ""
+            before = f", after others that take {roughly(total - seconds)}," if total > seconds else ""
             raise AdvbenchError(
                 f"{one.label} has no weights on this machine, and training it on {where} takes about "
                 f"{roughly(seconds)}{before} ({basis}); {ask}: {one.command}"
             )
-        others += 1
 
 
 def roughly(seconds: float) -> str:
