@@ -23,17 +23,17 @@ from unittest.mock import patch
 
 import torch
 
-from advbench.compatibility import why_no_target, why_not
 from advbench.data import Data, DataFolders, Examples
-from advbench.discovery import discover
 from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.plugins.compatibility import why_no_target, why_not
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.plugins.values import configure, threat
 from advbench.recipe import Recipe
-from advbench.registry import Registry
-from advbench.run import Settings, run
+from advbench.run.run import Settings, run
 from advbench.store import Store
-from advbench.suite import suite_from_mapping
-from advbench.target import chain_label, target_label
-from advbench.values import configure, threat
+from advbench.suite.suite import suite_from_mapping
+from advbench.target.target import chain_label, target_label
 
 EXAMPLES = 4
 HASTE: dict[str, Any] = {

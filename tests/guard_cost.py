@@ -10,9 +10,9 @@ import torchvision
 from torch import nn
 
 from advbench import Attack, Examples
-from advbench.cell import Job, Shard, craft
-from advbench.condition import Condition
-from advbench.passes import BatchSize
+from advbench.crafting.cell import Job, Shard, craft
+from advbench.crafting.condition import Condition
+from advbench.problem.passes import BatchSize
 from advbench.testing.stage import images, target_of
 from advbench.threats import Linf
 from advbench_attacks.fgsm import FGSM

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from advbench import Attack, Problem
 from advbench.draws import Draws
-from advbench.expected import Expected
 from advbench.goal import Goal
-from advbench.passes import BatchSize, run_in_batches
-from advbench.problem import MARGIN, Stop
+from advbench.problem.expected import Expected
+from advbench.problem.passes import BatchSize, run_in_batches
+from advbench.problem.problem import MARGIN, Stop
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import L2, Linf, Threat

@@ -11,18 +11,18 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Access, AdvbenchError, Attack, Data, Dataset, Examples, Model, Problem, Recipe, evaluate
-from advbench import bank as banks
-from advbench.bank import PER_CLASS, Bank
+from advbench.audit.verification import verify
+from advbench.crafting.engine import Isolated
 from advbench.data import DataFolders
-from advbench.engine import Isolated
 from advbench.goal import Goal
-from advbench.registry import Registry
-from advbench.report import Summary
-from advbench.run import Settings, run
+from advbench.plugins.registry import Registry
+from advbench.problem import bank as banks
+from advbench.problem.bank import PER_CLASS, Bank
+from advbench.run.report import Summary
+from advbench.run.run import Settings, run
 from advbench.store import Store, content
-from advbench.suite import Suite, suite_from_mapping
+from advbench.suite.suite import Suite, suite_from_mapping
 from advbench.testing.stage import HalfSpace, images
-from advbench.verification import verify
 from advbench_attacks.boundary import Boundary
 from advbench_attacks.hopskipjump import HopSkipJump
 from advbench_defenses.none import Undefended

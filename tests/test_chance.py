@@ -11,21 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Access, DataFolders, Dataset, Defense, Examples, Model, Recipe
-from advbench.answer import COMPANY
-from advbench.clean import clean_pass
-from advbench.discovery import discover
-from advbench.engine import Isolated
-from advbench.merging import Checking, merge
-from advbench.passes import BatchSize
-from advbench.registry import Registry
-from advbench.report import Reporter, Summary
-from advbench.reproduction import reproduce
-from advbench.run import Settings, run
+from advbench.audit.merging import Checking, merge
+from advbench.audit.reproduction import reproduce
+from advbench.audit.verification import verify
+from advbench.crafting.engine import Isolated
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.problem.passes import BatchSize
+from advbench.run.report import Reporter, Summary
+from advbench.run.run import Settings, run
 from advbench.store import Store
-from advbench.suite import suite_from_mapping
-from advbench.target import Target, prepare
+from advbench.suite.suite import suite_from_mapping
+from advbench.target.answer import COMPANY
+from advbench.target.clean import clean_pass
+from advbench.target.target import Target, prepare
 from advbench.testing.stage import StageNet, data_of, images
-from advbench.verification import verify
 
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)

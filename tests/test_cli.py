@@ -532,7 +532,7 @@ def test_an_interrupted_run_says_how_to_go_on(
 ) -> None:
     import signal
 
-    from advbench.report import Reporter
+    from advbench.run.report import Reporter
 
     shards = []
 

@@ -30,9 +30,9 @@ from advbench import (
 )
 from advbench.cli.check import register
 from advbench.cli.options import App
-from advbench.discovery import discover
 from advbench.plugin import Plugin
-from advbench.registry import Registry
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
 from advbench.testing import Check, NotHere, checks, run_checks
 from advbench_attacks.pgd import PGD
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from advbench import evaluate
 from advbench.draws import Draws
-from advbench.referee import render
+from advbench.target.referee import render
 from advbench.testing.scene import scene
 from advbench.threats import Corruption
 from advbench.threats.corruption import SEEDS

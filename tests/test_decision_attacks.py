@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Attack, Examples
-from advbench.bank import Bank
 from advbench.draws import Draws
-from advbench.passes import BatchSize
-from advbench.problem import Problem
+from advbench.problem.bank import Bank
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import Problem
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import HalfSpace, StageNet, images
 from advbench.threats import L2, Linf, RotateShift, Threat

@@ -19,28 +19,28 @@ from scipy import ndimage, stats
 from torch import Tensor, nn
 
 from advbench.access import Access
-from advbench.answer import DRAWS, NO_ANSWER, Answer, majority
+from advbench.audit.verification import verify
 from advbench.cli.tables import print_boards
-from advbench.compatibility import offered, why_no_target
 from advbench.data import DataFolders, Examples
-from advbench.discovery import discover
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.goal import Goal
-from advbench.passes import BatchSize
 from advbench.plugin import Dataset, Defense, Model
-from advbench.problem import Problem
+from advbench.plugins.compatibility import offered, why_no_target
+from advbench.plugins.discovery import discover
+from advbench.plugins.values import threat
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import Problem
 from advbench.recipe import Recipe
-from advbench.run import Settings, run
+from advbench.run.run import Settings, run
 from advbench.store import Store
-from advbench.suite import suite_from_mapping
-from advbench.target import Target, prepare
+from advbench.suite.suite import suite_from_mapping
+from advbench.target.answer import DRAWS, NO_ANSWER, Answer, majority
+from advbench.target.target import Target, prepare
 from advbench.testing.stage import HalfSpace, StageNet, data_of, images
 from advbench.threats import Linf, RotateShift
-from advbench.training import effective_recipe, train
-from advbench.values import threat
-from advbench.verification import verify
-from advbench.weights import weights_key
+from advbench.weights.training import effective_recipe, train
+from advbench.weights.weights import weights_key
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.binarize import Binarize

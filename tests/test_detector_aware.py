@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 from advbench import Access, AdvbenchError, Attack, Problem
 from advbench.data import DataFolders
-from advbench.discovery import discover
 from advbench.draws import Draws
 from advbench.errors import PluginError
-from advbench.passes import BatchSize
-from advbench.problem import Stop
-from advbench.registry import Registry
-from advbench.target import prepare
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import Stop
+from advbench.target.target import prepare
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import Linf, RotateShift
-from advbench.weights import find_weights
+from advbench.weights.weights import find_weights
 from advbench_attacks import aware as aware_module
 from advbench_attacks.autoattack import AutoAttack
 from advbench_attacks.aware import Aware

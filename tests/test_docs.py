@@ -18,8 +18,8 @@ import pytest
 import typer
 
 from advbench import hooks
-from advbench.board import BOARD_KEYS
-from advbench.suite import KEYS
+from advbench.suite.board import BOARD_KEYS
+from advbench.suite.suite import KEYS
 
 ROOT = Path(__file__).parents[1]
 ACME = ROOT / "tests/acme"
@@ -76,7 +76,7 @@ def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def command_line(acme: None) -> Any:
     """The whole command line, with the commands that plugins add, as click sees it."""
     from advbench.cli import command_line
-    from advbench.discovery import discover
+    from advbench.plugins.discovery import discover
 
     registry = discover()
     whole = command_line(registry)
@@ -106,8 +106,8 @@ def test_python_runs_from_top_to_bottom(
 
 @each("yaml")
 def test_suites_load(snippet: Snippet, acme: None, tmp_path: Path) -> None:
-    from advbench.discovery import discover
-    from advbench.suite import load_suite
+    from advbench.plugins.discovery import discover
+    from advbench.suite.suite import load_suite
 
     file = tmp_path / "suite.yaml"
     file.write_text(snippet.text, encoding="utf-8")
@@ -166,8 +166,8 @@ def test_every_key_of_a_suite_is_documented() -> None:
 
 
 def test_the_table_of_attacks_says_what_they_declare() -> None:
-    from advbench.discovery import discover
-    from advbench.serves import markdown
+    from advbench.plugins.discovery import discover
+    from advbench.plugins.serves import markdown
 
     page = (ROOT / "docs/attacks/README.md").read_text(encoding="utf-8")
     registry = discover()

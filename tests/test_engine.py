@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from advbench import Examples
-from advbench.cell import Crafted, Job, Shard
-from advbench.engine import InProcess, Isolated
+from advbench.crafting.cell import Crafted, Job, Shard
+from advbench.crafting.engine import InProcess, Isolated
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
-from advbench.passes import BatchSize
 from advbench.plugin import Attack
+from advbench.problem.passes import BatchSize
 from advbench.testing.stage import StageNet, images, target_of
 from advbench.threats import Linf
 from advbench_attacks.pgd import PGD

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from advbench import evaluate
-from advbench.aim import entrant, goal_of
 from advbench.data import Examples
-from advbench.evaluation import Evaluation
+from advbench.evaluation.evaluation import Evaluation
+from advbench.rates.aim import entrant, goal_of
 from advbench.store import Store
 from advbench.testing.stage import StageNet, images
 

@@ -12,10 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from advbench import AdvbenchError, Data, DataFolders, Dataset, Evaluation, evaluate
-from advbench.discovery import discover
-from advbench.given import GivenModel
-from advbench.plot import bars
-from advbench.registry import Registry
+from advbench.evaluation.plot import bars
+from advbench.plugins.discovery import discover
+from advbench.plugins.given import GivenModel
+from advbench.plugins.registry import Registry
 from advbench.store import Store
 from advbench.threats import L2
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from advbench.discovery import discover
-from advbench.plan import Plan, make_plan
-from advbench.registry import Registry
-from advbench.suite import Suite, load_suite
-from advbench.target import chain_label
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.suite.plan import Plan, make_plan
+from advbench.suite.suite import Suite, load_suite
+from advbench.target.target import chain_label
 
 FILE = Path(__file__).parents[1] / "docs" / "suites" / "everything.yaml"
 

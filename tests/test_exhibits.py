@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from advbench.exhibits import COUNT, ROOM, shown_of
+from advbench.plugins.values import threat
+from advbench.run.exhibits import COUNT, ROOM, shown_of
+from advbench.run.stored import packed_part
 from advbench.store import Store
-from advbench.stored import packed_part
 from advbench.testing.stage import StageNet, target_of
-from advbench.values import threat
 
 
 def pixels(blob: bytes, shape: tuple[int, ...]) -> torch.Tensor:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from conftest import Advbench
 
-from advbench.derivation import board_key, cell_key
+from advbench.run.derivation import board_key, cell_key
 from advbench.store import Store
 
 SUITE = """\
@@ -469,7 +469,7 @@ def test_a_cell_that_takes_too_long_is_said_and_joins(
     advbench: Advbench, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import advbench.cli.merge as door
-    from advbench.recrafting import Recrafting
+    from advbench.audit.recrafting import Recrafting
 
     db = entry()
     monkeypatch.setattr(door, "recrafting_of", lambda text: Recrafting(1, 1e-9))

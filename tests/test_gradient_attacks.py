@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from advbench import AdvbenchError, Attack, Problem, evaluate
 from advbench.draws import Draws
 from advbench.goal import Goal
-from advbench.passes import BatchSize, run_in_batches
-from advbench.problem import MARGIN, Loss, Probe, Stop
+from advbench.problem.passes import BatchSize, run_in_batches
+from advbench.problem.problem import MARGIN, Loss, Probe, Stop
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.testing.stage import BALLS, HalfSpace, StageNet, images, target_of
 from advbench.threats import L2, Linf, Threat

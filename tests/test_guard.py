@@ -13,15 +13,15 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from advbench import Access, Attack, Problem, evaluate
-from advbench.cell import Job, Shard, craft
-from advbench.condition import Condition, mixed
+from advbench.crafting.cell import Job, Shard, craft
+from advbench.crafting.condition import Condition, mixed
+from advbench.crafting.torch_state import TorchState
 from advbench.data import Examples
 from advbench.errors import DamagedTargetError, PluginError
-from advbench.passes import BatchSize
-from advbench.target import Target
+from advbench.problem.passes import BatchSize
+from advbench.target.target import Target
 from advbench.testing.stage import images, target_of
 from advbench.threats import Linf
-from advbench.torch_state import TorchState
 from advbench_attacks.pgd import PGD
 
 SHAPE = (1, 8, 8)

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Attack, Draws, Problem
-from advbench.passes import BatchSize
-from advbench.problem import Stop
-from advbench.referee import Verdict, judge, render
-from advbench.steadiness import batch_size
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import Stop
+from advbench.target.referee import Verdict, judge, render
+from advbench.target.steadiness import batch_size
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein

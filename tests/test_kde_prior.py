@@ -17,7 +17,7 @@ from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench.target import halves, prepare
+from advbench.target.target import halves, prepare
 from advbench.testing.stage import data_of
 from advbench_datasets.mnist import Mnist
 from advbench_defenses.class_codes import fit_codes, halved, principal

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advbench.compatibility import why_no_target
 from advbench.errors import AdvbenchError
 from advbench.layers import activations, feature_layer, recorded
+from advbench.plugins.compatibility import why_no_target
 from advbench_datasets.mnist import Mnist
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.kde_prior import KdePrior

@@ -19,8 +19,8 @@ from site_facts import COUNT, EVIL, Reader, fill, merge, read
 from typer.testing import CliRunner
 
 import advbench_leaderboard
-from advbench.comparison import compare
 from advbench.errors import AdvbenchError
+from advbench.rates.comparison import compare
 from advbench.store import Store, marks
 from advbench_leaderboard.markup import web_address
 from advbench_leaderboard.render import render

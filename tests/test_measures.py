@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Attack
-from advbench.problem import Problem, Stop
+from advbench.problem.problem import Problem, Stop
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import Corruption, Linf

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 from conftest import ROOT, Advbench, Results
 
-from advbench.origin import Origin
 from advbench.plugin import Attack, Plugin
-from advbench.registry import Registry
+from advbench.plugins.origin import Origin
+from advbench.plugins.registry import Registry
 from advbench.store import SCHEMA_VERSION, Store, content, marks
 from advbench.store.joining import Joining
 
@@ -465,12 +465,12 @@ CHILD = """
 import sys
 sys.path[:0] = {paths!r}
 sys.argv = ["advbench", "merge", {into!r}, {origin!r}]
-import advbench.merging
-before = advbench.merging._Merging.join
+import advbench.audit.merging
+before = advbench.audit.merging._Merging.join
 def join(self, cell, arrival, result):
     print("joining", flush=True)
     before(self, cell, arrival, result)
-advbench.merging._Merging.join = join
+advbench.audit.merging._Merging.join = join
 from advbench.cli import main
 main()
 """

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from advbench import Attack, evaluate
 from advbench.draws import Draws
-from advbench.passes import BatchSize
-from advbench.problem import Problem
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import Problem
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import L2, Linf

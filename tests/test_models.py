@@ -14,9 +14,9 @@ from advbench.data import DataFolders
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Model
-from advbench.training import accuracy
-from advbench.values import threat
-from advbench.weights import fitted, load_weights
+from advbench.plugins.values import threat
+from advbench.weights.training import accuracy
+from advbench.weights.weights import fitted, load_weights
 from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.mnist_5k import Mnist5k

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from advbench import evidence
-from advbench.notes import Note, computed, notes
+from advbench.rates import evidence
+from advbench.rates.notes import Note, computed, notes
 from advbench.store import Store
 
 COUNT = 100

@@ -10,12 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advbench import AdvbenchError, Data, Dataset, Defense, Examples, Model, Recipe, evaluate
-from advbench.compatibility import why_no_target
 from advbench.errors import PluginError
-from advbench.probe import Trial
-from advbench.target import Target, prepare
+from advbench.plugins.compatibility import why_no_target
+from advbench.target.target import Target, prepare
+from advbench.target.trial import Trial
 from advbench.testing.stage import StageNet, data_of, images
-from advbench.training import train
+from advbench.weights.training import train
 
 SHAPE = (1, 8, 8)
 CPU = torch.device("cpu")

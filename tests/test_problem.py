@@ -11,9 +11,9 @@ from torch import Tensor
 
 from advbench import Access, Draws, Goal, Problem
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
-from advbench.passes import BatchSize
-from advbench.problem import Stop
-from advbench.referee import judge, render
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import Stop
+from advbench.target.referee import judge, render
 from advbench.testing.scene import scene
 from advbench.testing.stage import StageNet
 from advbench.threats import Linf

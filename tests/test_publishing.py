@@ -162,7 +162,7 @@ def steps() -> list[dict[str, Any]]:
 
 def test_every_command_of_the_workflow_exists() -> None:
     from advbench.cli import command_line
-    from advbench.discovery import discover
+    from advbench.plugins.discovery import discover
 
     known: Any = typer.main.get_command(command_line(discover()))
     lines = [

@@ -8,7 +8,7 @@ import random
 import pytest
 from scipy.stats import binomtest
 
-from advbench.rates import binomial, detector_curve, paired, shared_ranks, two_samples, undetected_at, wilson
+from advbench.rates.rates import binomial, detector_curve, paired, shared_ranks, two_samples, undetected_at, wilson
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from advbench.data import DataFolders
 from advbench.plugin import Dataset, Model
-from advbench.target import prepare
-from advbench.weights import find_weights
+from advbench.target.target import prepare
+from advbench.weights.weights import find_weights
 from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.mnist_5k import Mnist5k

@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Access, Attack, Examples, Goal, Problem
-from advbench.cell import Job, Shard, craft
+from advbench.crafting.cell import Job, Shard, craft
 from advbench.errors import AdvbenchError, PluginError
-from advbench.passes import BatchSize
-from advbench.referee import Verdict, judge, render
-from advbench.target import Target
+from advbench.problem.passes import BatchSize
+from advbench.target.referee import Verdict, judge, render
+from advbench.target.target import Target
 from advbench.testing.stage import StageNet, images, target_of
 from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein
 

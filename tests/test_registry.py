@@ -12,10 +12,10 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from advbench.discovery import discover
 from advbench.errors import AdvbenchError, PluginError
-from advbench.origin import source_digest
-from advbench.registry import Registry
+from advbench.plugins.discovery import discover
+from advbench.plugins.origin import source_digest
+from advbench.plugins.registry import Registry
 
 Install = Callable[..., str]
 

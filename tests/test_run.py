@@ -21,12 +21,12 @@ from advbench import Access, Attack, Data, Dataset, Defense, Examples, Model, Pr
 from advbench.data import DataFolders
 from advbench.draws import Draws
 from advbench.errors import PluginError
-from advbench.origin import Origin
-from advbench.registry import Registry
-from advbench.report import Summary
-from advbench.run import Settings, run
+from advbench.plugins.origin import Origin
+from advbench.plugins.registry import Registry
+from advbench.run.report import Summary
+from advbench.run.run import Settings, run
 from advbench.store import Store, content
-from advbench.suite import Suite, suite_from_mapping
+from advbench.suite.suite import Suite, suite_from_mapping
 from advbench_attacks.fgsm import FGSM
 from advbench_attacks.noise import Noise
 from advbench_attacks.pgd import PGD

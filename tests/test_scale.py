@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from advbench import evaluate
 from advbench.data import Examples
-from advbench.target import Target, scale_of
+from advbench.target.target import Target, scale_of
 from advbench.testing.stage import StageNet, images, target_of
 
 SHAPE = (1, 8, 8)

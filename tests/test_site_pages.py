@@ -15,9 +15,10 @@ import site_facts
 from gallery_facts import ORIGINAL, PERTURBED, REDRAWN, N, fill
 from site_facts import EVIL, Reader, read
 
-from advbench.aim import aim_of
-from advbench.rates import detector_curve
-from advbench.store import Store, detection
+from advbench.rates import detection
+from advbench.rates.aim import aim_of
+from advbench.rates.rates import detector_curve
+from advbench.store import Store
 from advbench_leaderboard import png
 from advbench_leaderboard.figures.arrows import Move, arrows, moves
 from advbench_leaderboard.figures.detector import bins

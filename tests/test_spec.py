@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError, PluginError, did_you_mean
 from advbench.parameters import Parametric
-from advbench.spec import SpecError, did_you_mean, parse, parse_chain, parse_value
-from advbench.values import check, configure, threat
+from advbench.plugins.spec import SpecError, parse, parse_chain, parse_value
+from advbench.plugins.values import check, configure, threat
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from advbench.clean import clean_pass
 from advbench.data import Examples
-from advbench.discovery import discover
 from advbench.plugin import Attack
-from advbench.prepare import Ready
-from advbench.problem import Problem
+from advbench.plugins.discovery import discover
+from advbench.problem.problem import Problem
+from advbench.run.prepare import Ready
+from advbench.target.clean import clean_pass
 from advbench.testing.scene import scene
 from advbench.threats import L2, Linf, RotateShift, Wasserstein
 from advbench_attacks.deepfool import DeepFool

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 
 from advbench import AdvbenchError, evaluate
-from advbench.discovery import discover
-from advbench.registry import Registry
-from advbench.standard import STANDARD, standard_attacks
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.suite.standard import STANDARD, standard_attacks
 from advbench.threats import THREATS
 from advbench.threats.l2 import L2
 from advbench.threats.linf import Linf

@@ -19,8 +19,9 @@ from typing import Any
 import pytest
 
 from advbench.errors import AdvbenchError
-from advbench.rates import wilson
-from advbench.store import SCHEMA_VERSION, Store, content, detection, migrations
+from advbench.rates import detection
+from advbench.rates.rates import wilson
+from advbench.store import SCHEMA_VERSION, Store, content, migrations
 from advbench.store.views import VIEWS
 
 FIXED = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 1}

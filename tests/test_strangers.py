@@ -13,18 +13,18 @@ import pytest
 import torch
 
 from advbench import AdvbenchError, evaluate, intake
+from advbench.audit.reproduction import reproduce
+from advbench.audit.verification import verify
 from advbench.data import DataFolders
-from advbench.discovery import discover
-from advbench.errors import PluginError, describe
-from advbench.foreign import contained, one_line
-from advbench.plan import make_plan
-from advbench.registry import Registry
-from advbench.report import Summary
-from advbench.reproduction import reproduce
-from advbench.run import Settings, run
+from advbench.errors import PluginError, one_line
+from advbench.plugins.discovery import discover
+from advbench.plugins.foreign import contained
+from advbench.plugins.registry import Registry
+from advbench.run.report import Summary
+from advbench.run.run import Settings, run
 from advbench.store import Store
-from advbench.suite import suite_from_mapping
-from advbench.verification import verify
+from advbench.suite.plan import make_plan
+from advbench.suite.suite import suite_from_mapping
 
 ROOT = Path(__file__).parents[1]
 SUITE: dict[str, Any] = {
@@ -232,7 +232,7 @@ def test_an_error_without_words_is_told_by_its_kind(registry: Registry) -> None:
     from advbench_erring import HardenedMuteError, MuteError
 
     for kind in (MuteError, HardenedMuteError):
-        assert describe(kind()) == f"{kind.__name__}: (its message can't be read)"
+        assert one_line(kind()) == f"{kind.__name__}: (its message can't be read)"
         assert one_line(kind()) == f"{kind.__name__}: (its message can't be read)"
 
 

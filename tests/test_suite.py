@@ -12,12 +12,12 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from advbench.board import Board
-from advbench.discovery import discover
 from advbench.errors import AdvbenchError
-from advbench.plan import make_plan
-from advbench.registry import Registry
-from advbench.suite import Overrides, Suite, embedded_suites, load_suite, suite_from_mapping
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.suite.board import Board
+from advbench.suite.plan import make_plan
+from advbench.suite.suite import Overrides, Suite, embedded_suites, load_suite, suite_from_mapping
 from advbench.threats.linf import Linf
 from advbench_attacks.fgsm import FGSM
 from advbench_attacks.pgd import PGD

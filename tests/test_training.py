@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from advbench import checkpoint, training
 from advbench.data import Data, DataFolders, Examples
-from advbench.descent import shifted
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
-from advbench.training import effective_recipe, estimate, rounded, train
+from advbench.weights import checkpoint, training
+from advbench.weights.descent import shifted
+from advbench.weights.training import effective_recipe, estimate, rounded, train
 
 
 @dataclass(frozen=True)

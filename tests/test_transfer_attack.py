@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from advbench import Access, AdvbenchError, evaluate
-from advbench.cell import check_form
+from advbench.crafting.cell import check_form
 from advbench.errors import PluginError
 from advbench.store import Store
 from advbench.testing.scene import Scene, scene

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench.discovery import discover
 from advbench.draws import Draws
-from advbench.passes import BatchSize
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem, Stop
-from advbench.suite import load_suite
+from advbench.plugins.discovery import discover
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import MARGIN, Problem, Stop
+from advbench.suite.suite import load_suite
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import RotateShift
 from advbench_attacks.grid import Grid

@@ -13,20 +13,20 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Access, AdvbenchError, Attack, Data, Dataset, Examples, Model, Problem, Recipe, evaluate
+from advbench.audit.verification import verify
 from advbench.data import DataFolders
-from advbench.plan import make_plan
-from advbench.referee import render
-from advbench.registry import Registry
-from advbench.report import Summary
-from advbench.run import Settings, run
-from advbench.shared import SharedProblem
+from advbench.plugins.registry import Registry
+from advbench.problem.set_wide import SharedProblem
+from advbench.run.report import Summary
+from advbench.run.run import Settings, run
 from advbench.store import Store, content
-from advbench.suite import Suite, suite_from_mapping
+from advbench.suite.plan import make_plan
+from advbench.suite.suite import Suite, suite_from_mapping
+from advbench.target.referee import render
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import HalfSpace
 from advbench.threats import L2, Linf, Threat
 from advbench.threats.shared import Shared
-from advbench.verification import verify
 from advbench_attacks import spectral
 from advbench_attacks.pgd import PGD
 from advbench_attacks.spectral import Spectral, principal

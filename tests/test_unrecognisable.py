@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbench import Attack, evaluate
 from advbench.draws import Draws
 from advbench.goal import Goal
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench.testing.scene import Scene, scene
 from advbench.threats import Box
 from advbench_attacks.cppn import CPPN, _connections, _painted

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
-from advbench.membership import measure
 from advbench.threats import Wasserstein
+from advbench.threats.membership import measure
 from advbench.threats.transport import ROUNDS, Rows, nearest_plan
 
 few = settings(max_examples=40, deadline=None)

@@ -15,8 +15,8 @@ from scipy.special import lambertw
 from torch import Tensor, nn
 
 from advbench import Attack, evaluate
-from advbench.discovery import discover
-from advbench.suite import load_suite
+from advbench.plugins.discovery import discover
+from advbench.suite.suite import load_suite
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import StageNet
 from advbench.threats import Wasserstein

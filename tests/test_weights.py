@@ -13,14 +13,14 @@ import pytest
 import torch
 from torch import nn
 
-from advbench import weights
 from advbench.data import Data, DataFolders, Examples
-from advbench.discovery import discover
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
+from advbench.plugins.discovery import discover
 from advbench.recipe import Recipe
-from advbench.training import accuracy
-from advbench.weight_files import (
+from advbench.weights import weights
+from advbench.weights.training import accuracy
+from advbench.weights.weight_files import (
     cached_path,
     file_digest,
     load_weights,
@@ -29,7 +29,7 @@ from advbench.weight_files import (
     save_weights,
     weights_folders,
 )
-from advbench.weights import check_weights, find_weights, obtain_weights, weights_key
+from advbench.weights.weights import check_weights, find_weights, obtain_weights, weights_key
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
@@ -357,7 +357,7 @@ def test_weights_of_the_checkout_are_those_of_its_recipes(
 def test_a_plugin_that_can_not_be_imported_does_not_hide_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     from importlib.metadata import EntryPoint
 
-    from advbench import weight_files
+    from advbench.weights import weight_files
 
     points = [
         EntryPoint("broken", "no_such_package_at_all", "advbench"),

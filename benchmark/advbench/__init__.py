@@ -12,17 +12,17 @@ if TYPE_CHECKING:
     from advbench.data import Examples as Examples
     from advbench.draws import Draws as Draws
     from advbench.errors import AdvbenchError as AdvbenchError
-    from advbench.evaluation import Evaluation as Evaluation
-    from advbench.evaluation import evaluate as evaluate
+    from advbench.evaluation.evaluation import Evaluation as Evaluation
+    from advbench.evaluation.evaluation import evaluate as evaluate
     from advbench.goal import Goal as Goal
     from advbench.hooks import hookimpl as hookimpl
     from advbench.plugin import Attack as Attack
     from advbench.plugin import Dataset as Dataset
     from advbench.plugin import Defense as Defense
     from advbench.plugin import Model as Model
-    from advbench.problem import Problem as Problem
+    from advbench.problem.problem import Problem as Problem
+    from advbench.problem.set_wide import SharedProblem as SharedProblem
     from advbench.recipe import Recipe as Recipe
-    from advbench.shared import SharedProblem as SharedProblem
 
 _HOMES = {
     "Access": "access",
@@ -33,14 +33,14 @@ _HOMES = {
     "Dataset": "plugin",
     "Defense": "plugin",
     "Draws": "draws",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.evaluation",
     "Examples": "data",
     "Goal": "goal",
     "Model": "plugin",
-    "Problem": "problem",
+    "Problem": "problem.problem",
     "Recipe": "recipe",
-    "SharedProblem": "shared",
-    "evaluate": "evaluation",
+    "SharedProblem": "problem.set_wide",
+    "evaluate": "evaluation.evaluation",
     "hookimpl": "hooks",
 }
 

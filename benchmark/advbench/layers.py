@@ -7,8 +7,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from advbench.errors import AdvbenchError
-from advbench.spec import did_you_mean
+from advbench.errors import AdvbenchError, did_you_mean
 
 
 def activations(net: nn.Module, images: Tensor, names: Iterable[str]) -> dict[str, Tensor]:

@@ -19,7 +19,7 @@ from advbench.parameters import Parametric
 if TYPE_CHECKING:
     from advbench.data import Data, DataFolders, Examples
     from advbench.draws import Draws
-    from advbench.problem import Problem
+    from advbench.problem.problem import Problem
     from advbench.recipe import Recipe
 
 

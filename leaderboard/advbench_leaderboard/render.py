@@ -10,7 +10,7 @@ from types import ModuleType
 
 from jinja2 import Environment, TemplateError
 
-from advbench.errors import MalformedError, describe
+from advbench.errors import MalformedError, one_line
 from advbench.store.faults import READING_FAILED
 from advbench_leaderboard import changes
 from advbench_leaderboard.folder import Folder
@@ -100,7 +100,7 @@ def _of(
     written = set()
 
     def instead(path: str, error: Exception) -> tuple[str, bytes]:
-        reason = describe(error)
+        reason = one_line(error)
         report(f"{path} can't be made ({reason})")
         return path, filled(made, Page(path, "unreadable.html.j2", lambda: {"reason": reason}))
 

@@ -10,8 +10,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from advbench import evidence, notes
-from advbench.evidence import Evidence
+from advbench.rates import evidence, notes
+from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
 from advbench_leaderboard.facts import (

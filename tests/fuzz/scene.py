@@ -141,7 +141,8 @@ class Scene:
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: advbench-toys\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text("[advbench]\ntoys = advbench_toys\n")
         sys.path[:0] = [str(Path(conftest.ROOT) / "tests/toys"), str(folder)]
-        from advbench import cli, discovery
+        from advbench import cli
+        from advbench.plugins import discovery
 
         registry = discovery.discover()
         cli.discover = lambda: registry  # the same for every command: reading plugins takes longer than most cases

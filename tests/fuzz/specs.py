@@ -8,7 +8,7 @@ from random import Random
 from typing import Any
 
 from advbench.errors import AdvbenchError
-from advbench.values import threat
+from advbench.plugins.values import threat
 from fuzz.scene import Kind, Scene, reworded
 
 BALLS = (

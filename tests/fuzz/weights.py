@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from advbench.errors import AdvbenchError
-from advbench.weight_files import load_weights
+from advbench.weights.weight_files import load_weights
 from fuzz.scene import Kind, Scene, bent
 
 

@@ -13,10 +13,10 @@ import typer
 from advbench.cli import check, compare, data, export, merge, plan, plugins, reproduce, run, show, train, verify
 from advbench.cli.options import App
 from advbench.cli.text import complain
-from advbench.discovery import discover
 from advbench.errors import AdvbenchError
-from advbench.registry import Registry
-from advbench.spec import SpecError
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.plugins.spec import SpecError
 
 COMMANDS = (run, plan, plugins, show, compare, verify, reproduce, merge, export, check, train, data)
 

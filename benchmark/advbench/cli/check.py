@@ -13,12 +13,12 @@ from rich.text import Text
 from advbench.cli import options as opt
 from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, did_you_mean
 from advbench.plugin import Plugin
-from advbench.registry import Broken, Registry
-from advbench.spec import did_you_mean, parse
+from advbench.plugins.registry import Broken, Registry
+from advbench.plugins.spec import parse
+from advbench.plugins.values import configure
 from advbench.testing import Check, checks, run_checks
-from advbench.values import configure
 
 KINDS = ("attack", "model", "defense", "data set")
 WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}

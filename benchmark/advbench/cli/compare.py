@@ -15,13 +15,13 @@ from rich.text import Text
 from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import interval, percent, plain, say, tell, terminal
-from advbench.comparison import Comparison
-from advbench.comparison import compare as compare_targets
 from advbench.errors import AdvbenchError
-from advbench.notes import Note, notes
-from advbench.registry import Registry
+from advbench.plugins.registry import Registry
+from advbench.rates.comparison import Comparison
+from advbench.rates.comparison import compare as compare_targets
+from advbench.rates.notes import Note, notes
+from advbench.run.stored import target_named
 from advbench.store import Store
-from advbench.stored import target_named
 
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
 _WIDE = 120

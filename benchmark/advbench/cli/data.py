@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.tables import table
 from advbench.cli.text import plain, say, terminal
 from advbench.errors import AdvbenchError
+from advbench.plugins import intake
 
 
 def register(app: typer.Typer) -> None:

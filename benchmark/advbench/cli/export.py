@@ -15,9 +15,9 @@ from safetensors.numpy import save_file
 from advbench.cli import options as opt
 from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
-from advbench.referee import render
+from advbench.run.stored import load_dataset, stored_shards, threat_of
 from advbench.store import Store
-from advbench.stored import load_dataset, stored_shards, threat_of
+from advbench.target.referee import render
 
 
 def register(app: typer.Typer) -> None:

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from advbench.audit.merging import Arrival, Checking
+from advbench.audit.merging import merge as merge_cells
+from advbench.audit.recrafting import Recrafting
 from advbench.cli import options as opt
 from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
-from advbench.hardware import choose_device, make_repeatable
-from advbench.merging import Arrival, Checking
-from advbench.merging import merge as merge_cells
-from advbench.recrafting import Recrafting
+from advbench.run.hardware import choose_device, make_repeatable
 from advbench.store import Store
 from advbench.store.connection import located
 from advbench.store.incoming import open_incoming

@@ -11,8 +11,8 @@ import typer
 from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
-from advbench.registry import Registry
-from advbench.suite import Overrides
+from advbench.plugins.registry import Registry
+from advbench.suite.suite import Overrides
 
 DATABASE = Path("results.sqlite")
 

@@ -8,16 +8,16 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.tables import names, numbers, show_table, table
 from advbench.cli.text import plain, say, terminal
 from advbench.data import Data
-from advbench.errors import PluginError, describe
-from advbench.plan import CellPlan, Plan, make_plan
+from advbench.errors import PluginError, one_line
 from advbench.plugin import Dataset
-from advbench.suite import load_suite
-from advbench.unready import unready
+from advbench.plugins import intake
+from advbench.run.unready import unready
+from advbench.suite.plan import CellPlan, Plan, make_plan
+from advbench.suite.suite import load_suite
 
 _MOST_GOALS = 3
 _MOST_TARGETS = 3
@@ -88,7 +88,7 @@ def _lacking(laid_out: Plan, broken: dict[str, None]) -> list[str]:
             if intake.place(dataset, folders) is not None:
                 here[dataset] = intake.load(dataset, folders)
         except PluginError as error:
-            broken[describe(error)] = None
+            broken[one_line(error)] = None
     found = list(unready((target for target in laid_out.targets if target.dataset in here), here))
     many = len({one.target.dataset for one in found}) > 1
     return [f"{one.label} on {one.target.dataset.label}" if many else one.label for one in found]
@@ -100,7 +100,7 @@ def _passes(cell: CellPlan, broken: dict[str, None] | None = None) -> int | None
         return cell.passes(cell.examples) if cell.examples else None
     except PluginError as error:
         if broken is not None:
-            broken[describe(error)] = None
+            broken[one_line(error)] = None
         return None
 
 

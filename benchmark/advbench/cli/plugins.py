@@ -7,10 +7,10 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from advbench import serves
 from advbench.cli import options as opt
 from advbench.cli.tables import table
 from advbench.cli.text import complain, plain, say, terminal
+from advbench.plugins import serves
 
 
 def register(app: typer.Typer) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 from advbench.cli.text import duration, plain, say
-from advbench.report import Reporter
+from advbench.run.report import Reporter
 
 _QUIET = 15.0
 """Seconds between lines where nobody watches a terminal."""

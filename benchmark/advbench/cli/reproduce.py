@@ -8,13 +8,13 @@ from typing import Annotated
 
 import typer
 
+from advbench.audit.reproduction import Number, Reproduced
+from advbench.audit.reproduction import reproduce as reproduce_cell
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.text import duration, percent, say, terminal
-from advbench.hardware import choose_device
-from advbench.reproduction import Number, Reproduced
-from advbench.reproduction import reproduce as reproduce_cell
-from advbench.run import Settings
+from advbench.run.hardware import choose_device
+from advbench.run.run import Settings
 from advbench.store import Store
 
 

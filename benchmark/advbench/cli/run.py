@@ -16,14 +16,14 @@ from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.tables import print_boards
 from advbench.cli.text import duration, say, terminal
-from advbench.engine import Engine, InProcess, Isolated
+from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
-from advbench.hardware import choose_device
-from advbench.plan import make_plan
-from advbench.run import Settings, gather
-from advbench.run import run as run_suite
+from advbench.run.hardware import choose_device
+from advbench.run.run import Settings, gather
+from advbench.run.run import run as run_suite
 from advbench.store import Store
-from advbench.suite import load_suite
+from advbench.suite.plan import make_plan
+from advbench.suite.suite import load_suite
 
 
 def register(app: typer.Typer) -> None:

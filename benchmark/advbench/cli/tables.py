@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench import evidence
-from advbench.aim import aim_of
 from advbench.cli.text import interval, percent, plain, say, tell
 from advbench.errors import AdvbenchError
-from advbench.evidence import Evidence
-from advbench.notes import Note, notes
+from advbench.rates import evidence
+from advbench.rates.aim import aim_of
+from advbench.rates.evidence import Evidence
+from advbench.rates.notes import Note, notes
+from advbench.run.stored import threat_of
 from advbench.store import Store
-from advbench.stored import threat_of
 
 _WHOLE = 30
 """Names up to this length stay on one line."""

@@ -11,20 +11,20 @@ import torch
 import typer
 from rich.console import Console
 
-from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.cli.text import duration, percent, say, terminal
-from advbench.compatibility import why_no_target
 from advbench.data import Data
-from advbench.errors import AdvbenchError, PluginError, describe
-from advbench.foreign import told
-from advbench.hardware import choose_device, make_repeatable
+from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugin import Dataset, Defense, Model
-from advbench.target import target_label
-from advbench.training import accuracy
-from advbench.weight_files import publish_weights
-from advbench.weights import check_weights, find_weights, obtain_weights
+from advbench.plugins import intake
+from advbench.plugins.compatibility import why_no_target
+from advbench.plugins.foreign import told
+from advbench.run.hardware import choose_device, make_repeatable
+from advbench.target.target import target_label
+from advbench.weights.training import accuracy
+from advbench.weights.weight_files import publish_weights
+from advbench.weights.weights import check_weights, find_weights, obtain_weights
 
 
 def register(app: typer.Typer) -> None:
@@ -70,7 +70,7 @@ def train(
             with told(label):
                 lines, agrees = _trained(console, each, defenses, on, loaded, where, check=check, publish=publish)
         except PluginError as error:  # a stranger's: the others go on
-            say(console, f"failed: {describe(error)}", "red")
+            say(console, f"failed: {one_line(error)}", "red")
             failed = True
             continue
         failed |= not agrees

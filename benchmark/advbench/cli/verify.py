@@ -11,13 +11,13 @@ import torch
 import typer
 from rich.console import Console
 
+from advbench.audit.verification import Verified
+from advbench.audit.verification import verify as verify_cells
 from advbench.cli import options as opt
 from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
-from advbench.hardware import choose_device, describe_hardware, describe_versions, make_repeatable
+from advbench.run.hardware import choose_device, describe_hardware, describe_versions, make_repeatable
 from advbench.store import Store, marks
-from advbench.verification import Verified
-from advbench.verification import verify as verify_cells
 
 _SHOWN = 5
 

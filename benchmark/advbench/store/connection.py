@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from advbench.errors import AdvbenchError, MalformedError
-from advbench.foreign import plain
+from advbench.errors import AdvbenchError, MalformedError, plain
 from advbench.store import views
 from advbench.store.migrations import SCHEMA_VERSION, migrate, version_of
 from advbench.store.records import UnreadableError

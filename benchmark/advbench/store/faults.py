@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from advbench.foreign import plain
+from advbench.errors import plain
 from advbench.store.records import DIGEST, FORMS, UnreadableError, document, parsed, wrong
 
 READING_FAILED = (

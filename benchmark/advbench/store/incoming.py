@@ -7,8 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advbench.errors import AdvbenchError, MalformedError
-from advbench.foreign import plain
+from advbench.errors import AdvbenchError, MalformedError, plain
 from advbench.protocol import PROTOCOL
 from advbench.store.artifacts import Artifacts
 from advbench.store.connection import configured, connect_memory, in_words, located, open_readonly

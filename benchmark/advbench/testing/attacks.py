@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from advbench.access import Access
-from advbench.cell import Given, check_form, check_inputs, perturbed
-from advbench.guard import Guard
+from advbench.crafting.cell import Given, check_form, check_inputs, perturbed
+from advbench.crafting.guard import Guard
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
 from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, ball, images

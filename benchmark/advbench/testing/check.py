@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.errors import AdvbenchError, PluginError, TimeUpError, describe, words
-from advbench.foreign import contained
+from advbench.errors import AdvbenchError, PluginError, TimeUpError, one_line, words
+from advbench.plugins.foreign import contained
 
 LIMIT = 60.0
 """Seconds that one check may take: all of them run on a few tiny images."""
@@ -61,7 +61,7 @@ class Check:
             text = str(error)
             raise PluginError(text if text.startswith(self.plugin) else f"{self.plugin}: {text}") from error
         except Exception as error:
-            raise PluginError(f"{self.plugin}: raised {describe(error)}") from error
+            raise PluginError(f"{self.plugin}: raised {one_line(error)}") from error
 
 
 class Checked(NamedTuple):

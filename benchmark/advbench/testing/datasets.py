@@ -8,9 +8,9 @@ from itertools import combinations
 
 import torch
 
-from advbench import intake
 from advbench.data import Data, DataFolders
 from advbench.plugin import Dataset
+from advbench.plugins import intake
 from advbench.testing.check import Check, NotHere, NotTriedError, demand
 
 FORM = "has-the-shape-it-declares"

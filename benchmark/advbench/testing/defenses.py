@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
-from advbench.compatibility import sides, why_unfit
 from advbench.data import DataFolders
 from advbench.draws import Draws
 from advbench.plugin import Dataset, Defense
+from advbench.plugins.compatibility import sides, why_unfit
 from advbench.recipe import Recipe
 from advbench.testing.check import Check, NotHere, demand
 from advbench.testing.models import CLOSE, data_for, demand_a_trial, demand_gradient

@@ -8,17 +8,17 @@ from functools import partial
 from types import ModuleType
 
 from advbench.data import DataFolders
-from advbench.declarations import check_declarations
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
-from advbench.registry import Broken, Registry
-from advbench.spec import parse
+from advbench.plugins.declarations import check_declarations
+from advbench.plugins.registry import Broken, Registry
+from advbench.plugins.spec import parse
+from advbench.plugins.values import configure
 from advbench.testing.attacks import attack_checks
 from advbench.testing.check import Check, demand
 from advbench.testing.datasets import dataset_checks
 from advbench.testing.defenses import defense_checks
 from advbench.testing.models import model_checks
-from advbench.values import configure
 
 Source = Plugin | Broken | ModuleType | Registry
 

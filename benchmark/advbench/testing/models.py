@@ -10,10 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
-from advbench.compatibility import sides, why_unfit
 from advbench.errors import AdvbenchError, PluginError
 from advbench.layers import activations, feature_layer
 from advbench.plugin import Dataset, Model, Part
+from advbench.plugins.compatibility import sides, why_unfit
 from advbench.recipe import Recipe
 from advbench.testing.check import Check, NotHere, demand
 from advbench.testing.stage import data_of, images

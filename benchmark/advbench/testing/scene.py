@@ -10,19 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
-from advbench.bank import Bank
-from advbench.cell import check_form, perturbed
+from advbench.crafting.cell import check_form, perturbed
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError
 from advbench.goal import Goal
-from advbench.passes import BatchSize, run_in_batches
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
-from advbench.referee import Verdict, judge, render
-from advbench.shared import SharedProblem
-from advbench.successes import Answers
-from advbench.target import Target
+from advbench.problem.bank import Bank
+from advbench.problem.passes import BatchSize, run_in_batches
+from advbench.problem.problem import MARGIN, Problem
+from advbench.problem.set_wide import SharedProblem
+from advbench.problem.successes import Answers
+from advbench.target.referee import Verdict, judge, render
+from advbench.target.target import Target
 from advbench.testing.check import LIMIT, NotTriedError
 from advbench.testing.stage import StageNet, Steadfast, images, target_of
 from advbench.threats import Threat

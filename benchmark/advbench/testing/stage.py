@@ -14,7 +14,7 @@ from advbench.data import Data, DataFolders, Examples
 from advbench.draws import Draws
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
-from advbench.target import Target
+from advbench.target.target import Target
 from advbench.threats import L2, THREATS, Linf, RotateShift, Threat, Wasserstein
 
 BALLS: dict[str, Threat] = {

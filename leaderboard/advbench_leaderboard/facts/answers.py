@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from advbench.rates import DetectorPoint, detector_curve
+from advbench.rates.rates import DetectorPoint, detector_curve
 from advbench.store import Store
 from advbench_leaderboard.facts.boards import Board
 from advbench_leaderboard.facts.cells import Cell

@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from advbench.aim import aim_of
-from advbench.evidence import Evidence
-from advbench.rates import shared_ranks
+from advbench.rates.aim import aim_of
+from advbench.rates.evidence import Evidence
+from advbench.rates.rates import shared_ranks
 from advbench.store import Store
 from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
 from advbench_leaderboard.facts.entrants import Dataset, Target, nameless

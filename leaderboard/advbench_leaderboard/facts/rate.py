@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from advbench.rates import wilson
+from advbench.rates.rates import wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from advbench.comparison import paired_interval
-from advbench.rates import SIGNIFICANT, binomial
+from advbench.rates.comparison import paired_interval
+from advbench.rates.rates import SIGNIFICANT, binomial
 from advbench_leaderboard.facts.boards import Board, Remark
 from advbench_leaderboard.figures.dots import Series, dots
 from advbench_leaderboard.pages import Page

@@ -8,7 +8,7 @@ from functools import partial
 
 from markupsafe import Markup
 
-from advbench.rates import DetectorPoint, undetected_at
+from advbench.rates.rates import DetectorPoint, undetected_at
 from advbench_leaderboard.facts.answers import Answers
 from advbench_leaderboard.facts.boards import Board, Entry
 from advbench_leaderboard.facts.cells import Cell

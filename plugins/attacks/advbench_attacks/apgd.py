@@ -21,7 +21,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
-from advbench.problem import Loss, Problem
+from advbench.problem.problem import Loss, Problem
 from advbench.threats import Threat
 from advbench_attacks.climb import surviving
 from advbench_attacks.losses import LOSSES, aimed_dlr

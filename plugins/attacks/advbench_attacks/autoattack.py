@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 
 from advbench.access import Access
-from advbench.expected import Expected
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.expected import Expected
+from advbench.problem.problem import Problem
 from advbench_attacks.apgd import APGD
 from advbench_attacks.fab import FAB
 from advbench_attacks.square import Square

@@ -16,13 +16,13 @@ import torch
 from torch import Tensor
 
 from advbench.access import Access
-from advbench.discovery import discover
 from advbench.errors import AdvbenchError, PluginError
 from advbench.goal import Goal
 from advbench.parameters import between
 from advbench.plugin import Attack
-from advbench.problem import Loss, Probe, Problem
-from advbench.spec import parse
+from advbench.plugins.discovery import discover
+from advbench.plugins.spec import parse
+from advbench.problem.problem import Loss, Probe, Problem
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ from advbench.access import Access
 from advbench.goal import Goal
 from advbench.parameters import at_least
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.fab import FAB
 from advbench_attacks.fmn import FMN

@@ -15,7 +15,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.rubbish import log_confidence
 
 FUNCTIONS = (torch.sin, lambda v: (-v.square()).exp(), lambda v: 2 * _sigmoid(2 * v) - 1, torch.abs) * 2

@@ -34,7 +34,7 @@ from advbench.access import Access
 from advbench.goal import Goal
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.rival import lead, nearest_rival, rival_after
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.radius import stretched, unit
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.bisection import shrink
 from advbench_attacks.hyperplane import nearest
 from advbench_attacks.rival import lead, lead_of, nearest_rival, rival_after

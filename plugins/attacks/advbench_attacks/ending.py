@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.bisection import shrink
 from advbench_attacks.corner import along, corner
 from advbench_attacks.hyperplane import ENOUGH, blockwise, distance, nearest

@@ -29,7 +29,7 @@ from advbench.access import Access
 from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.hyperplane import blockwise, distance, nearest
 from advbench_attacks.radius import dual, inside, length

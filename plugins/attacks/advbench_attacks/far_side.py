@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from advbench.draws import Draws
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.border import to_border
 
 TOGETHER = 8

@@ -24,7 +24,7 @@ from advbench.access import Access
 from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem
 from advbench_attacks.ddn import annealed
 from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.fab import likeliest, nearest_class

@@ -16,7 +16,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench.threats import Wasserstein
 from advbench_attacks.climb import Rows, climb
 from advbench_attacks.losses import LOSSES

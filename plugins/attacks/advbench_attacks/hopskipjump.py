@@ -19,7 +19,7 @@ from advbench.access import Access
 from advbench.draws import Draws
 from advbench.parameters import at_least
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.border import directions, to_border
 from advbench_attacks.far_side import far_side, queries
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.climb import Move, Rows, alike, climb
 from advbench_attacks.losses import LOSSES
 

@@ -19,7 +19,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from advbench.parameters import at_least, one_of
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.transfer import Again, where
 
 

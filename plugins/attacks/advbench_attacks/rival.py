@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from advbench.goal import Goal
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.hyperplane import distance
 
 

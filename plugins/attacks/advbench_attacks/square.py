@@ -19,7 +19,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.squares import L2Squares, LinfSquares, Squares
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

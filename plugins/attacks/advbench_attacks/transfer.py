@@ -15,9 +15,9 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
+from advbench.run.stored import packed_part, threat_of
 from advbench.store import Store
-from advbench.stored import packed_part, threat_of
 from advbench.threats.threat import Threat
 
 

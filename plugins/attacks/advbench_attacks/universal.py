@@ -18,7 +18,7 @@ from advbench.access import Access
 from advbench.errors import AdvbenchError
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench_attacks.climb import alike
 
 

@@ -18,7 +18,7 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 from advbench.threats import Threat
 
 

@@ -16,7 +16,7 @@ from advbench.access import Access
 from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
-from advbench.problem import Problem
+from advbench.problem.problem import Problem
 
 
 @dataclass(frozen=True)

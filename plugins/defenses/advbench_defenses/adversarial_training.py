@@ -19,11 +19,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench import values
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Dataset, Defense
+from advbench.plugins import values
 from advbench.recipe import Recipe
 from advbench.threats import Threat
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.descent import shifted
 from advbench.draws import Draws
 from advbench.parameters import at_least, between
 from advbench.plugin import Defense
 from advbench.threats import RotateShift
+from advbench.weights.descent import shifted
 
 
 @dataclass(frozen=True)

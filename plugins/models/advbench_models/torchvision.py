@@ -9,10 +9,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, did_you_mean
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench.spec import did_you_mean
 from advbench_models.normalisation import IMAGENET, Normalisation
 
 _OFFICIAL = re.compile(r"[A-Z0-9_]+")

@@ -10,17 +10,17 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from advbench import intake
 from advbench.cli import options as opt
 from advbench.cli.text import plain, terminal
-from advbench.compatibility import why_not
-from advbench.errors import AdvbenchError, PluginError, describe
-from advbench.foreign import contained
-from advbench.hardware import choose_device, make_repeatable
-from advbench.plan import TargetPlan
-from advbench.prepare import judged_examples, ready_target
-from advbench.suite import load_suite
-from advbench.unready import refuse_long_training, unready
+from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.plugins import intake
+from advbench.plugins.compatibility import why_not
+from advbench.plugins.foreign import contained
+from advbench.run.hardware import choose_device, make_repeatable
+from advbench.run.prepare import judged_examples, ready_target
+from advbench.run.unready import refuse_long_training, unready
+from advbench.suite.plan import TargetPlan
+from advbench.suite.suite import load_suite
 from advbench_peers.peers import peers_of
 from advbench_peers.race import OURS, Race, Row
 
@@ -99,7 +99,7 @@ def speed(
                 except Exception as error:
                     if isinstance(error, AdvbenchError) and not isinstance(error, PluginError):
                         raise  # something that was named wrongly, not a plugin's fault
-                    console.print(f"failed: {escape(plain(f'{target.label}: {describe(error)}'))}")
+                    console.print(f"failed: {escape(plain(f'{target.label}: {one_line(error)}'))}")
                     failed = True
                     continue
                 for entrant in board.attacks:

@@ -10,17 +10,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.bank import Bank
 from advbench.data import Examples
 from advbench.draws import Draws
-from advbench.errors import PluginError
-from advbench.foreign import contained, one_line
+from advbench.errors import PluginError, one_line
 from advbench.goal import Goal
 from advbench.plugin import Attack
-from advbench.prepare import Ready
-from advbench.problem import MARGIN, Problem, Stop
-from advbench.referee import judge, render
-from advbench.steadiness import batch_size
+from advbench.plugins.foreign import contained
+from advbench.problem.bank import Bank
+from advbench.problem.problem import MARGIN, Problem, Stop
+from advbench.run.prepare import Ready
+from advbench.target.referee import judge, render
+from advbench.target.steadiness import batch_size
 from advbench.threats import Threat
 from advbench_peers.libraries import Peer, Setting
 from advbench_peers.timing import in_turns, ratio

@@ -1,0 +1,1 @@
+"""Doubting stored facts: verify, reproduce, merge."""

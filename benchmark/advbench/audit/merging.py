@@ -1,0 +1,258 @@
+"""Cells of another database join this one, once their stored perturbations have been refereed here."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from advbench.audit.recrafting import Recrafting, craft_again, in_order
+from advbench.audit.verification import Verified, Verifier
+from advbench.data import DataFolders
+from advbench.errors import AdvbenchError, one_line, plain
+from advbench.plugins.foreign import contained
+from advbench.plugins.registry import Registry
+from advbench.run.hardware import describe_hardware, describe_versions
+from advbench.run.prepare import doubts
+from advbench.run.run import Settings
+from advbench.store import Store, marks
+from advbench.store.incoming import RefusedError, said
+from advbench.store.joining import ConflictError, Joining
+from advbench.store.records import wrong
+
+
+@dataclass(frozen=True)
+class Checking:
+    """How much of what comes in is refereed again."""
+
+    registry: Registry
+    folders: DataFolders
+    device: torch.device
+    sample: int | None = None
+    """So many cells, drawn by chance; None for all of them, 0 for none."""
+    recrafting: Recrafting = field(default_factory=Recrafting)
+
+
+@dataclass
+class Arrival:
+    """What became of one cell."""
+
+    cell: str
+    label: str
+    status: str
+    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again."""
+    outcomes: int = 0
+    reasons: list[str] = field(default_factory=list)
+    refereed: bool = False
+
+    @property
+    def refused(self) -> bool:
+        return self.status in ("conflict", "rejected")
+
+
+def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards: bool = True) -> Iterator[Arrival]:
+    """Every cell of `origin`, one transaction each; nothing that is here already is changed or replaced.
+
+    A sample that does not hold refuses everything that was not looked at itself.
+    """
+    with origin.snapshot():
+        cells = origin.rows("""
+            SELECT c.* FROM cells c LEFT JOIN (SELECT cell, max(id) AS last FROM cell_events GROUP BY cell) e
+              ON e.cell = c.id ORDER BY e.last, c.id
+        """)
+        verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
+        merging = _Merging(Joining(into, origin, plain(source)[:200]), verifier, checking.device)
+        due = []
+        for cell in cells:
+            arrival = merging.before(cell)
+            if arrival.status == "due":
+                due.append((cell, arrival))
+            else:
+                yield arrival
+        keys = [cell["key"] for cell, _ in due]
+        looked = {} if checking.sample is None else merging.sample(due, _chosen(keys, checking.sample))
+        doubtful = next((arrival.cell for _, arrival in due if arrival.status == "rejected"), "")
+        suspected = ""
+        for tried in merging.recraft(due, looked, checking):
+            yield tried
+            suspected = suspected or _suspicion(tried)
+        for cell, arrival in due:
+            if arrival.status == "due" and suspected:
+                arrival.status, arrival.reasons = "rejected", [suspected]
+            if arrival.status == "due":
+                result = looked.get(cell["key"])
+                if result is None and checking.sample is None:
+                    result = merging.referee(cell, arrival)
+                elif result is None and doubtful:
+                    arrival.status = "rejected"
+                    arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
+            if arrival.status == "due":
+                merging.join(cell["key"], arrival, result)
+            yield arrival
+        if boards:
+            yield from _join_boards(into, origin, verifier)
+
+
+def _suspicion(tried: Arrival) -> str:
+    """What keeps the whole entry out."""
+    return f"{tried.cell[:12]} of the same database {tried.reasons[0]}" if tried.status == "differs" else ""
+
+
+def _chosen(keys: list[str], count: int) -> frozenset[str]:
+    """Nobody can know beforehand which."""
+    return frozenset(random.SystemRandom().sample(keys, min(count, len(keys))))
+
+
+@dataclass(frozen=True)
+class _Merging:
+    """Takes cells in, or says why not."""
+
+    joining: Joining
+    verifier: Verifier
+    device: torch.device
+
+    def before(self, cell: Mapping[str, Any]) -> Arrival:
+        """What can be said of a cell before it is refereed; `due` where it may come in."""
+        arrival = Arrival(plain(str(cell["key"])), plain(f"{cell['attack']} in {cell['family']}"), "due")
+        with _refusing(arrival):
+            if self.joining.origin.cell_status(cell["key"]) is None:
+                arrival.status = "unfinished"
+            elif self.joining.is_there(cell["key"]):
+                arrival.status = "there"
+            elif wrong := self.verifier.contradictions(cell):
+                arrival.status, arrival.reasons = "rejected", [plain(text) for text in wrong]
+        return arrival
+
+    def sample(self, due: list[tuple[dict[str, Any], Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
+        """The chosen ones that hold, before anything joins."""
+        found = {cell["key"]: self.referee(cell, arrival) for cell, arrival in due if cell["key"] in chosen}
+        return {key: result for key, result in found.items() if result}
+
+    def recraft(
+        self, due: list[tuple[dict[str, Any], Arrival]], looked: dict[str, Verified], checking: Checking
+    ) -> Iterator[Arrival]:
+        """Cells of the entry crafted again, until so many were; `differs` is the status of one that ends it for all.
+
+        Only of cells that hold when they are refereed, which `looked` remembers: an altered one proves nothing. Where a
+        sample is refereed, of that alone.
+        """
+        origin, left = self.joining.origin, checking.recrafting.count
+        if left == 0 or checking.sample == 0:
+            return
+        arrivals = {cell["key"]: arrival for cell, arrival in due if arrival.status == "due"}
+        done = [cell for cell, _ in due if cell["key"] in arrivals and origin.cell_status(cell["key"]) == "done"]
+        if checking.sample is not None:
+            done = [cell for cell in done if cell["key"] in looked]
+        settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
+        for cell in in_order(origin, done):
+            arrival = arrivals[cell["key"]]
+            if left == 0:
+                return
+            if cell["key"] not in looked:
+                if (result := self.referee(dict(cell), arrival)) is None:
+                    continue
+                looked[cell["key"]] = result
+            left -= 1
+            exact = self.verifier.answers[cell["source"]].target.repeats
+            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
+            words = plain(found.words)
+            if found.failed:
+                arrival.status, arrival.reasons = "rejected", [words]
+            else:
+                words = f"came out differently when it was crafted again: {words}" if found.differs else words
+                yield Arrival(arrival.cell, arrival.label, "differs" if found.differs else "crafted", reasons=[words])
+
+    def referee(self, cell: dict[str, Any], arrival: Arrival) -> Verified | None:
+        """What was found of a cell that holds; of another, None and the reasons."""
+        try:
+            self._refuse_files_elsewhere(cell)
+            with contained("what it names"):
+                found = list(self.verifier.cell(cell))
+        except Exception as error:  # whatever a stranger's facts make our code stumble over concerns that cell alone
+            arrival.status, arrival.reasons = "rejected", [plain(one_line(error))]
+            return None
+        result = found[-1]
+        arrival.label, arrival.refereed = plain(result.label), True
+        arrival.reasons += [*result.differences, *([result.unchecked] if result.unchecked else [])]
+        if result.shaken:
+            arrival.reasons.append(f"clean answers of {result.shaken} differ")
+            arrival.reasons += [f"{one.label}: {text}" for one in found[:-1] for text in one.differences]
+        if not arrival.reasons:
+            return result
+        arrival.status = "rejected"
+        return None
+
+    def _refuse_files_elsewhere(self, cell: Mapping[str, Any]) -> None:
+        """A target may name a file of weights; a stranger's is read from below this folder, and from nowhere else."""
+        judged = {target for target, _ in self.joining.origin.judged(cell["key"])}
+        for key in sorted({cell["source"], *judged}):
+            named = self.verifier.rows[key]["params"]["model"].get("weights")
+            if named and not (Path(named).is_file() and Path(named).resolve().is_relative_to(Path.cwd().resolve())):
+                raise RefusedError(f"its weights are {named!r}, which is no file in the current folder or below")
+
+    def join(self, cell: str, arrival: Arrival, result: Verified | None) -> None:
+        with _refusing(arrival):
+            with self.joining.into.transaction():
+                arrival.outcomes = self.joining.join(cell, refereed=result is not None)
+                if result:
+                    self._mark(cell, result)
+                    self._doubt(result)
+            arrival.status = "taken"
+            self.joining.settle(cell)
+
+    def _mark(self, cell: str, result: Verified) -> None:
+        """Of the targets that were judged there: what this database knew of others was not looked at."""
+        into = self.joining.into
+        number = into.id_of("cells", cell)
+        here = marks.facts_of(into, [number]).get(number, {})
+        facts = {target: checksum for target, checksum in here.items() if target in result.facts}
+        if facts:
+            marks.add(
+                into, cell, facts, sound=True, versions=describe_versions(), hardware=describe_hardware(self.device)
+            )
+
+    def _doubt(self, result: Verified) -> None:
+        """What this machine itself has seen of the targets; nobody else's words about them are taken."""
+        for key in result.facts:
+            if key in self.verifier.answers:
+                for kind, reason in doubts(self.verifier.answers[key]):
+                    self.joining.into.add_note(key, kind, reason)
+
+
+@contextmanager
+def _refusing(arrival: Arrival) -> Iterator[None]:
+    """A stranger's mistake concerns one cell; our own disk or another process's lock ends everything."""
+    try:
+        yield
+    except (ConflictError, RefusedError) as error:
+        arrival.status = "conflict" if isinstance(error, ConflictError) else "rejected"
+        arrival.reasons.append(plain(str(error)))
+    except AdvbenchError:
+        raise
+    except Exception as error:
+        arrival.status = "rejected"
+        arrival.reasons.append(plain(one_line(error)))
+
+
+def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arrival]:
+    """The boards that cells which are here now stand on; yields those that are not what they say."""
+    here = into.rows("SELECT * FROM cells")
+    for board in said(origin, "SELECT * FROM boards ORDER BY key"):
+        if problem := wrong("boards", board):
+            key, name = plain(str(board["key"])), plain(str(board["name"]))
+            yield Arrival(key, f"the board {name}", "rejected", reasons=[problem])
+            continue
+        place = ("data_fingerprint", "examples", "protocol", "family")
+        stands = any(
+            all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
+        )
+        if said_wrong := verifier.wrong_board(board):
+            reasons = [plain(one) for one in said_wrong]
+            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=reasons)
+        elif stands:
+            into.add_board(board)

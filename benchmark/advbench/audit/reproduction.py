@@ -1,0 +1,288 @@
+"""A cell crafted again from what a database says of it, and its numbers held against the stored ones."""
+
+from __future__ import annotations
+
+import math
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from advbench.data import Data, Examples
+from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
+from advbench.plugin import Attack
+from advbench.plugins.foreign import told
+from advbench.plugins.registry import Registry
+from advbench.protocol import PROTOCOL
+from advbench.run.derivation import Known, wrong_board, wrong_cell
+from advbench.run.hardware import make_repeatable
+from advbench.run.prepare import Ready, clean_rows, judged_examples, ready_target, record_dataset, stored_plan
+from advbench.run.provenance import record_run
+from advbench.run.report import Reporter, Summary
+from advbench.run.run import Session, Settings
+from advbench.run.stored import load_dataset, target_named, threat_of
+from advbench.run.unready import refuse_long_training, unready
+from advbench.store import Store
+from advbench.store.database import shard_size
+from advbench.store.views import SAME_BOARD
+from advbench.suite.plan import CellPlan, TargetPlan
+from advbench.suite.suite import Suite
+from advbench.threats import Threat
+
+VERDICT = ("goal_label", "predicted", "reached", "violation")
+
+
+@dataclass(frozen=True)
+class Number:
+    """How often a cell fools a target, on one board."""
+
+    board: str
+    target: str
+    n: int
+    stored: int
+    again: int
+    differing: int
+    """Examples with another verdict, whether or not the count is the same."""
+    turned: int
+    """Examples that are fooled the one time and not the other, at the board's radius or, of the smallest perturbations,
+    at that of half of them: nobody can hide what differs behind a board of a radius that says nothing."""
+
+    @property
+    def same(self) -> bool:
+        return self.stored == self.again and not self.differing
+
+
+@dataclass(frozen=True)
+class Reproduced:
+    label: str
+    examples: int
+    seconds: float
+    numbers: tuple[Number, ...]
+    other_versions: str
+    """What differs from when the numbers were made; empty where nothing does."""
+    contradictions: tuple[str, ...] = ()
+    """What the cell says otherwise than its parameters; it was crafted by its label, in the ball of its board."""
+
+    @property
+    def same(self) -> bool:
+        return not self.contradictions and all(number.same for number in self.numbers)
+
+
+def reproduce(
+    store: Store,
+    registry: Registry,
+    cell: Mapping[str, Any],
+    settings: Settings,
+    *,
+    on: Sequence[str] = (),
+    reporter: Reporter | None = None,
+    timeout: float | None = None,
+) -> Reproduced:
+    """The same attack, ball, goal, seed, stop, budget and examples on the same target, in a database of its own.
+
+    The attack is the one that its label names here, the ball that of the board on which the cell stands, whatever
+    parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
+    on this machine are trained anew; where that takes long, only if the settings say so. After `timeout` seconds of
+    crafting it ends with a `TimeUpError`.
+    """
+    began = time.monotonic()
+    reporter = reporter or Reporter()
+    if cell["protocol"] != PROTOCOL:
+        raise AdvbenchError(f"judged by protocol {cell['protocol']}, this advbench judges by {PROTOCOL}")
+    if store.cell_status(cell["key"]) != "done":
+        raise AdvbenchError(f"cell {cell['key'][:12]} is not done: it has no number yet")
+    rows = _targets(store, registry, cell, on)
+    dataset, data = load_dataset(registry, settings.folders, cell["dataset"], cell["data_fingerprint"])
+    examples = judged_examples(data, cell["count"], dataset)
+    if examples.fingerprint != cell["examples"]:
+        raise AdvbenchError(
+            f"cell {cell['key'][:12]}: its examples are not the first {cell['count']} of {dataset.label}"
+        )
+    plans = {row["key"]: stored_plan(row, dataset, registry) for row in rows}
+    suite = _suite(store, cell, rows[0], plans[rows[0]["key"]], timeout)
+    attack = registry.attack(cell["attack"])
+    boards = _boards(store, cell, (dataset, data))
+    threat = _ball(boards, cell, attack)
+    plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
+    if not settings.train:
+        refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
+    summary = Summary(run=str(uuid.uuid4()))
+    with Store.memory() as scratch:
+        record_run(
+            scratch,
+            registry,
+            suite,
+            run=summary.run,
+            device=settings.device,
+            command=settings.command,
+            determinism=make_repeatable(),
+        )
+        record_dataset(scratch, registry, dataset, data)
+        scratch.add_examples(examples.fingerprint, examples.ids.tolist())
+        ready = {
+            plans[row["key"]]: _ready(scratch, registry, row, plans[row["key"]], data, examples, settings, reporter)
+            for row in rows
+        }
+        Session(suite, scratch, registry, settings, reporter, summary, ready, {dataset: data}).craft((plan,))
+        if summary.failed:
+            reason = summary.failed[0][1]
+            kind = TimeUpError if reason.startswith(TIME_UP) else AdvbenchError
+            raise kind(f"cell {cell['key'][:12]} failed this time: {reason}")
+        (fresh,) = scratch.rows("SELECT * FROM cells")
+        numbers = [
+            number
+            for row in rows
+            for number in _numbers(
+                boards,
+                cell,
+                row,
+                store.outcomes(cell["key"], row["key"]),
+                scratch.outcomes(fresh["key"], ready[plans[row["key"]]].key),
+            )
+        ]
+    label = plain(f"{cell['attack']} in {threat.name} on {rows[0]['label']}")
+    other = "" if fresh["key"] == cell["key"] else _other(cell, fresh, rows[0], ready[plans[rows[0]["key"]]])
+    wrong = tuple(map(plain, wrong_cell(cell, registry, (dataset, data))))
+    return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
+
+
+def _boards(store: Store, cell: Mapping[str, Any], known: Known) -> list[dict[str, Any]]:
+    """Those on which the cell stands and that say what they are made from.
+
+    No view is asked, since the database may be a stranger's.
+    """
+    sql = f"SELECT b.* FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key"
+    return [board for board in store.rows(sql, cell["key"]) if not wrong_board(board, known)]
+
+
+def _ball(boards: Sequence[Mapping[str, Any]], cell: Mapping[str, Any], attack: Attack) -> Threat:
+    """That of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
+    ball = threat_of({**(boards[0] if boards else cell), "fit": None})
+    return ball.at(math.inf) if attack.minimizes and ball.unbounded else ball
+
+
+def _targets(store: Store, registry: Registry, cell: Mapping[str, Any], on: Sequence[str]) -> list[dict[str, Any]]:
+    """The source first, then those that were asked for; each must have been judged."""
+    judged = {key for key, _ in store.judged(cell["key"])}
+    rows = {row["key"]: row for row in store.targets()}
+    found = [rows[cell["source"]]]
+    for text in on:
+        spelled = {text, target_named(registry, text)}
+        named = [
+            row for key, row in rows.items() if key in judged and (row["label"] in spelled or key.startswith(text))
+        ]
+        if len(named) != 1:
+            known = ", ".join(sorted(rows[key]["label"] for key in judged))
+            raise AdvbenchError(
+                f"--on {text}: {len(named)} of this cell's targets are called so; it was judged on {known}"
+            )
+        found += [row for row in named if row not in found]
+    return found
+
+
+def _suite(
+    store: Store, cell: Mapping[str, Any], source: Mapping[str, Any], plan: TargetPlan, timeout: float | None
+) -> Suite:
+    shards = store.shards(cell["key"])
+    return Suite(
+        name="reproduce",
+        seed=cell["seed"],
+        stop=cell["stop"],
+        fit=cell["fit"] or "calibrate",
+        shard=shard_size(next(iter(shards.values()))) if shards else cell["count"],
+        budget=cell["budget"],
+        timeout=timeout,
+        false_positive_rate=source["false_positive_rate"] or 0.05,
+        models=(plan.model,),
+        defenses=(plan.defenses,),
+        boards=(),
+    )
+
+
+def _ready(
+    scratch: Store,
+    registry: Registry,
+    row: Mapping[str, Any],
+    plan: TargetPlan,
+    data: Data,
+    examples: Examples,
+    settings: Settings,
+    reporter: Reporter,
+) -> Ready:
+    with told(f"{plan.label}: it can't be made ready"):
+        ready, fresh = ready_target(
+            plan,
+            data,
+            examples,
+            registry=registry,
+            false_positive_rate=row["false_positive_rate"] or 0.05,
+            device=settings.device,
+            progress=lambda fraction, text: reporter.training(plan.label, fraction, text),
+        )
+    if fresh["weights_sha256"] != row["weights_sha256"]:
+        raise AdvbenchError(
+            f"{plan.label}: the weights here ({fresh['weights_sha256'][:12]}) are not those that were judged "
+            f"({row['weights_sha256'][:12]}); with others there are other numbers"
+        )
+    scratch.add_target(fresh)
+    scratch.add_clean(ready.key, clean_rows(ready))
+    return ready
+
+
+def _numbers(
+    boards: Sequence[Mapping[str, Any]],
+    cell: Mapping[str, Any],
+    target: Mapping[str, Any],
+    stored: list[dict[str, Any]],
+    again: list[dict[str, Any]],
+) -> list[Number]:
+    usual = _usual(cell, stored)
+    radii = {plain(board["name"]): board["eps"] for board in boards} or {plain(cell["family"]): usual}
+    before = {row["example"]: row for row in stored}
+    after = {row["example"]: row for row in again}
+    differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
+    label, numbers = plain(target["label"]), []
+    for name, radius in radii.items():
+        fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
+        turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
+        numbers.append(Number(name, label, len(stored), len(fooled), len(now), differing, turned))
+    return numbers
+
+
+def _fooled(rows: list[dict[str, Any]], cell: Mapping[str, Any], radius: float | None) -> set[int]:
+    return {row["example"] for row in rows if fools(row, cell, radius)}
+
+
+def _usual(cell: Mapping[str, Any], stored: list[dict[str, Any]]) -> float | None:
+    """The cell's radius; for the smallest perturbations a size that half of those stored stay below."""
+    if not cell["minimizes"]:
+        return None if cell["eps"] is None else float(cell["eps"])
+    sizes = sorted(float(row["size"]) for row in stored if row["reached"])
+    middle = sizes[len(sizes) // 2 :][:2]  # between two of them, so that rounding moves none across
+    return sum(middle) / len(middle) if middle else None
+
+
+def _verdict(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
+    return None if row is None else tuple(row[name] for name in VERDICT)
+
+
+def fools(outcome: Mapping[str, Any], cell: Mapping[str, Any], radius: float | None) -> bool:
+    """As the view `rates` counts."""
+    within = not cell["minimizes"] or radius is None or outcome["size"] <= radius * (1 + 1e-6)
+    return bool(outcome["reached"]) and outcome["violation"] is None and within
+
+
+def _other(cell: Mapping[str, Any], fresh: Mapping[str, Any], row: Mapping[str, Any], ready: Ready) -> str:
+    """Why the key is another one: the source of a plugin has changed since, mostly."""
+    parts = []
+    old, new = cell["origin"] or {}, fresh["origin"] or {}
+    if old != new:
+        parts.append(f"the attack ({_version(old)} then, {_version(new)} now)")
+    if row["key"] != ready.key:
+        parts.append("the target's plugins or their versions")
+    return plain(" and ".join(parts) or "its key")
+
+
+def _version(origin: Mapping[str, Any]) -> str:
+    return f"{origin.get('distribution')} {origin.get('version')}, source {str(origin.get('digest'))[:8]}"

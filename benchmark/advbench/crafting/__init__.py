@@ -1,0 +1,1 @@
+"""One cell: an attack meets its problem, watched, in an engine."""

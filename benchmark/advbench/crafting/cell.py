@@ -1,0 +1,259 @@
+"""Crafting one cell: the attack runs shard by shard, and what it returns is checked for form, not yet judged."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from advbench.crafting.guard import Guard
+from advbench.data import Examples
+from advbench.draws import Draws
+from advbench.errors import PluginError
+from advbench.goal import Goal
+from advbench.plugin import Attack
+from advbench.plugins.foreign import contained
+from advbench.problem.bank import Bank
+from advbench.problem.passes import BatchSize
+from advbench.problem.problem import MARGIN, Problem, Stop
+from advbench.problem.set_wide import Fit, SharedProblem
+from advbench.target.answer import seeded
+from advbench.target.steadiness import batch_size
+from advbench.target.target import Target
+from advbench.threats import Threat
+from advbench.threats.shared import Shared
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Some examples of a cell, with what the source says about the clean images."""
+
+    number: int
+    first: int
+    span: int
+    """How many of the board's examples it covers; those the goal does not apply to are left out."""
+    examples: Examples
+    goal_labels: Tensor
+    predicted: Tensor
+    lead: Tensor
+    places: Tensor | None = None
+    """Those of the examples in the order of judging; None for 0, 1, …."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that crafting a cell needs; what an engine takes."""
+
+    attack: Attack
+    threat: Threat
+    targeted: bool
+    source: Target
+    seed: int
+    stop: Stop
+    budget: int | None
+    timeout: float | None
+    batch: int | None
+    """Rows of every pass, or None for what suits device and target; a randomised target has rows of its own."""
+    device: str
+    shards: tuple[Shard, ...]
+    fit: Fit | None = None
+    """What one perturbation for all shards is fitted on; None for an attack that takes every example by itself."""
+    bank: Bank | None = None
+    """Held-out images to start at; None for an attack that does not declare that it uses them."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a problem is made of, kept where no attack can reach it."""
+
+    images: Tensor
+    labels: Tensor
+    ids: Tensor
+    threat: Threat
+
+    @classmethod
+    def on(cls, device: torch.device, examples: Examples, labels: Tensor, threat: Threat) -> Given:
+        return cls(examples.pixels(device), labels.to(device), examples.ids.to(device), threat)
+
+    def goal(self, targeted: bool) -> Goal:
+        """A copy, for the attack to see."""
+        return Goal(self.labels.clone(), targeted)
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """What an attack returned for one shard, on the CPU, and what it cost."""
+
+    shard: Shard
+    p: Tensor
+    forwards: int
+    backwards: int
+    seconds: float
+    batch: int
+
+
+def craft(job: Job) -> Iterator[Crafted]:
+    """Run the attack on one shard after the other; any error ends the cell."""
+    left = job.timeout  # judging, between two shards, is not held against the attack
+    guard = Guard(job.attack, job.source)
+    device = torch.device(job.device)
+    batch = rows_of(job)
+    if job.batch is None and job.source.draws == 1:
+        batch = batch_size(job.source, device, guard.answers.allowing)
+    if job.fit is not None:
+        yield from _craft_shared(job, job.fit, guard, batch, None if left is None else time.monotonic() + left)
+        return
+    for shard in job.shards:
+        deadline = None if left is None else time.monotonic() + left
+        with _chance(job, str(shard.number)):
+            crafted = _craft_shard(job, shard, guard, batch, deadline)
+        left = None if left is None else left - crafted.seconds
+        yield crafted
+
+
+def rows_of(job: Job) -> BatchSize:
+    """The rows of a pass, before memory has its say and before others are found to give the same numbers.
+
+    A randomised target draws for a whole pass at once, so that there nobody chooses how many rows one has.
+    """
+    chosen = job.batch if job.source.draws == 1 else None
+    return BatchSize(chosen) if chosen else BatchSize.auto(torch.device(job.device))
+
+
+def _chance(job: Job, place: str) -> AbstractContextManager[None]:
+    """A randomised target draws the same whenever this shard is crafted, and other than before the referee."""
+    if job.source.draws == 1:
+        return nullcontext()
+    return seeded(f"craft/{job.seed}/{job.attack.label}/{place}", torch.device(job.device))
+
+
+def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadline: float | None) -> Crafted:
+    began = time.perf_counter()
+    device = torch.device(job.device)
+    given = Given.on(device, shard.examples, shard.goal_labels, job.threat)
+    goal = given.goal(job.targeted)
+    already = goal.reached(shard.predicted.to(device)) & (shard.lead.to(device) * job.source.scale > MARGIN)
+    problem = Problem(
+        images=given.images,
+        goal=goal,
+        threat=copy.copy(job.threat),
+        target=guard.answers,
+        access=job.attack.needs,
+        draws=Draws(job.seed, job.attack.name, given.ids.clone()),
+        stop=job.stop,
+        minimizes=job.attack.minimizes,
+        measures=job.attack.measures,
+        already=already,
+        budget=job.budget,
+        deadline=deadline,
+        batch=batch,
+        bank=None if job.bank is None else job.bank.to(device),
+    )
+    if len(given.images) == 0 or problem.done:
+        p = problem.finish(problem.start()).detach()
+    else:
+        p = _watched(job.attack, problem, guard, given)
+    if p.is_cuda:
+        torch.cuda.synchronize(device)
+    return Crafted(
+        shard=shard,
+        p=p.cpu(),
+        forwards=int(problem.forwards.sum()),
+        backwards=int(problem.backwards.sum()),
+        seconds=time.perf_counter() - began,
+        batch=batch.size,
+    )
+
+
+def _watched(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Tensor:
+    """What is to be judged; refused where the attack has touched anything that it may not."""
+    asked = guard.answers.asked - problem.asked
+    with guard.watching():
+        p = check_form(attack, problem, perturbed(attack, problem))
+        check_inputs(attack, problem, given)
+        p = problem.finish(p).detach()
+    guard.check_passes(asked + problem.asked)
+    return p
+
+
+def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
+    """One perturbation, fitted once; what it cost stands with the first shard."""
+    if fit.found is not None:
+        yield from (Crafted(shard, fit.found, 0, 0, 0.0, batch.size) for shard in job.shards)
+        return
+    began = time.perf_counter()
+    device = torch.device(job.device)
+    given = Given.on(device, fit.examples, fit.goal_labels, Shared.of(job.threat))
+    problem = SharedProblem(
+        images=given.images,
+        goal=given.goal(job.targeted),
+        threat=Shared.of(copy.copy(job.threat)),
+        target=guard.answers,
+        access=job.attack.needs,
+        draws=Draws(job.seed, job.attack.name, given.ids.clone()),
+        budget=job.budget,
+        deadline=deadline,
+        batch=batch,
+        bank=None if job.bank is None else job.bank.to(device),
+    )
+    p = problem.start()
+    if len(given.images):
+        with _chance(job, "shared"):
+            p = _watched(job.attack, problem, guard, given)
+    p = p.cpu()
+    seconds = time.perf_counter() - began
+    for shard in job.shards:
+        first = shard.number == 0
+        yield Crafted(
+            shard=shard,
+            p=p,
+            forwards=int(problem.forwards.sum()) if first else 0,
+            backwards=int(problem.backwards.sum()) if first else 0,
+            seconds=seconds if first else 0.0,
+            batch=batch.size,
+        )
+
+
+def perturbed(attack: Attack, problem: Problem) -> object:
+    """What the attack returns; one that tries to end the program has failed like any other."""
+    with contained(f"{attack.label}: `perturb`"):
+        return attack.perturb(problem)
+
+
+def check_form(attack: Attack, problem: Problem, p: object) -> Tensor:
+    """What `perturb` returned, refused unless it is one finite perturbation per example, or one for a whole set."""
+    expected = problem.start()
+    if not isinstance(p, Tensor):
+        raise PluginError(f"{attack.label}: `perturb` returned {type(p).__name__}, not a tensor")
+    if p.shape != expected.shape:
+        raise PluginError(
+            f"{attack.label}: `perturb` returned shape {tuple(p.shape)} where {tuple(expected.shape)} was due"
+        )
+    if p.dtype != expected.dtype or p.device != expected.device:
+        raise PluginError(
+            f"{attack.label}: `perturb` returned {p.dtype} on {p.device} where {expected.dtype} on "
+            f"{expected.device} was due"
+        )
+    broken = int((~p.isfinite()).flatten(1).any(1).sum())
+    if broken:
+        whose = "all" if attack.scope == "set" else f"{broken} of {len(p)}"
+        raise PluginError(f"{attack.label}: `perturb` returned NaN or infinity for {whose} examples")
+    return p
+
+
+def check_inputs(attack: Attack, problem: Problem, given: Given) -> None:
+    """Refuse an attack that wrote into what it was given, whichever way it came to it."""
+    for name, now, before in (
+        ("problem.images", (problem.images,), given.images),
+        ("problem.goal.labels", (problem.goal.labels, problem._goal.labels), given.labels),
+        ("problem.draws.ids", (problem.draws.ids,), given.ids),
+    ):
+        if not all(torch.equal(one, before) for one in now):
+            raise PluginError(f"{attack.label}: `perturb` wrote into `{name}`")
+    if problem.threat != given.threat:
+        raise PluginError(f"{attack.label}: `perturb` changed the ball, `problem.threat`")

@@ -1,0 +1,121 @@
+"""What a plugin declares, held against the contract of its kind."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import json
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from advbench.access import Access
+from advbench.errors import PluginError, shown
+from advbench.plugin import Attack, Dataset, Defense, Model, Part, Plugin
+from advbench.plugins.spec import parse
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
+_FLAGS = (
+    "targeted",
+    "minimizes",
+    "measures",
+    "uses_bank",
+    "beyond_gradients",
+    "trains",
+    "detects",
+    "differentiable",
+    "reads_features",
+    "fits",
+    "trained_behind",
+    "mirrorable",
+)
+_DECLARATIONS = {
+    "name",
+    "reference",
+    "threats",
+    "needs",
+    "scope",
+    "trial",
+    "certifies",
+    "offers",
+    "requires",
+    "keeps",
+    "shape",
+    "classes",
+    "class_names",
+    "feature_layer",
+    *_FLAGS,
+}
+_RESERVED = {"label", "params", "summary"}
+
+
+def check_declarations(plugin: Plugin) -> None:
+    """Raise a PluginError that says what is wrong with the class, and how to write it."""
+    kind = type(plugin)
+    title = f"{kind.__module__}.{kind.__qualname__}"
+    fields = {f.name for f in dataclasses.fields(plugin)}
+    for base in kind.__mro__:
+        for key, annotation in inspect.get_annotations(base).items() if issubclass(base, Plugin) else ():
+            if key not in fields and "ClassVar" not in str(annotation):
+                raise PluginError(f"{title}: decorate the class with @dataclass(frozen=True), or {key!r} is lost")
+    if taken := sorted(_DECLARATIONS & fields):
+        raise PluginError(f"{title}: {taken[0]!r} is a declaration; write it without an annotation, `{taken[0]} = …`")
+    if taken := sorted(_RESERVED & fields):
+        other = f"field(metadata={{'parameter': {taken[0]!r}}})"
+        raise PluginError(f"{title}: the field {taken[0]!r} hides what every plugin has; rename it, with {other}")
+    name = getattr(plugin, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        given = "declares no name" if name is None else f"has the name {shown(name)}"
+        raise PluginError(f"{title} {given}; a name is made of a-z, 0-9, '-' and '.', as in `name = \"my-attack\"`")
+    for declaration, wanted, right in _declared(plugin):
+        value = getattr(plugin, declaration, None)
+        if not right(value):
+            given = f"declares no {declaration}" if value is None else f"declares {declaration} = {shown(value)}"
+            raise PluginError(f"{title} {given}; write `{declaration} = {wanted}`")
+    try:
+        json.dumps(plugin.params(), allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise PluginError(f"{title}: a parameter has a value that JSON can't hold: {error}") from error
+    if str(plugin.label) != parse(plugin.label).label:
+        raise PluginError(f"{title}: its label {shown(plugin.label)} can't be read back")
+
+
+def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
+    """Declarations that this kind must make: the name, an example, and a test of the value."""
+    for flag in _FLAGS:
+        if hasattr(plugin, flag):
+            yield flag, "True", lambda value: isinstance(value, bool)
+    yield "reference", '"Author et al., 2020"', lambda value: isinstance(value, str)
+    access = {Attack: ("needs",), Model: ("offers",), Defense: ("requires", "keeps")}
+    for kind, names in access.items():
+        if isinstance(plugin, kind):
+            for name in names:
+                yield name, "Access.GRADIENTS", lambda value: isinstance(value, Access)
+    if isinstance(plugin, Part):
+        yield "shape", "(3, 32, 32)", lambda value: value is None or _is_shape(value)
+        yield "classes", "10", lambda value: value is None or (type(value) is int and value >= 2)
+    if isinstance(plugin, Model):
+        yield "feature_layer", '"fc6"', lambda value: isinstance(value, str)
+    if isinstance(plugin, Attack):
+        yield "threats", 'frozenset({"linf", "l2"})', lambda value: isinstance(value, frozenset) and _texts(value)
+        yield "scope", '"example"', lambda value: value in ("example", "set")
+    if isinstance(plugin, Defense):
+        yield "certifies", '"l2"', lambda value: isinstance(value, str)
+    if isinstance(plugin, Attack | Defense):
+        yield "trial", "{}", lambda value: isinstance(value, dict) and set(value) <= _fields(plugin)
+    if isinstance(plugin, Dataset):
+        yield "shape", "(1, 28, 28)", _is_shape
+        yield "class_names", '("cat", "dog")', lambda v: isinstance(v, tuple) and _texts(v) and len(v) >= 2
+
+
+def _fields(plugin: Plugin) -> set[str]:
+    return {field.name for field in dataclasses.fields(plugin)}
+
+
+def _texts(values: Iterable[object]) -> bool:
+    values = list(values)
+    return bool(values) and all(isinstance(value, str) and value for value in values)
+
+
+def _is_shape(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 3 and all(type(n) is int and n > 0 for n in value)

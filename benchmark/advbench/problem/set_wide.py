@@ -1,0 +1,90 @@
+"""What an attack with `scope = "set"` sees: the examples that its one perturbation is fitted on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from advbench.data import Data, Examples
+from advbench.draws import Draws
+from advbench.errors import AdvbenchError
+from advbench.goal import Goal, choose_labels
+from advbench.plugin import Dataset
+from advbench.problem.problem import Loss, Probe, Problem
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one perturbation for all is fitted on: a part of the data, without examples that the goal leaves out."""
+
+    examples: Examples
+    goal_labels: Tensor
+    fingerprint: str
+    """That of the whole part."""
+    found: Tensor | None = None
+    """The perturbation itself, when an earlier run has fitted it."""
+
+    @classmethod
+    def on(cls, data: Data, part: str, judged: Examples, goal: str, dataset: Dataset, seed: int, attack: str) -> Fit:
+        """On the held-out part, the training part or the very examples that are judged, as the suite says."""
+        found = {"calibrate": data.calibrate, "train": data.train, "judge": judged}[part]
+        if len(found) == 0:
+            raise AdvbenchError(
+                f"{attack}: it fits one perturbation for all on images of the part {part!r}, and {dataset.label} has "
+                "none there; in Python give calibrate=(images, labels), in a suite name another part with `fit:`"
+            )
+        labels = found.labels.long()
+        chosen, applies = choose_labels(goal, labels, labels, dataset.classes, Draws(seed, f"goal/{goal}", found.ids))
+        rows = applies.nonzero().squeeze(1)
+        return cls(found[rows], chosen[rows], found.fingerprint)
+
+
+class SharedProblem(Problem):
+    """One perturbation for all of the examples: nobody leaves, and no success of one of them is kept.
+
+    `p` is one row for everybody who is asked, or a row for each of them; images are clipped to [0, 1]. Answers and
+    gradients have a row for every example asked: all, or those that `of` names.
+    """
+
+    def start(self, *, random: bool = False) -> Tensor:
+        """One row that changes nothing, or a random one in the ball."""
+        return self.threat.start(self._x, self.draws) if random else self.threat.identity(self._x)
+
+    def project(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        """The nearest perturbations inside the ball, whatever the images."""
+        return self.threat.project(self._x, p)
+
+    def ascent(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
+        return super().ascent(self._rowwise(p, of), loss, of)
+
+    def labels(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        return super().labels(self._rowwise(p, of), of)
+
+    def logits(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        return super().logits(self._rowwise(p, of), of)
+
+    def probe(
+        self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None, aim: Tensor | None = None
+    ) -> Probe:
+        return super().probe(self._rowwise(p, of), loss, of, aim)
+
+    def jacobian(self, p: Tensor, classes: Tensor, of: Tensor | None = None) -> Probe:
+        return super().jacobian(self._rowwise(p, of), classes, of)
+
+    def suspicion(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        return super().suspicion(self._rowwise(p, of), of)
+
+    def suspicion_gradient(self, p: Tensor, of: Tensor | None = None) -> Tensor:
+        return super().suspicion_gradient(self._rowwise(p, of), of)
+
+    def finish(self, p: Tensor) -> Tensor:
+        """What the attack returned: it alone knows which of those that it tried serves all best."""
+        return p
+
+    def _rowwise(self, p: Tensor, of: Tensor | None) -> Tensor:
+        count = len(self._x) if of is None else len(of)
+        return p.expand(count, *p.shape[1:]) if len(p) == 1 else p
+
+    def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
+        self._logits[who] = logits.to(self._logits.dtype)

@@ -1,0 +1,1 @@
+"""What stored facts amount to: rates, intervals, comparisons, doubts."""

@@ -1,0 +1,36 @@
+"""How a detector would do at every threshold, from the suspicions that are kept of each example."""
+
+from __future__ import annotations
+
+from advbench.rates.rates import DetectorPoint, detector_curve
+from advbench.store.database import Store
+
+_CLEAN = """
+SELECT c.suspicion FROM boards b
+CROSS JOIN example_sets e ON e.fingerprint = b.examples
+CROSS JOIN targets t ON t.key = ?
+CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
+WHERE b.key = ?
+"""
+
+_ATTACKED = """
+SELECT o.suspicion, o.reached AND o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps * (1 + 1e-6)) AS fooled
+FROM boards b
+CROSS JOIN cells k ON k.key = ?
+CROSS JOIN targets t ON t.key = ?
+CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
+WHERE b.key = ?
+"""
+
+
+def curve(store: Store, board: str, cell: str, target: str) -> tuple[DetectorPoint, ...]:
+    """Of one cell on one target, all by their keys; empty where the target doesn't detect or was not judged.
+
+    Only a cell with `stop: end`, of an attack that does not look at the threshold, means the same at all of them: an
+    example that stopped at its first undetected success would have gone on under a stricter detector.
+    """
+    clean = [row["suspicion"] for row in store.rows(_CLEAN, target, board)]
+    attacked = store.rows(_ATTACKED, cell, target, board)
+    if not attacked or all(suspicion is None for suspicion in clean):
+        return ()
+    return detector_curve(clean, [row["suspicion"] for row in attacked if row["fooled"]], len(attacked))

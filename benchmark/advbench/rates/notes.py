@@ -1,0 +1,239 @@
+"""Flags that the facts themselves raise on a target, beside those that the harness stored; reads the store, no torch.
+
+Each is a sign that a number may say more about the attacks than about the target. CHOSEN: paired tests at 5 %, so that
+chance raises a flag rarely; "more steps" is flagged only where it fools significantly less, because an attack that has
+converged gains nothing from more; a detector is flagged from twice the asked rate on.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import permutations
+from typing import Any
+
+from advbench.rates import evidence
+from advbench.rates.evidence import Evidence
+from advbench.rates.rates import SIGNIFICANT, paired, wilson
+from advbench.store import Store
+from advbench.store.views import FOOLED
+
+EFFORT = ("steps", "restarts", "queries", "tries")
+"""Parameters of which more is never meant to fool less."""
+CONTRADICTED = "contradicted elsewhere"
+NOT_REQUIRED = "stronger attack not required"
+LISTED = 4
+"""So many attacks are named in a reason."""
+FAR = 2.0
+"""False alarms are far above what was asked from so many times on."""
+
+
+@dataclass(frozen=True, order=True)
+class Note:
+    """A flag on a target's row of one board."""
+
+    board: str
+    target: str
+    kind: str
+    reason: str
+    cell: str = ""
+    """The cell that it speaks of, where it is one that does not count on the board."""
+
+
+def computed(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
+    """All notes that the facts raise; quickest within `store.tallied()`, and with the evidence that is known."""
+    raised = (_weak_evidence, _from_attacks, _huge_radius, _unbroken, _false_alarms)
+    found = [note for notes_of in raised for note in notes_of(store)]
+    return sorted([*found, *_contradicted(evidence.found(store) if apart is None else apart)])
+
+
+def notes(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
+    """What the harness stored, which holds on every board of its target, then what each board's own facts raise."""
+    kept = store.rows("""
+        SELECT b.key AS board, t.key AS target, n.kind, n.reason FROM notes n
+        JOIN targets t ON t.id = n.target JOIN boards b ON b.data_fingerprint = t.data_fingerprint
+        ORDER BY n.kind, n.reason
+    """)
+    return [*(Note(**row) for row in kept), *computed(store, apart)]
+
+
+def _weak_evidence(store: Store) -> Iterator[Note]:
+    """Right answers that no attack has tried to change but along gradients, or by chance.
+
+    Cells that are older than the declaration count as such where their attack asked for gradients, or for labels, as
+    noise does. What is proved needs no attack.
+    """
+    behind: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in store.rows("""
+        SELECT r.board, r.target, r.entrant, coalesce(
+            c.beyond_gradients, c.needs NOT LIKE '%gradients%' AND c.needs NOT IN ('labels', 'nothing'), 0
+          ) AS far
+        FROM required_cells r JOIN cells c ON c.id = r.cell_id
+        JOIN robust_accuracy a ON a.board = r.board AND a.target = r.target
+        LEFT JOIN certified p ON p.board = r.board AND p.target = r.target
+        WHERE a.right > coalesce(p.right, 0) ORDER BY r.board, r.target, r.entrant
+    """):
+        behind[row["board"], row["target"]].append(row)
+    for (board, target), rows in behind.items():
+        if not any(row["far"] for row in rows):
+            stand = "stands" if len(rows) == 1 else "stand"
+            reason = (
+                f"only {_listed(row['entrant'] for row in rows)} {stand} behind the robust accuracy, "
+                "and no attack that finds what gradients at the image don't lead to"
+            )
+            yield Note(board, target, "weak evidence", reason)
+
+
+def _listed(names: Iterable[str]) -> str:
+    first = list(names)
+    shown = [*first[:LISTED], *([f"{len(first) - LISTED} more"] if len(first) > LISTED else [])]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+
+
+def _from_attacks(store: Store) -> Iterator[Note]:
+    """Black-box stronger than white-box, and more steps weaker."""
+    rows: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in store.rows("""
+        SELECT r.board, r.target, r.entrant, r.fooled, r.n, c.id AS cell, c.needs, c.attack, c.attack_params
+        FROM rates r JOIN cells c ON c.key = r.cell
+        WHERE r.own AND r.goal = 'untargeted' AND r.n > 0 ORDER BY r.board, r.target, r.fooled DESC, r.entrant
+    """):
+        rows[row["board"], row["target"]].append(row)
+    for found in rows.values():
+        yield from _black_box(store, found)
+        yield from _more_is_weaker(store, found)
+
+
+def _black_box(store: Store, rows: list[dict[str, Any]]) -> Iterator[Note]:
+    told = [row for row in rows if row["needs"]]
+    white = next((row for row in told if "gradients" in row["needs"]), None)
+    black = next((row for row in told if "gradients" not in row["needs"]), None)
+    if white and black and _stronger(store, black, white):
+        reason = f"{_said(black)} without gradients, {_said(white)} with them: gradients may mislead here"
+        yield Note(black["board"], black["target"], "black-box stronger than white-box", reason)
+
+
+def _more_is_weaker(store: Store, rows: list[dict[str, Any]]) -> Iterator[Note]:
+    named: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in rows:
+        named[row["attack"].partition("(")[0]].append(row)
+    for few, many in (pair for alike in named.values() for pair in permutations(alike, 2)):
+        if few["fooled"] > many["fooled"]:
+            effort = _only_more(few, many)
+            if effort and _stronger(store, few, many):
+                reason = f"{_said(many)}, {_said(few)}: more {effort} fool less"
+                yield Note(few["board"], few["target"], f"more {effort} not stronger", reason)
+                return  # one pair says it
+
+
+def _only_more(few: Mapping[str, Any], many: Mapping[str, Any]) -> str | None:
+    """The one parameter of effort in which they differ, where `many` has more of it."""
+    a, b = few["attack_params"] or {}, many["attack_params"] or {}
+    if a.keys() != b.keys():
+        return None
+    different = [name for name in a if a[name] != b[name]]
+    if len(different) != 1 or different[0] not in EFFORT:
+        return None
+    values = a[different[0]], b[different[0]]
+    numbers = all(isinstance(value, int | float) for value in values)
+    return different[0] if numbers and values[0] < values[1] else None
+
+
+def _stronger(store: Store, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
+    """Whether cell a fools significantly more examples of its own target than cell b, both judged by the board."""
+    if a["fooled"] <= b["fooled"]:
+        return False
+    on_a, on_b = (_fooled(store, row) for row in (a, b))
+    both = sorted(on_a.keys() & on_b.keys())
+    verdicts_a, verdicts_b = [on_a[e] for e in both], [on_b[e] for e in both]
+    return sum(verdicts_a) > sum(verdicts_b) and paired(verdicts_a, verdicts_b) < SIGNIFICANT
+
+
+def _fooled(store: Store, row: Mapping[str, Any]) -> dict[int, bool]:
+    sql = f"""
+        SELECT o.example, coalesce({FOOLED}, 0) AS fooled FROM outcomes o
+        JOIN cells k ON k.id = o.cell JOIN boards b ON b.key = ? JOIN targets t ON t.id = o.target
+        WHERE o.cell = ? AND t.key = ?
+    """
+    return {
+        found["example"]: bool(found["fooled"]) for found in store.rows(sql, row["board"], row["cell"], row["target"])
+    }
+
+
+def _huge_radius(store: Store) -> Iterator[Note]:
+    """Where the ball of every image holds the grey one, a classifier can be right on one class at most."""
+    datasets = _datasets(store)
+    robust: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for row in store.rates("robust_accuracy"):
+        robust[row["board"]].append(row)
+    for board in store.boards():
+        shape, classes = datasets.get(board["data_fingerprint"], ((), 0))
+        grey = {"linf": 0.5, "l2": 0.5 * math.sqrt(math.prod(shape))}.get(board["family"])
+        if grey is None or not classes or board["eps"] < grey:
+            continue
+        for row in robust[board["key"]]:
+            if row["n"] and wilson(row["right"], row["n"])[0] > 1 / classes:
+                reason = (
+                    f"right on {row['right']} of {row['n']} although every image may become plain grey, "
+                    f"where no classifier is right on more than about 1 of {classes}: the attacks are too weak for it"
+                )
+                yield Note(board["key"], row["target"], "huge radius not near 0 %", reason)
+
+
+def _unbroken(store: Store) -> Iterator[Note]:
+    """Examples that no minimal-norm attack with gradients fooled at any size."""
+    datasets = _datasets(store)
+    for row in store.rows("""
+        WITH own AS MATERIALIZED (
+          SELECT b.board, b.source AS target, b.source_id, b.cell_id, c.family
+          FROM board_cells b JOIN cells c ON c.id = b.cell_id
+          WHERE b.minimizes AND b.current AND b.judged AND b.goal = 'untargeted' AND c.needs LIKE '%gradients%'
+            AND c.family IN ('linf', 'l2')
+        ), examples AS (
+          SELECT w.board, w.target, o.example, max(o.predicted <> c.label AND o.violation IS NULL) AS broken
+          FROM own w
+          CROSS JOIN outcomes o ON o.cell = w.cell_id AND o.target = w.source_id
+          CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
+          WHERE c.predicted = c.label GROUP BY w.board, w.target, o.example
+        )
+        SELECT e.board, e.target, b.data_fingerprint, count(*) AS n, count(*) - sum(e.broken) AS unbroken
+        FROM examples e JOIN boards b ON b.key = e.board GROUP BY e.board, e.target
+    """):
+        _, classes = datasets.get(row["data_fingerprint"], ((), 0))
+        if classes and wilson(row["unbroken"], row["n"])[0] > 1 / classes:
+            reason = (
+                f"no minimal-norm attack with gradients changed {row['unbroken']} of {row['n']} answers at any size"
+            )
+            yield Note(row["board"], row["target"], "unbroken at any radius", reason)
+
+
+def _false_alarms(store: Store) -> Iterator[Note]:
+    for row in store.rates("clean_accuracy"):
+        if row["alarms"] is None or not row["asked"]:
+            continue
+        if row["alarms"] / row["n"] >= FAR * row["asked"] and wilson(row["alarms"], row["n"])[0] > row["asked"]:
+            reason = (
+                f"alarms on {row['alarms']} of {row['n']} clean images, {100 * row['alarms'] / row['n']:.1f} % "
+                f"where {100 * row['asked']:.1f} % was asked"
+            )
+            yield Note(row["board"], row["target"], "false alarms", reason)
+
+
+def _contradicted(apart: Iterable[Evidence]) -> Iterator[Note]:
+    """What does not count on the board leaves less than what does: of such evidence the strongest of each set."""
+    for one in apart:
+        if one.contradicts:
+            kind = CONTRADICTED if one.elsewhere else NOT_REQUIRED
+            yield Note(one.board, one.target, kind, one.reason, one.cell)
+
+
+def _datasets(store: Store) -> dict[str, tuple[Iterable[int], int]]:
+    """Shape and number of classes by fingerprint."""
+    rows = store.rows("SELECT fingerprint, shape, classes FROM datasets")
+    return {row["fingerprint"]: (row["shape"], len(row["classes"])) for row in rows}
+
+
+def _said(row: Mapping[str, Any]) -> str:
+    return f"{row['entrant']} fools {row['fooled']} of {row['n']}"

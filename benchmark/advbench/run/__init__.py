@@ -1,0 +1,1 @@
+"""Targets made ready, cells crafted, judged and stored."""

@@ -1,0 +1,305 @@
+"""What stored rows say in words, flags and keys, derived again from their parameters by whoever reads them.
+
+A label is a claim: `pgd` over the parameters of a single step, a radius that another ball was searched in. Nothing that
+names or ranks is taken from a row when it follows from what the row's numbers were made with.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from advbench.data import Data
+from advbench.errors import AdvbenchError
+from advbench.goal import GOALS, class_of
+from advbench.plugin import Attack, Dataset
+from advbench.plugins.compatibility import offered, told, why_never
+from advbench.plugins.registry import Registry
+from advbench.plugins.values import configure
+from advbench.problem.bank import Bank
+from advbench.problem.set_wide import Fit
+from advbench.protocol import PROTOCOL
+from advbench.run.stored import threat_of
+from advbench.suite.plan import TargetPlan
+from advbench.target.target import chain_label, content_key, target_key
+from advbench.threats import Threat
+
+STOPS = ("first", "end")
+PARTS = ("calibrate", "train", "judge")
+_LATER = ("needs", "beyond_gradients")
+"""Columns that are NULL in cells older than them, which readers take for the least."""
+
+Known = tuple[Dataset, Data]
+"""A data set that is on this machine, loaded."""
+
+
+class UnknownPartError(AdvbenchError):
+    """What a row was made with is not installed here, so nothing can be derived from it."""
+
+
+# --- cells
+
+
+def cell_says(attack: Attack, threat: Threat) -> dict[str, Any]:
+    """The columns of a cell that follow from its attack and its ball."""
+    return {
+        "threat": threat.name,
+        "family": threat.family,
+        "params": threat.params(),
+        "eps": None if math.isinf(threat.eps) else threat.eps,
+        "minimizes": int(attack.minimizes),
+        "attack": attack.label,
+        "attack_params": attack.params(),
+        "needs": told(attack),
+        "beyond_gradients": int(attack.beyond_gradients),
+    }
+
+
+def cell_key(row: Mapping[str, Any]) -> str:
+    """A hash of everything that can change the cell's outcome; the target's key stands for data and weights."""
+    beside = {"content": row["content"], "fit": row["fit_fingerprint"], "bank": row["bank_fingerprint"]}
+    return content_key(
+        {
+            "source": row["source"],
+            "examples": row["examples"],
+            "threat": [row["threat"], row["params"]],
+            "attack": [_name(row["attack"]), row["attack_params"]],
+            **{name: value for name, value in beside.items() if value},
+            "origin": row["origin"],
+            "goal": row["goal"],
+            "stop": row["stop"],
+            "seed": row["seed"],
+            "budget": row["budget"],
+            "protocol": row["protocol"],
+        }
+    )
+
+
+def wrong_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
+    """What a stored cell says and its parameters don't; an error where its attack or its ball is not known here.
+
+    `known` is its data set; without it, what depends on images is taken as stored.
+    """
+    attack = _configured(registry.attacks, row["attack"], row["attack_params"], "attack")
+    threat = _threat(row)
+    wrong = list(_unlike(row, cell_says(attack, threat), older=row["content"] is None))
+    wrong += _wrong_ways(row, attack, threat, known)
+    filled = dict(row)
+    if known and not wrong:
+        found, faults = _fingerprints(row, attack, known)
+        wrong += faults
+        for name, value in found.items():
+            if row[name] is None and row["content"] is None:  # older than these columns
+                filled[name] = value
+            elif row[name] != value:
+                wrong.append(_difference(name, row[name], value))
+    if row["content"] is None:
+        filled["content"] = _content(attack)
+    images = known or row["content"] is not None or not (attack.scope == "set" or attack.uses_bank)
+    if not wrong and images and cell_key(filled) != row["key"]:
+        wrong.append(_wrong_key(row))
+    return wrong
+
+
+def _wrong_ways(row: Mapping[str, Any], attack: Attack, threat: Threat, known: Known | None) -> Iterator[str]:
+    """Settings that no run could have had with this attack."""
+    if row["protocol"] != PROTOCOL:
+        yield f"judged by protocol {row['protocol']}, this advbench judges by {PROTOCOL}"
+    if attack.minimizes and not math.isinf(threat.eps):
+        yield f"{attack.label} looks for the smallest perturbation, and its ball has the radius {threat.eps:g}"
+    if row["seed"] is None:
+        yield "it names no seed"
+    if row["stop"] not in STOPS:
+        yield f"its stop is {_brief(row['stop'])}; there are {' and '.join(STOPS)}"
+    if row["budget"] is not None and row["budget"] < 1:
+        yield f"its budget is {row['budget']}"
+    if (row["fit"] in PARTS) != (attack.scope == "set") or (row["fit"] is not None and row["fit"] not in PARTS):
+        yield f"its fit is {_brief(row['fit'])}, which {attack.label} has no use for"
+    if reason := _wrong_goal(row["goal"], known) or why_never(attack, threat, row["goal"]):
+        yield reason
+
+
+def _wrong_goal(goal: str, known: Known | None) -> str | None:
+    if goal in GOALS[:3]:
+        return None
+    try:
+        number = class_of(goal, known[0].classes if known else 10**9)
+    except AdvbenchError as error:
+        return str(error)
+    return None if goal == f"class={number}" else f"unknown goal {goal!r}"
+
+
+def _fingerprints(row: Mapping[str, Any], attack: Attack, known: Known) -> tuple[dict[str, Any], list[str]]:
+    """Of the images that a cell was crafted on and with, and what is wrong with those that it names."""
+    dataset, data = known
+    wrong = list(_unlike(row, {"dataset": dataset.label, "data_fingerprint": data.judge.fingerprint}))
+    if wrong_set := wrong_examples(row, known):
+        return {}, [*wrong, wrong_set]
+    fit = None
+    if attack.scope == "set":
+        judged = data.judge[: row["count"]]
+        fit = Fit.on(data, row["fit"], judged, row["goal"], dataset, row["seed"], attack.label)
+    bank = Bank.wanted(attack, row["goal"], data, dataset)
+    return {
+        "fit_fingerprint": None if fit is None else fit.fingerprint,
+        "bank_fingerprint": None if bank is None else bank.fingerprint,
+    }, wrong
+
+
+def wrong_examples(row: Mapping[str, Any], known: Known) -> str:
+    """The examples of a cell or a board are the first ones of the data set, not some that somebody chose."""
+    judge = known[1].judge
+    if 0 < row["count"] <= len(judge) and judge[: row["count"]].fingerprint == row["examples"]:
+        return ""
+    return f"its examples are not the first {row['count']} of {known[0].label}"
+
+
+def _wrong_key(row: Mapping[str, Any]) -> str:
+    if row["content"] is None:
+        return (
+            "its key is not checkable: it is older than the columns that say what its attack read, and what is here "
+            "gives another key; run it again with this version"
+        )
+    return "its key is not that of what it says"
+
+
+def _content(attack: Attack) -> str:
+    """What the attack says of the files that it reads; empty where they are not here."""
+    try:
+        return attack.content()
+    except Exception:  # a file that is elsewhere
+        return ""
+
+
+# --- targets
+
+
+def target_says(plan: TargetPlan) -> dict[str, Any]:
+    """The columns of a target that follow from who it is made of."""
+    return {
+        "label": plan.label,
+        "model": plan.model.label,
+        "defenses": chain_label(plan.defenses),
+        "dataset": plan.dataset.label,
+        "params": {"model": plan.model.params(), "defenses": [defense.params() for defense in plan.defenses]},
+        "access": offered(plan.model, plan.defenses).words,
+    }
+
+
+def wrong_target(row: Mapping[str, Any], plan: TargetPlan, calibrate: str | None) -> list[str]:
+    """What a stored target says of itself and its parts don't; its network is not asked for.
+
+    `calibrate` is the fingerprint of the held-out images; without it the key is taken as stored.
+    """
+    wrong = list(_unlike(row, target_says(plan)))
+    detects = any(defense.detects for defense in plan.defenses)
+    if detects != (row["threshold"] is not None) or detects != (row["false_positive_rate"] is not None):
+        wrong.append(f"it {'has' if detects else 'has no'} detector, and a threshold is stored as if it were otherwise")
+    if bool(row["randomised"]) != (row["draws"] > 1):
+        wrong.append(f"its randomised is {row['randomised']}, and it was judged by {row['draws']} draws")
+    if not wrong and calibrate is not None:
+        key = target_key(
+            plan.model,
+            plan.defenses,
+            origins=row["origins"],
+            weights_sha256=row["weights_sha256"],
+            judge=row["data_fingerprint"],
+            calibrate=calibrate,
+            false_positive_rate=row["false_positive_rate"],
+            draws=row["draws"],
+        )
+        if key != row["key"]:
+            wrong.append("its key is not that of what it says")
+    return wrong
+
+
+# --- data sets and boards
+
+
+def dataset_says(dataset: Dataset, data: Data) -> dict[str, Any]:
+    """A data set as it is stored, but for where it was read from."""
+    return {
+        "fingerprint": data.judge.fingerprint,
+        "label": dataset.label,
+        "classes": list(dataset.class_names),
+        "shape": list(dataset.shape),
+        "count": len(data.judge),
+    }
+
+
+def wrong_dataset(row: Mapping[str, Any], known: Known) -> list[str]:
+    return list(_unlike(row, dataset_says(*known)))
+
+
+def board_key(row: Mapping[str, Any]) -> str:
+    """Of a board's columns; one that takes cells of any seed is older than that column."""
+    silent = {"key", *(["seed"] if row.get("seed") is None else [])}
+    return content_key({name: value for name, value in row.items() if name not in silent})
+
+
+def board_says(row: Mapping[str, Any], threat: Threat) -> dict[str, Any]:
+    """The columns of a board that follow from its ball and its data set."""
+    seed = f"/seed={row['seed']}" if row.get("seed") else ""
+    return {
+        "name": f"{row['dataset']}/{threat.name}/{threat.radius}{seed}",
+        "threat": threat.name,
+        "family": threat.family,
+        "params": threat.params(),
+        "eps": threat.eps,
+    }
+
+
+def wrong_board(row: Mapping[str, Any], known: Known | None) -> list[str]:
+    """What a stored board says and its parameters don't; its examples only where its data set is here."""
+    wrong = list(_unlike(row, board_says(row, _threat(row))))
+    required = row["required"]
+    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+        wrong.append("the attacks that it requires are not a list of names")
+    elif required != sorted(set(required)):
+        wrong.append("the attacks that it requires are not in order, or some stand there twice")
+    if known:
+        wrong += _unlike(row, {"dataset": known[0].label, "data_fingerprint": known[1].judge.fingerprint})
+        wrong += filter(None, [wrong_examples(row, known)])
+    if not wrong and board_key(row) != row["key"]:
+        wrong.append("its key is not that of what it says")
+    return wrong
+
+
+# --- the comparison
+
+
+def _unlike(row: Mapping[str, Any], derived: Mapping[str, Any], *, older: bool = False) -> Iterator[str]:
+    for name, value in derived.items():
+        stored = row[name]
+        if older and name in _LATER and stored is None:
+            continue
+        if stored != value or isinstance(stored, bool) != isinstance(value, bool):
+            yield _difference(name, stored, value)
+
+
+def _difference(name: str, stored: Any, derived: Any) -> str:
+    return f"{name} is stored as {_brief(stored)}, and what it was made with says {_brief(derived)}"
+
+
+def _brief(value: Any) -> str:
+    text = "nothing" if value is None else str(value)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def _name(label: str) -> str:
+    return label.partition("(")[0]
+
+
+def _configured(entrants: Mapping[str, Attack], label: str, params: Mapping[str, Any] | None, kind: str) -> Attack:
+    """The entrant of that name with every stored parameter, whatever else its label says."""
+    name = _name(label)
+    entry = entrants.get(label) or next((one for one in entrants.values() if one.name == name), None)
+    if entry is None:
+        raise UnknownPartError(f"no {kind} {_brief(name)} is installed here")
+    return configure(entry, params or {}, f"the {kind} {name}")
+
+
+def _threat(row: Mapping[str, Any]) -> Threat:
+    """The ball alone, of a cell or a board."""
+    return threat_of({**row, "params": row["params"] or {}, "fit": None})

@@ -1,0 +1,247 @@
+"""Making targets ready: data, weights, defenses, the detector's threshold and the clean pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from advbench.data import Data, Examples
+from advbench.errors import AdvbenchError
+from advbench.goal import expand
+from advbench.plugin import Dataset
+from advbench.plugins.compatibility import why_never
+from advbench.plugins.given import refuse_given_model
+from advbench.plugins.registry import Registry
+from advbench.plugins.values import configure
+from advbench.protocol import PROTOCOL
+from advbench.rates.aim import entrant
+from advbench.run.derivation import dataset_says, target_says
+from advbench.store import Store
+from advbench.suite.board import Board
+from advbench.suite.plan import TargetPlan
+from advbench.suite.suite import Suite
+from advbench.target.clean import CleanPass, clean_pass
+from advbench.target.target import Target, content_key, prepare
+from advbench.weights.weights import FoundWeights, find_weights, obtain_weights
+
+TrainingProgress = Callable[[float, str], None]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A target with its answers on the clean images of everything that will be judged."""
+
+    target: Target
+    clean: CleanPass
+    examples: Examples
+
+    @property
+    def key(self) -> str:
+        return self.target.key
+
+
+def origins_of(registry: Registry, plan: TargetPlan) -> dict[str, Any]:
+    """Who shipped the parts of a target, in which version and with which source."""
+    return {
+        "model": asdict(registry.origin(plan.model)),
+        "defenses": [asdict(registry.origin(defense)) for defense in plan.defenses],
+        "dataset": asdict(registry.origin(plan.dataset)),
+    }
+
+
+def ready_target(
+    plan: TargetPlan,
+    data: Data,
+    examples: Examples,
+    *,
+    registry: Registry,
+    false_positive_rate: float,
+    device: torch.device,
+    progress: TrainingProgress | None = None,
+) -> tuple[Ready, dict[str, Any]]:
+    """The target, and the row that describes it in the store."""
+    found = obtain_weights(plan.model, plan.defenses, plan.dataset, data, device=device, progress=progress)
+    origins = origins_of(registry, plan)
+    target = prepare(
+        plan.model,
+        plan.defenses,
+        plan.dataset,
+        data,
+        found.net,
+        weights_sha256=found.sha256,
+        origins=origins,
+        false_positive_rate=false_positive_rate,
+        device=device,
+    )
+    row = _target_row(plan, target, data, found, origins, false_positive_rate)
+    return Ready(target, clean_pass(target, examples, device), examples), row
+
+
+def _target_row(
+    plan: TargetPlan,
+    target: Target,
+    data: Data,
+    found: FoundWeights,
+    origins: Mapping[str, Any],
+    false_positive_rate: float,
+) -> dict[str, Any]:
+    return {
+        "key": target.key,
+        **target_says(plan),
+        "data_fingerprint": data.judge.fingerprint,
+        "origins": dict(origins),
+        "weights_sha256": found.sha256,
+        "recipe": found.recipe.params() if found.recipe else None,
+        "threshold": target.threshold,
+        "false_positive_rate": false_positive_rate if target.detector else None,
+        "randomised": int(target.draws > 1),
+        "draws": target.draws,
+    }
+
+
+def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
+    """Who a stored target is made of: by every parameter, since a label leaves out what has another default."""
+    params = row["params"]
+    refuse_given_model(row["label"], params["model"])
+    model = configure(registry.model(row["model"]), params["model"])
+    chain = registry.defense(row["defenses"])
+    if len(chain) != len(params["defenses"]):
+        raise AdvbenchError(f"{len(params['defenses'])} defenses have parameters, and {len(chain)} are named")
+    defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
+    return TargetPlan(dataset, model, defenses)
+
+
+def find_target(
+    row: Mapping[str, Any], plan: TargetPlan, data: Data, *, device: torch.device
+) -> tuple[Target, dict[str, Any]]:
+    """A stored target rebuilt from weights that are on this machine, and its row as it comes out here.
+
+    Nothing is trained. `plan` is its `stored_plan`; who shipped its parts is taken as stored.
+    """
+    found = find_weights(plan.model, plan.defenses, plan.dataset, data)
+    if found is None:
+        raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")
+    if found.sha256 != row["weights_sha256"]:
+        raise AdvbenchError(
+            f"the weights here ({found.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
+        )
+    false_positive_rate = row["false_positive_rate"] or 0.05
+    target = prepare(
+        plan.model,
+        plan.defenses,
+        plan.dataset,
+        data,
+        found.net,
+        weights_sha256=found.sha256,
+        origins=row["origins"],
+        false_positive_rate=false_positive_rate,
+        device=device,
+    )
+    return target, _target_row(plan, target, data, found, row["origins"], false_positive_rate)
+
+
+def doubts(ready: Ready) -> list[tuple[str, str]]:
+    """What a reader must know of a target before believing a number: kind and reason."""
+    found = []
+    if ready.target.draws > 1:
+        way = f"judged by the class that most of {ready.target.draws} draws give"
+        found.append(("randomised", f"asked twice about the same images, it gave two answers; {way}"))
+    if broken := int((~ready.clean.finite).sum()):
+        found.append(("not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images"))
+    return found
+
+
+def clean_rows(ready: Ready) -> list[dict[str, Any]]:
+    clean = ready.clean
+    suspicion = clean.suspicion.tolist() if clean.suspicion is not None else [None] * len(ready.examples)
+    rows = zip(
+        ready.examples.ids.tolist(),
+        ready.examples.labels.tolist(),
+        clean.predicted.tolist(),
+        clean.confidence.tolist(),
+        suspicion,
+        strict=True,
+    )
+    names = ("example", "label", "predicted", "confidence", "suspicion")
+    return [dict(zip(names, row, strict=True)) for row in rows]
+
+
+def certificate_rows(ready: Ready) -> list[dict[str, Any]]:
+    """What is proved of each clean image; nothing where the target proves nothing."""
+    if ready.clean.certified is None or ready.target.certifier is None:
+        return []
+    predicted, radius = ready.clean.certified
+    family = ready.target.certifier[0].certifies
+    rows = zip(ready.examples.ids.tolist(), predicted.tolist(), radius.tolist(), strict=True)
+    return [dict(zip(("example", "predicted", "radius"), row, strict=True), family=family) for row in rows]
+
+
+def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:
+    """The first so many examples in judging order."""
+    if count is not None and count > len(data.judge):
+        raise AdvbenchError(f"{dataset.label} has {len(data.judge)} examples to judge; the suite asks for {count}")
+    return data.judge[: count or len(data.judge)]
+
+
+def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Data) -> None:
+    store.add_dataset(
+        {
+            **dataset_says(dataset, data),
+            "source": data.source,
+            "partial": data.partial,
+            "train_fingerprint": data.train.fingerprint,
+            "calibrate_fingerprint": data.calibrate.fingerprint,
+        }
+    )
+
+
+def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> tuple[str, ...]:
+    """Their keys, in the suite's order."""
+    keys = []
+    for board in suite.boards:
+        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        store.add_examples(examples.fingerprint, examples.ids.tolist())
+        row = board_row(board, suite, datasets[board.dataset], examples)
+        store.add_board(row)
+        keys.append(row["key"])
+    return tuple(keys)
+
+
+def board_row(board: Board, suite: Suite, data: Data, examples: Examples) -> dict[str, Any]:
+    """A board as the store holds it, under its key."""
+    row = {
+        "name": f"{board.name}/seed={suite.seed}" if suite.seed else board.name,
+        "dataset": board.dataset.label,
+        "data_fingerprint": data.judge.fingerprint,
+        "threat": board.threat.name,
+        "family": board.threat.family,
+        "params": board.threat.params(),
+        "eps": board.threat.eps,
+        "examples": examples.fingerprint,
+        "count": len(examples),
+        "required": required_entrants(board, suite),
+        "seed": suite.seed,
+        "protocol": PROTOCOL,
+    }
+    return {"key": content_key(row), **row}
+
+
+def required_entrants(board: Board, suite: Suite) -> list[str]:
+    """The required attacks with each goal of the board, as the store names them, less what can't run here.
+
+    By name: a set has no order, and the board's key must not depend on the one in which attacks were listed.
+    """
+    entrants = []
+    for attack in board.attacks:
+        if attack.label not in board.required:
+            continue
+        for goal in board.goals:
+            if why_never(attack, board.threat, goal):
+                continue
+            for each in expand(goal, board.dataset.classes):
+                fit = suite.fit if attack.scope == "set" else None
+                entrants.append(entrant(attack.label, each, stop=suite.stop, budget=suite.budget, fit=fit))
+    return sorted(entrants)

@@ -1,0 +1,63 @@
+"""Under what a run was made: its suite, the machine, and every plugin with its version and source."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from advbench.plugins.origin import Origin
+from advbench.plugins.registry import Registry
+from advbench.protocol import PROTOCOL
+from advbench.run.hardware import describe_hardware, describe_versions
+from advbench.store import Store
+from advbench.suite.suite import Suite
+
+
+def record_run(
+    store: Store,
+    registry: Registry,
+    suite: Suite,
+    *,
+    run: str,
+    device: torch.device,
+    command: str,
+    determinism: dict[str, Any],
+) -> None:
+    """Write that a run begins, before it does anything."""
+    store.begin_run(
+        {
+            "id": run,
+            "suite": suite.name,
+            "settings": {**suite.settings, "determinism": determinism},
+            "seed": suite.seed,
+            "protocol": PROTOCOL,
+            "versions": describe_versions(),
+            "hardware": describe_hardware(device),
+            "command": command,
+        }
+    )
+    store.add_plugins(run, plugin_rows(registry))
+
+
+def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
+    """Who took part, in which version and with which source, and who was set aside."""
+    rows = []
+    for kind in ("attack", "model", "defense", "data set"):
+        for label, plugin in registry.of_kind(kind).items():
+            origin = registry.origin(plugin)
+            said = {"summary": plugin.summary, "reference": plugin.reference or None}
+            rows.append({**_plugin_row(kind, label, origin, None), **said})
+    rows += [_plugin_row("broken", b.origin.entry_point, b.origin, b.error) for b in registry.broken]
+    return rows
+
+
+def _plugin_row(kind: str, label: str, origin: Origin, error: str | None) -> dict[str, Any]:
+    return {
+        "kind": kind,
+        "label": label,
+        "distribution": origin.distribution,
+        "version": origin.version,
+        "digest": origin.digest,
+        "error": error,
+    }

@@ -1,0 +1,1 @@
+"""From the text of a suite to the plan of a run."""

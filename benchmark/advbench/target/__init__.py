@@ -1,0 +1,1 @@
+"""A trained network behind its defenses: what it answers, and who judges that."""
