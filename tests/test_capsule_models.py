@@ -15,8 +15,8 @@ from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.svhn import Svhn
 from advbench_models.capsnet import CapsNet
-from advbench_models.capsule_network import CapsuleNetwork
-from advbench_models.capsules import (
+from advbench_models.common.capsule_network import CapsuleNetwork
+from advbench_models.common.capsules import (
     ClassCapsules,
     PrimaryCapsules,
     lengths,
@@ -25,10 +25,10 @@ from advbench_models.capsules import (
     masked,
     squash,
 )
+from advbench_models.common.em_routing import LEAST_SHARE, LEAST_VARIANCE, Windows, em_routing, votes_of
 from advbench_models.convnet import ConvNet
 from advbench_models.dcnet import DCNet
 from advbench_models.em_capsnet import EmCapsNet, spread_loss
-from advbench_models.em_routing import LEAST_SHARE, LEAST_VARIANCE, Windows, em_routing, votes_of
 
 MODELS: list[Model] = [ConvNet(), CapsNet(types=4), DCNet(growth=4, layers=2, types=2), EmCapsNet(channels=8, types=2)]
 DATASETS: list[Dataset] = [Mnist(), FashionMnist(), Svhn(), Cifar10()]
@@ -100,7 +100,7 @@ def test_routing_in_parts_is_routing_at_once(monkeypatch: pytest.MonkeyPatch) ->
     layer = ClassCapsules(20, 4, 3, 5).double()
     u = torch.randn(7, 20, 4, dtype=torch.float64)
     whole = layer(u)
-    monkeypatch.setattr("advbench_models.capsules.CACHED", 2 * 3 * 20 * 4)
+    monkeypatch.setattr("advbench_models.common.capsules.CACHED", 2 * 3 * 20 * 4)
     assert torch.allclose(layer(u), whole)
 
 

@@ -14,7 +14,8 @@ import pytest
 import torch
 from safetensors.numpy import load_file, save_file
 
-from advbench import AdvbenchError, evaluate, unready
+from advbench import AdvbenchError, evaluate
+from advbench.run import unready
 from advbench.store import Store, content
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import HalfSpace, StageNet, images
 from advbench.threats import L2, Linf, RotateShift, Threat
 from advbench_attacks.boundary import Boundary
-from advbench_attacks.far_side import far_side, queries
+from advbench_attacks.common.far_side import far_side, queries
+from advbench_attacks.common.squares import L2Squares, LinfSquares
 from advbench_attacks.hopskipjump import HopSkipJump
 from advbench_attacks.noise import Noise
 from advbench_attacks.random_search import Random
 from advbench_attacks.square import Square
-from advbench_attacks.squares import L2Squares, LinfSquares
 
 INFINITE = float("inf")
 

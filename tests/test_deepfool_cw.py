@@ -13,7 +13,7 @@ from advbench import Attack, Draws, evaluate
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import HalfSpace, images
 from advbench.threats import L2, Linf, Threat
-from advbench_attacks.bisection import shrink
+from advbench_attacks.common.bisection import shrink
 from advbench_attacks.cw import CW
 from advbench_attacks.deepfool import DeepFool
 

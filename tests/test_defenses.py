@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from advbench.access import Access
 from advbench.audit.verification import verify
-from advbench.cli.tables import print_boards
 from advbench.data import DataFolders, Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
@@ -37,6 +36,7 @@ from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
 from advbench.target.answer import DRAWS, NO_ANSWER, Answer, majority
 from advbench.target.target import Target, prepare
+from advbench.terminal.tables import print_boards
 from advbench.testing.stage import HalfSpace, StageNet, data_of, images
 from advbench.threats import Linf, RotateShift
 from advbench.weights.training import effective_recipe, train
@@ -44,10 +44,10 @@ from advbench.weights.weights import weights_key
 from advbench_datasets.mnist_5k import Mnist5k
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.binarize import Binarize
-from advbench_defenses.binomial import lower_bound, needed
+from advbench_defenses.common.binomial import lower_bound, needed
+from advbench_defenses.common.in_front import InFront
 from advbench_defenses.feature_squeezing import FeatureSqueezing
 from advbench_defenses.gaussian_noise import GaussianNoise
-from advbench_defenses.in_front import InFront
 from advbench_defenses.jpeg import Jpeg
 from advbench_defenses.randomized_smoothing import RandomizedSmoothing, Smoothed
 from advbench_defenses.reconstruction import Reconstruction

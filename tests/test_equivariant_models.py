@@ -20,9 +20,9 @@ from advbench.testing.stage import data_of
 from advbench.threats import RotateShift
 from advbench_datasets.mnist import Mnist
 from advbench_defenses.augment import Augment
+from advbench_models.common.filter_bank import FilterBank
+from advbench_models.common.p4 import P4Convolution, quarter_turn
 from advbench_models.equivariant import Gcnn, StdCnn
-from advbench_models.filter_bank import FilterBank
-from advbench_models.p4 import P4Convolution, quarter_turn
 from advbench_models.roteqnet import Longest, RotEqNet, VectorBatchNorm, VectorConvolution, VectorMaxPool, turning
 
 MAPS = "pool2"

@@ -17,10 +17,10 @@ from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import StageNet, images
 from advbench.threats import L2, Linf, Threat
 from advbench_attacks.brendel_bethge import BrendelBethge, towards_image, within_bound
+from advbench_attacks.common.hyperplane import nearest
 from advbench_attacks.ddn import DDN
 from advbench_attacks.fab import FAB
 from advbench_attacks.fmn import FMN
-from advbench_attacks.hyperplane import nearest
 
 SHAPE = (1, 6, 6)
 CLASSES = 5

@@ -22,8 +22,8 @@ from advbench.threats import L2, Linf, Threat
 from advbench_attacks import apgd
 from advbench_attacks.apgd import APGD, checkpoints
 from advbench_attacks.bim import BIM
+from advbench_attacks.common.losses import aimed_dlr, dlr
 from advbench_attacks.fgsm import FGSM
-from advbench_attacks.losses import aimed_dlr, dlr
 from advbench_attacks.mi_fgsm import MIFGSM
 from advbench_attacks.pgd import PGD
 

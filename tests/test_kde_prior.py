@@ -20,9 +20,9 @@ from advbench.recipe import Recipe
 from advbench.target.target import halves, prepare
 from advbench.testing.stage import data_of
 from advbench_datasets.mnist import Mnist
-from advbench_defenses.class_codes import fit_codes, halved, principal
+from advbench_defenses.common.class_codes import fit_codes, halved, principal
+from advbench_defenses.common.kernel_density import GRID, bandwidth, fit_density, log_density
 from advbench_defenses.kde_prior import KdePrior, Posterior
-from advbench_defenses.kernel_density import GRID, bandwidth, fit_density, log_density
 from advbench_models.vgg import VggSmall
 
 CLASSES, SIDE = 4, 4

@@ -22,7 +22,7 @@ from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import L2, Linf
 from advbench_attacks.brendel_bethge import BrendelBethge
-from advbench_attacks.corner import corner
+from advbench_attacks.common.corner import corner
 from advbench_attacks.cw import CW
 from advbench_attacks.ddn import DDN
 from advbench_attacks.deepfool import DeepFool

@@ -25,7 +25,7 @@ from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.reconstruction import Reconstruction
 from advbench_models import advbench_models
 from advbench_models.cnn_cr import CnnCr, ReconstructingNet
-from advbench_models.normalisation import IMAGENET
+from advbench_models.common.normalisation import IMAGENET
 from advbench_models.small_cnn import SmallCNN
 from advbench_models.torchvision import Torchvision
 from advbench_models.wong2019 import Wong2019

@@ -19,7 +19,7 @@ from advbench.data import Examples
 from advbench.plugin import Attack
 from advbench.plugins.discovery import discover
 from advbench.problem.problem import Problem
-from advbench.run.prepare import Ready
+from advbench.run.ready import Ready
 from advbench.target.clean import clean_pass
 from advbench.testing.scene import scene
 from advbench.threats import L2, Linf, RotateShift, Wasserstein

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 import torch
 
-from advbench import AdvbenchError, evaluate, intake
+from advbench import AdvbenchError, evaluate
 from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
 from advbench.data import DataFolders
 from advbench.errors import PluginError, one_line
+from advbench.plugins import intake
 from advbench.plugins.discovery import discover
 from advbench.plugins.foreign import contained
 from advbench.plugins.registry import Registry

@@ -20,7 +20,7 @@ from advbench.suite.suite import load_suite
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import StageNet
 from advbench.threats import Wasserstein
-from advbench_attacks.entropic import Window, furthest_by_sinkhorn, lambert, nearest_by_sinkhorn
+from advbench_attacks.common.entropic import Window, furthest_by_sinkhorn, lambert, nearest_by_sinkhorn
 from advbench_attacks.frank_wolfe import FrankWolfe
 from advbench_attacks.sinkhorn import Sinkhorn
 from advbench_attacks.wasserstein_pgd import WassersteinPGD, falling

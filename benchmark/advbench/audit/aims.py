@@ -12,7 +12,7 @@ from advbench.draws import Draws
 from advbench.goal import choose_labels
 from advbench.problem.passes import BatchSize, run_in_batches
 from advbench.run.derivation import Known
-from advbench.run.prepare import Ready
+from advbench.run.ready import Ready
 from advbench.target.referee import BATCH
 
 NEAR = 5e-3

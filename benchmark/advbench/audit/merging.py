@@ -18,7 +18,7 @@ from advbench.errors import AdvbenchError, one_line, plain
 from advbench.plugins.foreign import contained
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
-from advbench.run.prepare import doubts
+from advbench.run.ready import doubts
 from advbench.run.run import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said

@@ -15,10 +15,11 @@ from advbench.plugin import Attack
 from advbench.plugins.foreign import told
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
+from advbench.run.boards import judged_examples, record_dataset
 from advbench.run.derivation import Known, wrong_board, wrong_cell
 from advbench.run.hardware import make_repeatable
-from advbench.run.prepare import Ready, clean_rows, judged_examples, ready_target, record_dataset, stored_plan
 from advbench.run.provenance import record_run
+from advbench.run.ready import Ready, clean_rows, ready_target, stored_plan
 from advbench.run.report import Reporter, Summary
 from advbench.run.run import Session, Settings
 from advbench.run.stored import load_dataset, target_named, threat_of

@@ -18,7 +18,7 @@ from advbench.plugins.registry import Registry
 from advbench.recipe import Recipe
 from advbench.run.derivation import Known, UnknownPartError, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.run.exhibits import exhibits, shown_of, unlike
-from advbench.run.prepare import Ready, certificate_rows, clean_rows, find_target, stored_plan
+from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
 from advbench.run.stored import load_dataset, stored_shards, threat_of
 from advbench.store import Store, marks
 from advbench.target.clean import clean_pass

@@ -12,11 +12,11 @@ import typer
 
 from advbench.cli import check, compare, data, export, merge, plan, plugins, reproduce, run, show, train, verify
 from advbench.cli.options import App
-from advbench.cli.text import complain
 from advbench.errors import AdvbenchError
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.plugins.spec import SpecError
+from advbench.terminal.text import complain
 
 COMMANDS = (run, plan, plugins, show, compare, verify, reproduce, merge, export, check, train, data)
 

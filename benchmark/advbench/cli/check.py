@@ -11,13 +11,13 @@ from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, did_you_mean
 from advbench.plugin import Plugin
 from advbench.plugins.registry import Broken, Registry
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
+from advbench.terminal.text import complain, plain
 from advbench.testing import Check, checks, run_checks
 
 KINDS = ("attack", "model", "defense", "data set")

@@ -8,10 +8,10 @@ import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.tables import table
-from advbench.cli.text import plain, say, terminal
 from advbench.errors import AdvbenchError
 from advbench.plugins import intake
+from advbench.terminal.tables import table
+from advbench.terminal.text import plain, say, terminal
 
 
 def register(app: typer.Typer) -> None:

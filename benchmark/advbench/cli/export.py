@@ -13,11 +13,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from advbench.cli import options as opt
-from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
 from advbench.run.stored import load_dataset, stored_shards, threat_of
 from advbench.store import Store
 from advbench.target.referee import render
+from advbench.terminal.text import say, terminal
 
 
 def register(app: typer.Typer) -> None:

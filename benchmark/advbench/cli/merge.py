@@ -13,12 +13,12 @@ from advbench.audit.merging import Arrival, Checking
 from advbench.audit.merging import merge as merge_cells
 from advbench.audit.recrafting import Recrafting
 from advbench.cli import options as opt
-from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
 from advbench.run.hardware import choose_device, make_repeatable
 from advbench.store import Store
 from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
+from advbench.terminal.text import say, terminal
 
 _SHOWN = 5
 

@@ -8,11 +8,11 @@ from typing import Annotated
 
 import typer
 
-from advbench.cli.text import complain, plain
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.plugins.registry import Registry
 from advbench.suite.suite import Overrides
+from advbench.terminal.text import complain, plain
 
 DATABASE = Path("results.sqlite")
 

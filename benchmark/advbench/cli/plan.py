@@ -9,8 +9,6 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.tables import names, numbers, show_table, table
-from advbench.cli.text import plain, say, terminal
 from advbench.data import Data
 from advbench.errors import PluginError, one_line
 from advbench.plugin import Dataset
@@ -18,6 +16,8 @@ from advbench.plugins import intake
 from advbench.run.unready import unready
 from advbench.suite.plan import CellPlan, Plan, make_plan
 from advbench.suite.suite import load_suite
+from advbench.terminal.tables import names, numbers, show_table, table
+from advbench.terminal.text import plain, say, terminal
 
 _MOST_GOALS = 3
 _MOST_TARGETS = 3

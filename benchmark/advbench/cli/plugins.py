@@ -8,9 +8,9 @@ import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.cli.tables import table
-from advbench.cli.text import complain, plain, say, terminal
 from advbench.plugins import serves
+from advbench.terminal.tables import table
+from advbench.terminal.text import complain, plain, say, terminal
 
 
 def register(app: typer.Typer) -> None:

@@ -12,10 +12,10 @@ from advbench.audit.reproduction import Number, Reproduced
 from advbench.audit.reproduction import reproduce as reproduce_cell
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
-from advbench.cli.text import duration, percent, say, terminal
 from advbench.run.hardware import choose_device
 from advbench.run.run import Settings
 from advbench.store import Store
+from advbench.terminal.text import duration, percent, say, terminal
 
 
 def register(app: typer.Typer) -> None:

@@ -14,8 +14,6 @@ from rich.console import Console
 
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
-from advbench.cli.tables import print_boards
-from advbench.cli.text import duration, say, terminal
 from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
 from advbench.run.hardware import choose_device
@@ -24,6 +22,8 @@ from advbench.run.run import run as run_suite
 from advbench.store import Store
 from advbench.suite.plan import make_plan
 from advbench.suite.suite import load_suite
+from advbench.terminal.tables import print_boards
+from advbench.terminal.text import duration, say, terminal
 
 
 def register(app: typer.Typer) -> None:

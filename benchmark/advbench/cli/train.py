@@ -13,7 +13,6 @@ from rich.console import Console
 
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
-from advbench.cli.text import duration, percent, say, terminal
 from advbench.data import Data
 from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugin import Dataset, Defense, Model
@@ -22,6 +21,7 @@ from advbench.plugins.compatibility import why_no_target
 from advbench.plugins.foreign import told
 from advbench.run.hardware import choose_device, make_repeatable
 from advbench.target.target import target_label
+from advbench.terminal.text import duration, percent, say, terminal
 from advbench.weights.training import accuracy
 from advbench.weights.weight_files import publish_weights
 from advbench.weights.weights import check_weights, find_weights, obtain_weights

@@ -14,10 +14,10 @@ from rich.console import Console
 from advbench.audit.verification import Verified
 from advbench.audit.verification import verify as verify_cells
 from advbench.cli import options as opt
-from advbench.cli.text import say, terminal
 from advbench.errors import AdvbenchError
 from advbench.run.hardware import choose_device, describe_hardware, describe_versions, make_repeatable
 from advbench.store import Store, marks
+from advbench.terminal.text import say, terminal
 
 _SHOWN = 5
 

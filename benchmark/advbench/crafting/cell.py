@@ -19,9 +19,10 @@ from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.plugins.foreign import contained
 from advbench.problem.bank import Bank
+from advbench.problem.fit import Fit
 from advbench.problem.passes import BatchSize
 from advbench.problem.problem import MARGIN, Problem, Stop
-from advbench.problem.set_wide import Fit, SharedProblem
+from advbench.problem.set_wide import SharedProblem
 from advbench.target.answer import seeded
 from advbench.target.steadiness import batch_size
 from advbench.target.target import Target

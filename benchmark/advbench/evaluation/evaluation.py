@@ -100,8 +100,8 @@ class Evaluation:
     def __str__(self) -> str:
         from rich.console import Console
 
-        from advbench.cli.tables import print_boards
-        from advbench.cli.text import say
+        from advbench.terminal.tables import print_boards
+        from advbench.terminal.text import say
 
         console = Console(width=120, no_color=True, highlight=False)
         with console.capture() as captured:

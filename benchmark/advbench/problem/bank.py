@@ -8,9 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.data import Data, Examples
-from advbench.errors import AdvbenchError
 from advbench.goal import Goal
-from advbench.plugin import Attack, Dataset
 
 PER_CLASS = 32
 """Images of every class, where there are so many."""
@@ -35,19 +33,6 @@ class Bank:
         places = turn.argsort(stable=True)
         room = LARGEST // max(1, held_out.images[:1].nbytes)
         return cls(held_out[places[turn[places] < PER_CLASS][:room]])
-
-    @classmethod
-    def wanted(cls, attack: Attack, goal: str, data: Data, dataset: Dataset) -> Bank | None:
-        """What the attack's cells are given; None for an attack that does not declare that it uses it."""
-        if not attack.uses_bank:
-            return None
-        bank = cls.of(data)
-        if len(bank) == 0 and goal != "untargeted":
-            raise AdvbenchError(
-                f"{attack.label}: to reach a class it starts at a held-out image of it, and {dataset.label} has none; "
-                f"in Python give calibrate=(images, labels), or leave out the goal {goal}"
-            )
-        return bank
 
     def __len__(self) -> int:
         return len(self.examples)

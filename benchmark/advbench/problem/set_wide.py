@@ -1,43 +1,11 @@
-"""What an attack with `scope = "set"` sees: the examples that its one perturbation is fitted on."""
+"""What an attack with `scope = "set"` sees: all the examples at once, and one perturbation for them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from torch import Tensor
 
-from advbench.data import Data, Examples
-from advbench.draws import Draws
-from advbench.errors import AdvbenchError
-from advbench.goal import Goal, choose_labels
-from advbench.plugin import Dataset
+from advbench.goal import Goal
 from advbench.problem.problem import Loss, Probe, Problem
-
-
-@dataclass(frozen=True)
-class Fit:
-    """What one perturbation for all is fitted on: a part of the data, without examples that the goal leaves out."""
-
-    examples: Examples
-    goal_labels: Tensor
-    fingerprint: str
-    """That of the whole part."""
-    found: Tensor | None = None
-    """The perturbation itself, when an earlier run has fitted it."""
-
-    @classmethod
-    def on(cls, data: Data, part: str, judged: Examples, goal: str, dataset: Dataset, seed: int, attack: str) -> Fit:
-        """On the held-out part, the training part or the very examples that are judged, as the suite says."""
-        found = {"calibrate": data.calibrate, "train": data.train, "judge": judged}[part]
-        if len(found) == 0:
-            raise AdvbenchError(
-                f"{attack}: it fits one perturbation for all on images of the part {part!r}, and {dataset.label} has "
-                "none there; in Python give calibrate=(images, labels), in a suite name another part with `fit:`"
-            )
-        labels = found.labels.long()
-        chosen, applies = choose_labels(goal, labels, labels, dataset.classes, Draws(seed, f"goal/{goal}", found.ids))
-        rows = applies.nonzero().squeeze(1)
-        return cls(found[rows], chosen[rows], found.fingerprint)
 
 
 class SharedProblem(Problem):

@@ -17,9 +17,8 @@ from advbench.plugin import Attack, Dataset
 from advbench.plugins.compatibility import offered, told, why_never
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
-from advbench.problem.bank import Bank
-from advbench.problem.set_wide import Fit
 from advbench.protocol import PROTOCOL
+from advbench.run.fit import fitting_set, starting_bank
 from advbench.run.stored import threat_of
 from advbench.suite.plan import TargetPlan
 from advbench.target.target import chain_label, content_key, target_key
@@ -136,11 +135,9 @@ def _fingerprints(row: Mapping[str, Any], attack: Attack, known: Known) -> tuple
     wrong = list(_unlike(row, {"dataset": dataset.label, "data_fingerprint": data.judge.fingerprint}))
     if wrong_set := wrong_examples(row, known):
         return {}, [*wrong, wrong_set]
-    fit = None
-    if attack.scope == "set":
-        judged = data.judge[: row["count"]]
-        fit = Fit.on(data, row["fit"], judged, row["goal"], dataset, row["seed"], attack.label)
-    bank = Bank.wanted(attack, row["goal"], data, dataset)
+    judged = data.judge[: row["count"]]
+    fit = fitting_set(attack, row["fit"], data, judged, dataset, row["goal"], row["seed"])
+    bank = starting_bank(attack, row["goal"], data, dataset)
     return {
         "fit_fingerprint": None if fit is None else fit.fingerprint,
         "bank_fingerprint": None if bank is None else bank.fingerprint,

@@ -12,9 +12,9 @@ from torch import Tensor
 from advbench.crafting.cell import Crafted, Shard
 from advbench.errors import PluginError, one_line
 from advbench.goal import Goal
-from advbench.problem.set_wide import Fit
+from advbench.problem.fit import Fit
 from advbench.run.exhibits import exhibits, shown_of
-from advbench.run.prepare import Ready
+from advbench.run.ready import Ready
 from advbench.run.stored import unpacked
 from advbench.store import Store
 from advbench.suite.plan import CellPlan, TargetPlan

@@ -13,7 +13,7 @@ from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugin import Dataset
 from advbench.plugins.foreign import contained
 from advbench.plugins.registry import Registry
-from advbench.run.prepare import Ready, TrainingProgress, certificate_rows, clean_rows, doubts, ready_target
+from advbench.run.ready import Ready, TrainingProgress, certificate_rows, clean_rows, doubts, ready_target
 from advbench.run.report import Reporter, Summary
 from advbench.store import Store
 from advbench.suite.plan import TargetPlan

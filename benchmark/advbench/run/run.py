@@ -20,13 +20,15 @@ from advbench.plugins.foreign import contained
 from advbench.plugins.foreign import told as telling
 from advbench.plugins.registry import Registry
 from advbench.problem.bank import Bank
-from advbench.problem.set_wide import Fit
+from advbench.problem.fit import Fit
 from advbench.protocol import PROTOCOL
+from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.derivation import cell_key, cell_says
+from advbench.run.fit import fitting_set, starting_bank
 from advbench.run.hardware import make_repeatable
 from advbench.run.judging import Judging
-from advbench.run.prepare import Ready, judged_examples, ready_target, record_boards, record_dataset
 from advbench.run.provenance import record_run
+from advbench.run.ready import Ready, ready_target
 from advbench.run.report import Reporter, Summary
 from advbench.run.roster import Roster, failed_row
 from advbench.run.shards import cut, shard_of
@@ -86,8 +88,7 @@ def gather(suite: Suite, settings: Settings) -> Gathered:
     for board in suite.boards:
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
     for cell in plan.cells:
-        fitting_set(suite, cell, datasets[cell.source.dataset])
-        starting_bank(cell, datasets[cell.source.dataset])
+        cell_starts(cell, suite, datasets[cell.source.dataset])
     lacking = list(unready(plan.targets, datasets))
     if not settings.train:
         refuse_long_training(lacking, settings.device)
@@ -185,8 +186,7 @@ class Session:
         source = self.ready[cell.source]
         examples = self._examples(cell)
         origin = asdict(self.registry.origin(cell.attack))
-        fit = fitting_set(self.suite, cell, self.datasets[cell.source.dataset])
-        bank = starting_bank(cell, self.datasets[cell.source.dataset])
+        fit, bank = cell_starts(cell, self.suite, self.datasets[cell.source.dataset])
         self.reporter.cell(cell.label)
         try:
             row = self._cell_row(cell, source, examples, origin, fit, bank)
@@ -341,18 +341,12 @@ class Session:
             self.batch = batch
 
 
-def fitting_set(suite: Suite, cell: CellPlan, data: Data) -> Fit | None:
-    """What a set-wide attack fits its perturbation on; None for an attack that takes every example by itself."""
-    if cell.attack.scope != "set":
-        return None
+def cell_starts(cell: CellPlan, suite: Suite, data: Data) -> tuple[Fit | None, Bank | None]:
+    """What the cell's attack is given beside its examples; refused where the data have none of it."""
     dataset = cell.source.dataset
     judged = judged_examples(data, cell.examples, dataset)
-    return Fit.on(data, suite.fit, judged, cell.goal, dataset, suite.seed, cell.attack.label)
-
-
-def starting_bank(cell: CellPlan, data: Data) -> Bank | None:
-    """The held-out images that the attack may start at; None for one that does not declare that it uses them."""
-    return Bank.wanted(cell.attack, cell.goal, data, cell.source.dataset)
+    fit = fitting_set(cell.attack, suite.fit, data, judged, dataset, cell.goal, suite.seed)
+    return fit, starting_bank(cell.attack, cell.goal, data, dataset)
 
 
 def content_of(attack: Attack) -> str:

@@ -6,7 +6,7 @@ from advbench.crafting.cell import Shard
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.goal import choose_labels
-from advbench.run.prepare import Ready
+from advbench.run.ready import Ready
 from advbench.suite.plan import CellPlan
 
 TOGETHER = 128

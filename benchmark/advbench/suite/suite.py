@@ -15,6 +15,7 @@ from advbench.plugin import Attack, Defense, Model
 from advbench.suite.board import Board, BoardReader
 from advbench.suite.document import Item, compose, from_option, from_python
 from advbench.suite.resolution import Resolution, Scalars
+from advbench.target.target import chain_label
 
 if TYPE_CHECKING:
     from advbench.plugins.registry import Registry
@@ -186,7 +187,3 @@ def _scalars(resolution: Resolution, said: Mapping[str, Item], name: str) -> Sca
         if f.name in said:
             values |= resolution.setting(f.name, said[f.name])
     return Scalars(**values)  # type: ignore[arg-type]  # checked one by one
-
-
-def chain_label(chain: tuple[Defense, ...]) -> str:
-    return "+".join(defense.label for defense in chain)

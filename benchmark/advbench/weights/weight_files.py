@@ -24,7 +24,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, one_line
 from advbench.hooks import GROUP
 
 MANIFEST = "manifest.json"
@@ -108,7 +108,7 @@ def _load_safetensors(path: Path, hint: str) -> tuple[dict[str, Tensor], dict[st
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
             text = (file.metadata() or {}).get(_HEADER, "{}")
     except (safetensors.SafetensorError, OSError, ValueError, KeyError) as error:
-        raise AdvbenchError(f"{path}: a damaged safetensors file ({_one_line(error)}){hint}") from error
+        raise AdvbenchError(f"{path}: a damaged safetensors file ({one_line(error)}){hint}") from error
     try:
         header = json.loads(text)
     except ValueError:
@@ -195,7 +195,7 @@ def manifest(folder: Path) -> dict[str, dict[str, Any]]:
         return {}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise AdvbenchError(
-            f"{path}: not a manifest of weights ({_one_line(error)}); install or download it again"
+            f"{path}: not a manifest of weights ({one_line(error)}); install or download it again"
         ) from error
 
 
@@ -281,7 +281,3 @@ def _narrowest(value: Tensor) -> Tensor:
     """In float16 when that changes no number."""
     half = value.half() if value.dtype == torch.float32 else value
     return half if torch.equal(half.to(value.dtype), value) else value
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]

@@ -23,8 +23,8 @@ from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import Loss, Problem
 from advbench.threats import Threat
-from advbench_attacks.climb import surviving
-from advbench_attacks.losses import LOSSES, aimed_dlr
+from advbench_attacks.common.climb import surviving
+from advbench_attacks.common.losses import LOSSES, aimed_dlr
 
 α = 0.75
 """How much of a step is new, the rest being momentum."""

@@ -22,8 +22,8 @@ from advbench.draws import Draws
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.border import directions, to_border
-from advbench_attacks.far_side import far_side, queries
+from advbench_attacks.common.border import directions, to_border
+from advbench_attacks.common.far_side import far_side, queries
 
 RUNGS = (0.0, 0.5, 1.0, 2.0)
 """The reductions that are tried, in units of ν."""

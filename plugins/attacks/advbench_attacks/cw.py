@@ -35,8 +35,8 @@ from advbench.goal import Goal
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import MARGIN, Problem
-from advbench_attacks.ending import LANDING, ended
-from advbench_attacks.rival import lead, nearest_rival, rival_after
+from advbench_attacks.common.ending import LANDING, ended
+from advbench_attacks.common.rival import lead, nearest_rival, rival_after
 
 INNER = 1e-4
 """How far inside the box the tanh variables start, in widths of half the box."""

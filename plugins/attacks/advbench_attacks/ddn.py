@@ -21,8 +21,8 @@ from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem.problem import MARGIN, Problem
-from advbench_attacks.ending import LANDING, ended
-from advbench_attacks.radius import stretched, unit
+from advbench_attacks.common.ending import LANDING, ended
+from advbench_attacks.common.radius import stretched, unit
 
 FINAL = 8
 """Forward passes of the way back along the segment."""

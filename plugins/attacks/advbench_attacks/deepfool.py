@@ -25,9 +25,9 @@ from advbench.access import Access
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
-from advbench_attacks.hyperplane import nearest
-from advbench_attacks.rival import lead, lead_of, nearest_rival, rival_after
+from advbench_attacks.common.bisection import shrink
+from advbench_attacks.common.hyperplane import nearest
+from advbench_attacks.common.rival import lead, lead_of, nearest_rival, rival_after
 
 OVERSHOOT = 0.02
 GAIN = 0.003

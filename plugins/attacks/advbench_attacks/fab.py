@@ -30,9 +30,9 @@ from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem.problem import MARGIN, Problem
-from advbench_attacks.ending import LANDING, ended
-from advbench_attacks.hyperplane import blockwise, distance, nearest
-from advbench_attacks.radius import dual, inside, length
+from advbench_attacks.common.ending import LANDING, ended
+from advbench_attacks.common.hyperplane import blockwise, distance, nearest
+from advbench_attacks.common.radius import dual, inside, length
 
 FINAL = 8
 """Forward passes of the way back along the segment."""

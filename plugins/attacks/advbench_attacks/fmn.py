@@ -25,10 +25,10 @@ from advbench.goal import Goal
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem.problem import MARGIN, Problem
+from advbench_attacks.common.ending import LANDING, ended
+from advbench_attacks.common.radius import dual, inside, length, stretched, unit
 from advbench_attacks.ddn import annealed
-from advbench_attacks.ending import LANDING, ended
 from advbench_attacks.fab import likeliest, nearest_class
-from advbench_attacks.radius import dual, inside, length, stretched, unit
 
 FINAL = 8
 """Forward passes of the way back along the segment."""

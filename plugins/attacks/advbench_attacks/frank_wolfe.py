@@ -18,8 +18,8 @@ from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
 from advbench.threats import Wasserstein
-from advbench_attacks.climb import Rows, climb
-from advbench_attacks.losses import LOSSES
+from advbench_attacks.common.climb import Rows, climb
+from advbench_attacks.common.losses import LOSSES
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from advbench.draws import Draws
 from advbench.parameters import at_least
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.border import directions, to_border
-from advbench_attacks.far_side import far_side, queries
+from advbench_attacks.common.border import directions, to_border
+from advbench_attacks.common.far_side import far_side, queries
 
 TOGETHER = 64
 """Directions of an example in one pass, fewer where images are large."""

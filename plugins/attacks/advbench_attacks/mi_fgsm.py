@@ -14,7 +14,7 @@ from advbench.access import Access
 from advbench.parameters import at_least
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.climb import Rows, climb, steepest
+from advbench_attacks.common.climb import Rows, climb, steepest
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from advbench.access import Access
 from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.climb import Move, Rows, alike, climb
-from advbench_attacks.losses import LOSSES
+from advbench_attacks.common.climb import Move, Rows, alike, climb
+from advbench_attacks.common.losses import LOSSES
 
 RATES = {"sgd": 0.07, "adam": 0.001}
 β1, β2, ε = 0.9, 0.999, 1e-8

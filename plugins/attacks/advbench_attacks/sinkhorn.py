@@ -17,10 +17,10 @@ from advbench.parameters import at_least, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
 from advbench.threats import Wasserstein
-from advbench_attacks.climb import Rows, climb
-from advbench_attacks.entropic import Window, furthest_by_sinkhorn, nearest_by_sinkhorn
+from advbench_attacks.common.climb import Rows, climb
+from advbench_attacks.common.entropic import Window, furthest_by_sinkhorn, nearest_by_sinkhorn
+from advbench_attacks.common.losses import LOSSES
 from advbench_attacks.frank_wolfe import of_unit_height
-from advbench_attacks.losses import LOSSES
 
 
 @dataclass(frozen=True)

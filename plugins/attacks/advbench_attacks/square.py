@@ -20,7 +20,7 @@ from advbench.access import Access
 from advbench.parameters import at_least, between
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.squares import L2Squares, LinfSquares, Squares
+from advbench_attacks.common.squares import L2Squares, LinfSquares, Squares
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 """After how many of 10,000 queries the squares' share of the image is halved; of other schedules, in proportion."""

@@ -19,7 +19,7 @@ from advbench.errors import AdvbenchError
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.climb import alike
+from advbench_attacks.common.climb import alike
 
 
 @dataclass(frozen=True)

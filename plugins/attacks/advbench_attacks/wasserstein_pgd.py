@@ -16,8 +16,8 @@ from advbench.access import Access
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
-from advbench_attacks.climb import Rows, climb, steepest
-from advbench_attacks.losses import LOSSES
+from advbench_attacks.common.climb import Rows, climb, steepest
+from advbench_attacks.common.losses import LOSSES
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from advbench.data import Data, DataFolders, Examples
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, one_line
 from advbench.plugin import Dataset
 
 Array = np.ndarray[Any, Any]
@@ -95,7 +95,7 @@ class ImageFiles(Dataset):
         except Exception as error:  # whatever network, disk and torchvision come up with
             _remove_empty({root, *root.rglob("*")} - before)
             raise AdvbenchError(
-                f"{self.name}: not on this machine, and the download failed ({_one_line(error)}); {remedy}"
+                f"{self.name}: not on this machine, and the download failed ({one_line(error)}); {remedy}"
             ) from error
         return root
 
@@ -106,11 +106,11 @@ class ImageFiles(Dataset):
                 train, test = (self.read(root, train) for train in (True, False))
         except ImportError as error:
             raise AdvbenchError(
-                f"{self.name}: {root} can't be read ({_one_line(error)}); install that package"
+                f"{self.name}: {root} can't be read ({one_line(error)}); install that package"
             ) from error
         except (RuntimeError, OSError, ValueError, EOFError, KeyError, pickle.UnpicklingError) as error:
             raise AdvbenchError(
-                f"{self.name}: {root / self.folder} is damaged ({_one_line(error)}); delete it and get it again"
+                f"{self.name}: {root / self.folder} is damaged ({one_line(error)}); delete it and get it again"
             ) from error
         where = str(root / self.folder)
         return self._checked(*train, None, "training", where), self._checked(*test, None, "test", where)
@@ -125,7 +125,7 @@ class ImageFiles(Dataset):
                     raise AdvbenchError(f"{self.name}: {path} lacks {', '.join(missing)}; it holds {', '.join(file)}")
                 arrays = {key: file[key] for key in file}
         except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            raise AdvbenchError(f"{self.name}: {path} is damaged ({_one_line(error)}); get it again") from error
+            raise AdvbenchError(f"{self.name}: {path} is damaged ({one_line(error)}); get it again") from error
         train, test = (
             self._checked(arrays[f"x_{key}"], arrays[f"y_{key}"], arrays.get(f"{key}_index"), kind, str(path))
             for key, kind in (("train", "training"), ("test", "test"))
@@ -193,7 +193,3 @@ def _remove_empty(paths: set[Path]) -> None:
         if path.is_dir():
             with contextlib.suppress(OSError):  # not empty
                 path.rmdir()
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from advbench.data import Examples
 from advbench.parameters import between
 from advbench.plugin import Defense
-from advbench_defenses.in_front import InFront, straight_through
+from advbench_defenses.common.in_front import InFront, straight_through
 
 
 @dataclass(frozen=True)

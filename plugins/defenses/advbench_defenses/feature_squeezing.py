@@ -20,7 +20,7 @@ from advbench.access import Access
 from advbench.data import Examples
 from advbench.parameters import at_least, between, one_of
 from advbench.plugin import Defense
-from advbench_defenses.in_front import InFront, straight_through
+from advbench_defenses.common.in_front import InFront, straight_through
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from advbench.data import Examples
 from advbench.parameters import at_least
 from advbench.plugin import Defense
-from advbench_defenses.in_front import InFront
+from advbench_defenses.common.in_front import InFront
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from advbench.data import Examples
 from advbench.parameters import between
 from advbench.plugin import Dataset, Defense
 from advbench.threats.corruptions.jpeg import compressed
-from advbench_defenses.in_front import InFront, straight_through
+from advbench_defenses.common.in_front import InFront, straight_through
 
 
 @dataclass(frozen=True)

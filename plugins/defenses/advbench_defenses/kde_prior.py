@@ -33,8 +33,8 @@ from advbench.errors import AdvbenchError
 from advbench.layers import activations, feature_layer, recorded
 from advbench.parameters import at_least
 from advbench.plugin import Defense
-from advbench_defenses.class_codes import ClassCodes, fit_codes
-from advbench_defenses.kernel_density import KernelDensity, fit_density
+from advbench_defenses.common.class_codes import ClassCodes, fit_codes
+from advbench_defenses.common.kernel_density import KernelDensity, fit_density
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.parameters import at_least, between
 from advbench.plugin import Defense
-from advbench_defenses.binomial import lower_bound, needed
+from advbench_defenses.common.binomial import lower_bound, needed
 
 CHOOSING = 100
 """Copies that choose the class which is to be proved."""

@@ -26,9 +26,9 @@ from advbench.access import Access
 from advbench.parameters import at_least
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.capsule_network import CapsuleNetwork, margin_and_reconstruction
-from advbench_models.capsules import ClassCapsules, PrimaryCapsules
-from advbench_models.qin2020 import REFERENCE, recipe, reconstruction_for, sizes
+from advbench_models.common.capsule_network import CapsuleNetwork, margin_and_reconstruction
+from advbench_models.common.capsules import ClassCapsules, PrimaryCapsules
+from advbench_models.common.qin2020 import REFERENCE, recipe, reconstruction_for, sizes
 
 KERNEL, STRIDE, POSE = 9, 2, 8  # Sabour's, as are the kernels of the first convolution
 Sees = Literal["winner", "all", "vector"]

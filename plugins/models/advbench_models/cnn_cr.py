@@ -21,8 +21,8 @@ from advbench.access import Access
 from advbench.parameters import at_least
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.capsules import masked
-from advbench_models.qin2020 import REFERENCE, recipe, reconstruction_for, sizes, squares
+from advbench_models.common.capsules import masked
+from advbench_models.common.qin2020 import REFERENCE, recipe, reconstruction_for, sizes, squares
 from advbench_models.small_cnn import features, size
 
 

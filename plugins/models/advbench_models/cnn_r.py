@@ -14,7 +14,7 @@ from torch import nn
 
 from advbench.plugin import Dataset
 from advbench_models.cnn_cr import CnnCr, ReconstructingNet
-from advbench_models.qin2020 import sizes
+from advbench_models.common.qin2020 import sizes
 
 
 @dataclass(frozen=True)

@@ -20,15 +20,15 @@ from advbench.access import Access
 from advbench.parameters import at_least
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.capsule_network import (
+from advbench_models.common.capsule_network import (
     CLASS_DIMENSION,
     DIMENSION,
     CapsuleNetwork,
     margin_and_reconstruction,
     too_many,
 )
-from advbench_models.capsules import ClassCapsules, PrimaryCapsules
-from advbench_models.normalisation import Normalisation
+from advbench_models.common.capsules import ClassCapsules, PrimaryCapsules
+from advbench_models.common.normalisation import Normalisation
 
 LEVELS = 3
 

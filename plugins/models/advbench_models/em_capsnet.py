@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from advbench.parameters import at_least
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.em_routing import POSE, ClassMatrixCapsules, ConvolutionalCapsules, Windows
+from advbench_models.common.em_routing import POSE, ClassMatrixCapsules, ConvolutionalCapsules, Windows
 
 TOGETHER = 8  # images that are routed at once on a CPU; the votes of more leave its caches
 

@@ -16,8 +16,8 @@ from torch import nn
 
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.named_layers import NamedLayers
-from advbench_models.p4 import P4Convolution
+from advbench_models.common.named_layers import NamedLayers
+from advbench_models.common.p4 import P4Convolution
 from advbench_models.small_cnn import size
 
 

@@ -22,8 +22,8 @@ from torch.nn import functional as F
 from advbench.parameters import at_least
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.filter_bank import FilterBank
-from advbench_models.named_layers import NamedLayers
+from advbench_models.common.filter_bank import FilterBank
+from advbench_models.common.named_layers import NamedLayers
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from advbench.errors import AdvbenchError, did_you_mean
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.normalisation import IMAGENET, Normalisation
+from advbench_models.common.normalisation import IMAGENET, Normalisation
 
 _OFFICIAL = re.compile(r"[A-Z0-9_]+")
 _FEATURES = {"vgg": "net.classifier.1", "alexnet": "net.classifier.2"}

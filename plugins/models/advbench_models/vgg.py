@@ -16,8 +16,8 @@ from torch import nn
 from advbench.parameters import at_least
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
-from advbench_models.named_layers import NamedLayers
-from advbench_models.normalisation import Normalisation
+from advbench_models.common.named_layers import NamedLayers
+from advbench_models.common.normalisation import Normalisation
 from advbench_models.small_cnn import size
 
 BLOCKS = 3

@@ -11,16 +11,17 @@ from rich.markup import escape
 from rich.table import Table
 
 from advbench.cli import options as opt
-from advbench.cli.text import plain, terminal
 from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugins import intake
 from advbench.plugins.compatibility import why_not
 from advbench.plugins.foreign import contained
+from advbench.run.boards import judged_examples
 from advbench.run.hardware import choose_device, make_repeatable
-from advbench.run.prepare import judged_examples, ready_target
+from advbench.run.ready import ready_target
 from advbench.run.unready import refuse_long_training, unready
 from advbench.suite.plan import TargetPlan
 from advbench.suite.suite import load_suite
+from advbench.terminal.text import plain, terminal
 from advbench_peers.peers import peers_of
 from advbench_peers.race import OURS, Race, Row
 

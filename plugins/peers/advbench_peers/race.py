@@ -18,7 +18,7 @@ from advbench.plugin import Attack
 from advbench.plugins.foreign import contained
 from advbench.problem.bank import Bank
 from advbench.problem.problem import MARGIN, Problem, Stop
-from advbench.run.prepare import Ready
+from advbench.run.ready import Ready
 from advbench.target.referee import judge, render
 from advbench.target.steadiness import batch_size
 from advbench.threats import Threat

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from advbench.plugin import Dataset
 from advbench.recipe import Recipe
-from advbench_models.capsules import reconstruction_network
+from advbench_models.common.capsules import reconstruction_network
 from advbench_models.small_cnn import training_recipe
 
 REFERENCE = "Qin et al., 2020, arXiv:1907.02957"

@@ -10,7 +10,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench.cli.text import interval, percent, plain, say, tell
 from advbench.errors import AdvbenchError
 from advbench.rates import evidence
 from advbench.rates.aim import aim_of
@@ -18,6 +17,7 @@ from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
 from advbench.run.stored import threat_of
 from advbench.store import Store
+from advbench.terminal.text import interval, percent, plain, say, tell
 
 _WHOLE = 30
 """Names up to this length stay on one line."""

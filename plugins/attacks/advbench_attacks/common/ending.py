@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from advbench.problem.problem import MARGIN, Problem
-from advbench_attacks.bisection import shrink
-from advbench_attacks.corner import along, corner
-from advbench_attacks.hyperplane import ENOUGH, blockwise, distance, nearest
+from advbench_attacks.common.bisection import shrink
+from advbench_attacks.common.corner import along, corner
+from advbench_attacks.common.hyperplane import ENOUGH, blockwise, distance, nearest
 
 RIVALS = 5
 """The likeliest other classes whose planes are looked at."""

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from advbench.goal import Goal
 from advbench.problem.problem import Problem
-from advbench_attacks.hyperplane import distance
+from advbench_attacks.common.hyperplane import distance
 
 
 def nearest_rival(problem: Problem, p: Tensor, of: Tensor, candidates: int) -> Tensor:

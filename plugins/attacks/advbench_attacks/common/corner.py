@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advbench_attacks.radius import dual, inside
+from advbench_attacks.common.radius import dual, inside
 
 ROUNDS = 20
 CLOSE = 3e-3

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench_models.filter_bank import FilterBank
+from advbench_models.common.filter_bank import FilterBank
 
 
 class P4Convolution(FilterBank):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from advbench_models.capsules import (
+from advbench_models.common.capsules import (
     ClassCapsules,
     lengths,
     logits_of,

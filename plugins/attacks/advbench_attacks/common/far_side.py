@@ -17,7 +17,7 @@ from torch import Tensor
 
 from advbench.draws import Draws
 from advbench.problem.problem import Problem
-from advbench_attacks.border import to_border
+from advbench_attacks.common.border import to_border
 
 TOGETHER = 8
 """Images of one kind, which are asked in one pass."""

@@ -1,0 +1,87 @@
+"""Boards, the data sets behind them and the attacks that they require, as rows of the store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from advbench.data import Data, Examples
+from advbench.errors import AdvbenchError
+from advbench.goal import expand
+from advbench.plugin import Dataset
+from advbench.plugins.compatibility import why_never
+from advbench.plugins.registry import Registry
+from advbench.protocol import PROTOCOL
+from advbench.rates.aim import entrant
+from advbench.run.derivation import dataset_says
+from advbench.store import Store
+from advbench.suite.board import Board
+from advbench.suite.suite import Suite
+from advbench.target.target import content_key
+
+
+def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:
+    """The first so many examples in judging order."""
+    if count is not None and count > len(data.judge):
+        raise AdvbenchError(f"{dataset.label} has {len(data.judge)} examples to judge; the suite asks for {count}")
+    return data.judge[: count or len(data.judge)]
+
+
+def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Data) -> None:
+    store.add_dataset(
+        {
+            **dataset_says(dataset, data),
+            "source": data.source,
+            "partial": data.partial,
+            "train_fingerprint": data.train.fingerprint,
+            "calibrate_fingerprint": data.calibrate.fingerprint,
+        }
+    )
+
+
+def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> tuple[str, ...]:
+    """Their keys, in the suite's order."""
+    keys = []
+    for board in suite.boards:
+        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        store.add_examples(examples.fingerprint, examples.ids.tolist())
+        row = board_row(board, suite, datasets[board.dataset], examples)
+        store.add_board(row)
+        keys.append(row["key"])
+    return tuple(keys)
+
+
+def board_row(board: Board, suite: Suite, data: Data, examples: Examples) -> dict[str, Any]:
+    """A board as the store holds it, under its key."""
+    row = {
+        "name": f"{board.name}/seed={suite.seed}" if suite.seed else board.name,
+        "dataset": board.dataset.label,
+        "data_fingerprint": data.judge.fingerprint,
+        "threat": board.threat.name,
+        "family": board.threat.family,
+        "params": board.threat.params(),
+        "eps": board.threat.eps,
+        "examples": examples.fingerprint,
+        "count": len(examples),
+        "required": required_entrants(board, suite),
+        "seed": suite.seed,
+        "protocol": PROTOCOL,
+    }
+    return {"key": content_key(row), **row}
+
+
+def required_entrants(board: Board, suite: Suite) -> list[str]:
+    """The required attacks with each goal of the board, as the store names them, less what can't run here.
+
+    By name: a set has no order, and the board's key must not depend on the one in which attacks were listed.
+    """
+    entrants = []
+    for attack in board.attacks:
+        if attack.label not in board.required:
+            continue
+        for goal in board.goals:
+            if why_never(attack, board.threat, goal):
+                continue
+            for each in expand(goal, board.dataset.classes):
+                fit = suite.fit if attack.scope == "set" else None
+                entrants.append(entrant(attack.label, each, stop=suite.stop, budget=suite.budget, fit=fit))
+    return sorted(entrants)

@@ -1,0 +1,1 @@
+"""Facts as text and tables, made safe for a terminal; also what `print` shows in a notebook."""

@@ -1,0 +1,1 @@
+"""What several defenses share. No defense is in here."""
