@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
+
+_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
 class AdvbenchError(Exception):
@@ -35,7 +38,7 @@ class TimeUpError(AdvbenchError):
 
 def one_line(error: BaseException) -> str:
     """An error in one line: our own words as they are, others' with their kind."""
-    text = " ".join(plain(words(error)).split())[:500]
+    text = plain(words(error))[:500]
     if isinstance(error, AdvbenchError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -51,11 +54,13 @@ def words(error: BaseException) -> str:
         return "(its message can't be read)"
 
 
-def plain(text: str) -> str:
-    """Without control characters, which would steer a terminal."""
-    if text.isprintable():
-        return text.strip()
-    return "".join(c if c.isprintable() else " " for c in text).strip()
+def plain(text: str, *, newlines: bool = False) -> str:
+    """Without escape sequences and control characters, which would steer a terminal; one line unless `newlines`."""
+    text = _ESCAPES.sub("", text)
+    if not text.isprintable():
+        kept = "\n" if newlines else ""
+        text = "".join(c if c.isprintable() or c in kept else " " * c.isspace() for c in text)
+    return text if newlines else " ".join(text.split())
 
 
 def shown(value: object) -> str:

@@ -174,7 +174,7 @@ class _Merging:
             with contained("what it names"):
                 found = list(self.verifier.cell(cell))
         except Exception as error:  # whatever a stranger's facts make our code stumble over concerns that cell alone
-            arrival.status, arrival.reasons = "rejected", [plain(one_line(error))]
+            arrival.status, arrival.reasons = "rejected", [one_line(error)]
             return None
         result = found[-1]
         arrival.label, arrival.refereed = plain(result.label), True
@@ -236,7 +236,7 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
         raise
     except Exception as error:
         arrival.status = "rejected"
-        arrival.reasons.append(plain(one_line(error)))
+        arrival.reasons.append(one_line(error))
 
 
 def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arrival]:

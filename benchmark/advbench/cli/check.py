@@ -12,12 +12,12 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.data import DataFolders
-from advbench.errors import AdvbenchError, did_you_mean
+from advbench.errors import AdvbenchError, did_you_mean, plain
 from advbench.plugin import Plugin
 from advbench.plugins.registry import Broken, Registry
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
-from advbench.terminal.text import complain, plain
+from advbench.terminal.text import complain
 from advbench.testing import Check, checks, run_checks
 
 KINDS = ("attack", "model", "defense", "data set")
@@ -52,7 +52,7 @@ def check(
     if named:  # without names they are among what was checked, and have failed
         for broken in registry.broken:
             if not any(broken in sources for sources in named.values()):
-                complain(plain(str(broken)))
+                complain(str(broken))
     if hand.counts[False]:
         raise typer.Exit(1)
 

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, plain
 from advbench.plugins.registry import Registry
 from advbench.rates.comparison import Comparison
 from advbench.rates.comparison import compare as compare_targets
@@ -21,7 +21,7 @@ from advbench.rates.notes import Note, notes
 from advbench.run.stored import target_named
 from advbench.store import Store
 from advbench.terminal.tables import names, numbers, show_table, table
-from advbench.terminal.text import interval, percent, plain, say, tell, terminal
+from advbench.terminal.text import interval, percent, say, tell, terminal
 
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
 _WIDE = 120

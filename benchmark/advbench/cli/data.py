@@ -8,10 +8,10 @@ import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, plain
 from advbench.plugins import intake
 from advbench.terminal.tables import table
-from advbench.terminal.text import plain, say, terminal
+from advbench.terminal.text import say, terminal
 
 
 def register(app: typer.Typer) -> None:

@@ -12,7 +12,7 @@ from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
 from advbench.plugins.registry import Registry
 from advbench.suite.suite import Overrides
-from advbench.terminal.text import complain, plain
+from advbench.terminal.text import complain
 
 DATABASE = Path("results.sqlite")
 
@@ -27,7 +27,7 @@ class App:
         """The registry, after a line on standard error about each broken plugin; under `--strict` one is the end."""
         self.refuse_broken(strict)
         for broken in self.registry.broken:
-            complain(plain(str(broken)))
+            complain(str(broken))
         return self.registry
 
     def refuse_broken(self, strict: bool) -> None:

@@ -10,14 +10,14 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.data import Data
-from advbench.errors import PluginError, one_line
+from advbench.errors import PluginError, one_line, plain
 from advbench.plugin import Dataset
 from advbench.plugins import intake
 from advbench.run.unready import unready
 from advbench.suite.plan import CellPlan, Plan, make_plan
 from advbench.suite.suite import load_suite
 from advbench.terminal.tables import names, numbers, show_table, table
-from advbench.terminal.text import plain, say, terminal
+from advbench.terminal.text import say, terminal
 
 _MOST_GOALS = 3
 _MOST_TARGETS = 3

@@ -8,9 +8,10 @@ import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
+from advbench.errors import plain
 from advbench.plugins import serves
 from advbench.terminal.tables import table
-from advbench.terminal.text import complain, plain, say, terminal
+from advbench.terminal.text import complain, say, terminal
 
 
 def register(app: typer.Typer) -> None:

@@ -9,8 +9,9 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
+from advbench.errors import plain
 from advbench.run.report import Reporter
-from advbench.terminal.text import duration, plain, say
+from advbench.terminal.text import duration, say
 
 _QUIET = 15.0
 """Seconds between lines where nobody watches a terminal."""

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, did_you_mean
+from advbench.errors import AdvbenchError, did_you_mean, plain
 from advbench.rates import detection
 from advbench.rates.rates import undetected_at
 from advbench.store import Store
 from advbench.terminal.tables import board_of, cell_table, names, numbers, print_boards, show_table, table
-from advbench.terminal.text import percent, plain, say, terminal
+from advbench.terminal.text import percent, say, terminal
 
 ALARMS = (0.01, 0.05, 0.1, 0.2)
 """Shares of clean images at which `--detectors` reads the curve."""

@@ -10,14 +10,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, plain
 from advbench.rates import evidence
 from advbench.rates.aim import aim_of
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
 from advbench.run.stored import threat_of
 from advbench.store import Store
-from advbench.terminal.text import interval, percent, plain, say, tell
+from advbench.terminal.text import interval, percent, say, tell
 
 _WHOLE = 30
 """Names up to this length stay on one line."""

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from rich.console import Console
 from rich.text import Text
 
-_ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+from advbench.errors import plain
+
 _UNFOLDED = 240
 """Columns of what is no terminal."""
-
-
-def plain(text: str, *, newlines: bool = False) -> str:
-    """Without escape sequences and control characters; on one line unless `newlines`."""
-    text = _CONTROLS.sub("", _ESCAPES.sub("", text))
-    return text if newlines else " ".join(text.split())
 
 
 class _Terminal(Console):

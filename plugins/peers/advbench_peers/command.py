@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.errors import AdvbenchError, PluginError, one_line, plain
 from advbench.plugins import intake
 from advbench.plugins.compatibility import why_not
 from advbench.plugins.foreign import contained
@@ -21,7 +21,7 @@ from advbench.run.ready import ready_target
 from advbench.run.unready import refuse_long_training, unready
 from advbench.suite.plan import TargetPlan
 from advbench.suite.suite import load_suite
-from advbench.terminal.text import plain, terminal
+from advbench.terminal.text import terminal
 from advbench_peers.peers import peers_of
 from advbench_peers.race import OURS, Race, Row
 
