@@ -12,22 +12,44 @@ if TYPE_CHECKING:
     from advbench.data import Examples as Examples
     from advbench.draws import Draws as Draws
     from advbench.errors import AdvbenchError as AdvbenchError
+    from advbench.errors import PluginError as PluginError
+    from advbench.errors import did_you_mean as did_you_mean
     from advbench.evaluation.evaluation import Evaluation as Evaluation
     from advbench.evaluation.evaluation import evaluate as evaluate
     from advbench.goal import Goal as Goal
     from advbench.hooks import hookimpl as hookimpl
+    from advbench.layers import activations as activations
+    from advbench.layers import feature_layer as feature_layer
+    from advbench.layers import recorded as recorded
+    from advbench.parameters import at_least as at_least
+    from advbench.parameters import between as between
+    from advbench.parameters import one_of as one_of
     from advbench.plugin import Attack as Attack
     from advbench.plugin import Dataset as Dataset
     from advbench.plugin import Defense as Defense
     from advbench.plugin import Model as Model
+    from advbench.problem.bank import Bank as Bank
+    from advbench.problem.expected import Expected as Expected
+    from advbench.problem.problem import MARGIN as MARGIN
+    from advbench.problem.problem import Loss as Loss
+    from advbench.problem.problem import Probe as Probe
     from advbench.problem.problem import Problem as Problem
+    from advbench.problem.problem import Stop as Stop
     from advbench.problem.set_wide import SharedProblem as SharedProblem
     from advbench.recipe import Recipe as Recipe
+    from advbench.threats import L2 as L2
+    from advbench.threats import Corruption as Corruption
+    from advbench.threats import Linf as Linf
+    from advbench.threats import RotateShift as RotateShift
+    from advbench.threats import Threat as Threat
+    from advbench.threats import Wasserstein as Wasserstein
 
 _HOMES = {
     "Access": "access",
     "AdvbenchError": "errors",
     "Attack": "plugin",
+    "Bank": "problem.bank",
+    "Corruption": "threats",
     "Data": "data",
     "DataFolders": "data",
     "Dataset": "plugin",
@@ -35,13 +57,31 @@ _HOMES = {
     "Draws": "draws",
     "Evaluation": "evaluation.evaluation",
     "Examples": "data",
+    "Expected": "problem.expected",
     "Goal": "goal",
+    "L2": "threats",
+    "Linf": "threats",
+    "Loss": "problem.problem",
+    "MARGIN": "problem.problem",
     "Model": "plugin",
+    "PluginError": "errors",
+    "Probe": "problem.problem",
     "Problem": "problem.problem",
     "Recipe": "recipe",
+    "RotateShift": "threats",
     "SharedProblem": "problem.set_wide",
+    "Stop": "problem.problem",
+    "Threat": "threats",
+    "Wasserstein": "threats",
+    "activations": "layers",
+    "at_least": "parameters",
+    "between": "parameters",
+    "did_you_mean": "errors",
     "evaluate": "evaluation.evaluation",
+    "feature_layer": "layers",
     "hookimpl": "hooks",
+    "one_of": "parameters",
+    "recorded": "layers",
 }
 
 __all__ = sorted(_HOMES)

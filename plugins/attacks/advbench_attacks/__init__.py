@@ -1,7 +1,6 @@
 """The attacks that ship with advbench."""
 
-from advbench.hooks import hookimpl
-from advbench.plugin import Attack
+from advbench import Attack, hookimpl
 from advbench_attacks.apgd import APGD
 from advbench_attacks.autoattack import AutoAttack
 from advbench_attacks.aware import Aware

@@ -18,11 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import Loss, Problem
-from advbench.threats import Threat
+from advbench import Access, Attack, Loss, Problem, Threat, at_least, one_of
 from advbench_attacks.common.climb import surviving
 from advbench_attacks.common.losses import LOSSES, aimed_dlr
 

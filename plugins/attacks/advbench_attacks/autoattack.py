@@ -21,11 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Attack
-from advbench.problem.expected import Expected
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Expected, Problem, at_least, one_of
 from advbench_attacks.apgd import APGD
 from advbench_attacks.fab import FAB
 from advbench_attacks.square import Square

@@ -15,14 +15,9 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.errors import AdvbenchError, PluginError
-from advbench.goal import Goal
-from advbench.parameters import between
-from advbench.plugin import Attack
+from advbench import Access, AdvbenchError, Attack, Goal, Loss, PluginError, Probe, Problem, between
 from advbench.plugins.discovery import discover
 from advbench.plugins.spec import parse
-from advbench.problem.problem import Loss, Probe, Problem
 
 
 @dataclass(frozen=True)

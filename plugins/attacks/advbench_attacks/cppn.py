@@ -12,10 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Problem, at_least, between
 from advbench_attacks.rubbish import log_confidence
 
 FUNCTIONS = (torch.sin, lambda v: (-v.square()).exp(), lambda v: 2 * _sigmoid(2 * v) - 1, torch.abs) * 2

@@ -30,11 +30,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.goal import Goal
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import MARGIN, Problem
+from advbench import MARGIN, Access, Attack, Goal, Problem, at_least, one_of
 from advbench_attacks.common.ending import LANDING, ended
 from advbench_attacks.common.rival import lead, nearest_rival, rival_after
 

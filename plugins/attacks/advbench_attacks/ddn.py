@@ -17,10 +17,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import MARGIN, Problem
+from advbench import MARGIN, Access, Attack, Problem, at_least, between
 from advbench_attacks.common.ending import LANDING, ended
 from advbench_attacks.common.radius import stretched, unit
 

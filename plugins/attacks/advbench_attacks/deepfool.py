@@ -21,10 +21,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, between, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import MARGIN, Problem
+from advbench import MARGIN, Access, Attack, Problem, at_least, between, one_of
 from advbench_attacks.common.bisection import shrink
 from advbench_attacks.common.hyperplane import nearest
 from advbench_attacks.common.rival import lead, lead_of, nearest_rival, rival_after

@@ -25,11 +25,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.goal import Goal
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import MARGIN, Problem
+from advbench import MARGIN, Access, Attack, Goal, Problem, at_least, between
 from advbench_attacks.common.ending import LANDING, ended
 from advbench_attacks.common.hyperplane import blockwise, distance, nearest
 from advbench_attacks.common.radius import dual, inside, length

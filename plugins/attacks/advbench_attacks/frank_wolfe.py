@@ -13,11 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
-from advbench.threats import Wasserstein
+from advbench import Access, Attack, Problem, Wasserstein, at_least, one_of
 from advbench_attacks.common.climb import Rows, climb
 from advbench_attacks.common.losses import LOSSES
 

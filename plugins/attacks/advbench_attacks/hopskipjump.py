@@ -15,11 +15,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.draws import Draws
-from advbench.parameters import at_least
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Draws, Problem, at_least
 from advbench_attacks.common.border import directions, to_border
 from advbench_attacks.common.far_side import far_side, queries
 

@@ -10,10 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Problem, at_least
 from advbench_attacks.common.climb import Rows, climb, steepest
 
 

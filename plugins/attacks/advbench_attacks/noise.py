@@ -5,10 +5,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Problem, at_least
 
 
 @dataclass(frozen=True)

@@ -12,10 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Problem, at_least, one_of
 from advbench_attacks.common.climb import Move, Rows, alike, climb
 from advbench_attacks.common.losses import LOSSES
 

@@ -13,8 +13,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.parameters import at_least, one_of
-from advbench.problem.problem import Problem
+from advbench import Problem, at_least, one_of
 from advbench_attacks.transfer import Again, where
 
 

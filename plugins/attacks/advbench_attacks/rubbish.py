@@ -11,11 +11,7 @@ from typing import ClassVar
 from torch import Tensor
 from torch.nn import functional as F
 
-from advbench.access import Access
-from advbench.goal import Goal
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Goal, Problem, at_least, between
 
 
 def log_confidence(goal: Goal, logits: Tensor) -> Tensor:

@@ -12,11 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
-from advbench.threats import L2
+from advbench import L2, Access, Attack, Problem, at_least, one_of
 from advbench_attacks.universal_deepfool import deepfool
 
 DEEPFOOL_STEPS, OVERSHOOT, CANDIDATES = 50, 0.02, 10

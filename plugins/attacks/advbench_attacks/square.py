@@ -16,10 +16,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Problem, at_least, between
 from advbench_attacks.common.squares import L2Squares, LinfSquares, Squares
 
 HALVINGS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)

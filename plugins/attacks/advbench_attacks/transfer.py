@@ -12,13 +12,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.errors import AdvbenchError, PluginError
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, AdvbenchError, Attack, PluginError, Problem, Threat
 from advbench.run.stored import packed_part, threat_of
 from advbench.store import Store
-from advbench.threats.threat import Threat
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.errors import AdvbenchError
-from advbench.parameters import at_least, between, one_of
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, AdvbenchError, Attack, Problem, at_least, between, one_of
 from advbench_attacks.common.climb import alike
 
 

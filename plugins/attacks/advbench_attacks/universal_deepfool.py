@@ -15,11 +15,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
-from advbench.threats import Threat
+from advbench import Access, Attack, Problem, Threat, at_least, between
 
 
 @dataclass(frozen=True)

@@ -12,11 +12,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor
 
-from advbench.access import Access
-from advbench.goal import Goal
-from advbench.parameters import at_least, between
-from advbench.plugin import Attack
-from advbench.problem.problem import Problem
+from advbench import Access, Attack, Goal, Problem, at_least, between
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The data sets that advbench knows."""
 
-from advbench.hooks import hookimpl
-from advbench.plugin import Dataset
+from advbench import Dataset, hookimpl
 from advbench_datasets.cifar10 import Cifar10
 from advbench_datasets.mnist import FashionMnist, Mnist
 from advbench_datasets.mnist_5k import Mnist5k

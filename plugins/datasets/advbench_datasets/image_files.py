@@ -18,9 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advbench.data import Data, DataFolders, Examples
-from advbench.errors import AdvbenchError, one_line
-from advbench.plugin import Dataset
+from advbench import AdvbenchError, Data, DataFolders, Dataset, Examples
+from advbench.errors import one_line
 
 Array = np.ndarray[Any, Any]
 

@@ -10,9 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from advbench.data import Data, Examples
-from advbench.draws import Draws
-from advbench.threats import RotateShift
+from advbench import Data, Draws, Examples, RotateShift
 from advbench_datasets.image_files import Array, ImageFiles, Part
 
 _FILES = {

@@ -14,9 +14,7 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from advbench.data import Data, DataFolders, Examples
-from advbench.errors import AdvbenchError
-from advbench.plugin import Dataset
+from advbench import AdvbenchError, Data, DataFolders, Dataset, Examples
 
 FILE = Path(__file__).with_name("mnist_5k.npz")
 PARTS = {"train": 350, "calibrate": 50, "judge": 100}

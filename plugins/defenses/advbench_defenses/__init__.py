@@ -1,7 +1,6 @@
 """The defenses that ship with advbench."""
 
-from advbench.hooks import hookimpl
-from advbench.plugin import Defense
+from advbench import Defense, hookimpl
 from advbench_defenses.adversarial_training import AdversarialTraining
 from advbench_defenses.augment import Augment
 from advbench_defenses.binarize import Binarize

@@ -19,13 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench.draws import Draws
-from advbench.errors import AdvbenchError
-from advbench.parameters import at_least, one_of
-from advbench.plugin import Dataset, Defense
+from advbench import AdvbenchError, Dataset, Defense, Draws, Recipe, Threat, at_least, one_of
 from advbench.plugins import values
-from advbench.recipe import Recipe
-from advbench.threats import Threat
 
 BALLS = ("linf", "l2", "wasserstein", "rotate-shift")
 """Those in which a loss can be climbed."""

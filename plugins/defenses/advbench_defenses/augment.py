@@ -13,10 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.draws import Draws
-from advbench.parameters import at_least, between
-from advbench.plugin import Defense
-from advbench.threats import RotateShift
+from advbench import Defense, Draws, RotateShift, at_least, between
 from advbench.weights.descent import shifted
 
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from advbench.data import Examples
-from advbench.parameters import between
-from advbench.plugin import Defense
+from advbench import Defense, Examples, between
 from advbench_defenses.common.in_front import InFront, straight_through
 
 

@@ -16,10 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.access import Access
-from advbench.data import Examples
-from advbench.parameters import at_least, between, one_of
-from advbench.plugin import Defense
+from advbench import Access, Defense, Examples, at_least, between, one_of
 from advbench_defenses.common.in_front import InFront, straight_through
 
 

@@ -12,9 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.data import Examples
-from advbench.parameters import at_least
-from advbench.plugin import Defense
+from advbench import Defense, Examples, at_least
 from advbench_defenses.common.in_front import InFront
 
 

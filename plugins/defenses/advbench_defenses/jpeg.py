@@ -12,9 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from advbench.data import Examples
-from advbench.parameters import between
-from advbench.plugin import Dataset, Defense
+from advbench import Dataset, Defense, Examples, between
 from advbench.threats.corruptions.jpeg import compressed
 from advbench_defenses.common.in_front import InFront, straight_through
 

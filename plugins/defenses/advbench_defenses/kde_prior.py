@@ -27,12 +27,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.access import Access
-from advbench.data import Examples
-from advbench.errors import AdvbenchError
-from advbench.layers import activations, feature_layer, recorded
-from advbench.parameters import at_least
-from advbench.plugin import Defense
+from advbench import Access, AdvbenchError, Defense, Examples, activations, at_least, feature_layer, recorded
 from advbench_defenses.common.class_codes import ClassCodes, fit_codes
 from advbench_defenses.common.kernel_density import KernelDensity, fit_density
 

@@ -9,9 +9,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from advbench.draws import Draws
-from advbench.parameters import at_least
-from advbench.plugin import Defense
+from advbench import Defense, Draws, at_least
 
 
 @dataclass(frozen=True)

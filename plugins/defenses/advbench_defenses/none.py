@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advbench.plugin import Defense
+from advbench import Defense
 
 
 @dataclass(frozen=True)

@@ -26,11 +26,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from advbench.access import Access
-from advbench.data import Examples
-from advbench.draws import Draws
-from advbench.parameters import at_least, between
-from advbench.plugin import Defense
+from advbench import Access, Defense, Draws, Examples, at_least, between
 from advbench_defenses.common.binomial import lower_bound, needed
 
 CHOOSING = 100

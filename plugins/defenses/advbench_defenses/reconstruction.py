@@ -8,8 +8,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from advbench.access import Access
-from advbench.plugin import Defense
+from advbench import Access, Defense
 
 
 @dataclass(frozen=True)

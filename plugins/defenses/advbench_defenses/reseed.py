@@ -8,9 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from advbench.parameters import at_least
-from advbench.plugin import Defense
-from advbench.recipe import Recipe
+from advbench import Defense, Recipe, at_least
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """The models that ship with advbench."""
 
-from advbench.hooks import hookimpl
-from advbench.plugin import Model
+from advbench import Model, hookimpl
 from advbench_models.capsnet import CapsNet
 from advbench_models.capsnet_r import CapsNetAll, CapsNetR, DeepCaps
 from advbench_models.cnn_cr import CnnCr

@@ -22,10 +22,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from advbench.access import Access
-from advbench.parameters import at_least
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Access, Dataset, Model, Recipe, at_least
 from advbench_models.common.capsule_network import CapsuleNetwork, margin_and_reconstruction
 from advbench_models.common.capsules import ClassCapsules, PrimaryCapsules
 from advbench_models.common.qin2020 import REFERENCE, recipe, reconstruction_for, sizes

@@ -17,10 +17,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench.access import Access
-from advbench.parameters import at_least
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Access, Dataset, Model, Recipe, at_least
 from advbench_models.common.capsules import masked
 from advbench_models.common.qin2020 import REFERENCE, recipe, reconstruction_for, sizes, squares
 from advbench_models.small_cnn import features, size

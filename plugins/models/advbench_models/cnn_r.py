@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import nn
 
-from advbench.plugin import Dataset
+from advbench import Dataset
 from advbench_models.cnn_cr import CnnCr, ReconstructingNet
 from advbench_models.common.qin2020 import sizes
 

@@ -14,9 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from advbench.parameters import at_least
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Dataset, Model, Recipe, at_least
 from advbench_models.small_cnn import size
 
 BLOCKS = 3

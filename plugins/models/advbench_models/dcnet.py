@@ -16,10 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench.access import Access
-from advbench.parameters import at_least
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Access, Dataset, Model, Recipe, at_least
 from advbench_models.common.capsule_network import (
     CLASS_DIMENSION,
     DIMENSION,

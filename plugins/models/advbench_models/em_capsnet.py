@@ -19,9 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench.parameters import at_least
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Dataset, Model, Recipe, at_least
 from advbench_models.common.em_routing import POSE, ClassMatrixCapsules, ConvolutionalCapsules, Windows
 
 TOGETHER = 8  # images that are routed at once on a CPU; the votes of more leave its caches

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Dataset, Model, Recipe
 from advbench_models.common.named_layers import NamedLayers
 from advbench_models.common.p4 import P4Convolution
 from advbench_models.small_cnn import size

@@ -19,9 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench.parameters import at_least
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Dataset, Model, Recipe, at_least
 from advbench_models.common.filter_bank import FilterBank
 from advbench_models.common.named_layers import NamedLayers
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import nn
 
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Dataset, Model, Recipe
 
 
 @dataclass(frozen=True)

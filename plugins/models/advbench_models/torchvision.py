@@ -9,9 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from advbench.errors import AdvbenchError, did_you_mean
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import AdvbenchError, Dataset, Model, Recipe, did_you_mean
 from advbench_models.common.normalisation import IMAGENET, Normalisation
 
 _OFFICIAL = re.compile(r"[A-Z0-9_]+")

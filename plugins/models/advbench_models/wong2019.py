@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from advbench.plugin import Dataset, Model
-from advbench.recipe import Recipe
+from advbench import Dataset, Model, Recipe
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from advbench.problem.problem import Problem
+from advbench import Problem
 
 
 def shrink(problem: Problem, p: Tensor, rounds: int, of: Tensor | None = None) -> Tensor:

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from advbench.draws import Draws
-from advbench.problem.problem import Problem
+from advbench import Draws, Problem
 
 SPREAD = (256**2 - 1) ** 0.5 / 12**0.5
 """The standard deviation of a number that is uniform over 256 neighbouring ones."""

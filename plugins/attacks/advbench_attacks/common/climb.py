@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from advbench.problem.problem import Problem
+from advbench import Problem
 
 Rows = tuple[Tensor, ...]
 """Perturbations, then whatever a rule remembers: a row for each example that is not done."""

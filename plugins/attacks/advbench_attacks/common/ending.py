@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from advbench.problem.problem import MARGIN, Problem
+from advbench import MARGIN, Problem
 from advbench_attacks.common.bisection import shrink
 from advbench_attacks.common.corner import along, corner
 from advbench_attacks.common.hyperplane import ENOUGH, blockwise, distance, nearest

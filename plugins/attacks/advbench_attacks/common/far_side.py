@@ -15,8 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advbench.draws import Draws
-from advbench.problem.problem import Problem
+from advbench import Draws, Problem
 from advbench_attacks.common.border import to_border
 
 TOGETHER = 8

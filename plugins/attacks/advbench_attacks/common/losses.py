@@ -8,8 +8,7 @@ as it is. For a cell that aims at a class the true label is not known: the highe
 
 from torch import Tensor
 
-from advbench.goal import Goal
-from advbench.problem.problem import Loss
+from advbench import Goal, Loss
 
 TINY = 1e-12
 """Keeps equal logits from dividing by zero, as in the paper's code."""

@@ -3,8 +3,7 @@
 import torch
 from torch import Tensor
 
-from advbench.goal import Goal
-from advbench.problem.problem import Problem
+from advbench import Goal, Problem
 from advbench_attacks.common.hyperplane import distance
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
-from advbench.draws import Draws
+from advbench import Draws
 
 SLOPE = 0.33
 """Of the leaky ReLU below zero, as in the paper."""

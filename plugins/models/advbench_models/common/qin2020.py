@@ -20,8 +20,7 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from advbench.plugin import Dataset
-from advbench.recipe import Recipe
+from advbench import Dataset, Recipe
 from advbench_models.common.capsules import reconstruction_network
 from advbench_models.small_cnn import training_recipe
 
