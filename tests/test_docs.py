@@ -23,7 +23,7 @@ from advbench.suite import KEYS
 
 ROOT = Path(__file__).parents[1]
 ACME = ROOT / "tests/acme"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs/reference.md"
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\bADVBENCH_[A-Z]+\b")
