@@ -154,6 +154,16 @@ def statements(sources: Any) -> list[str]:
     return [ast.unparse(node) for node in trees if not isinstance(node, no)]
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_of_prose_are_wrapped(page: Path) -> None:
+    """So that a change of a sentence is a change of its lines; tables and HTML stand as they must."""
+    prose = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), page.read_text(encoding="utf-8"))
+    lines = [
+        (place, line) for place, line in enumerate(prose.splitlines(), 1) if not line.lstrip().startswith(("|", "<"))
+    ]
+    assert [f"{page.name}:{place}: {len(line)} columns" for place, line in lines if len(line) > 120] == []
+
+
 def test_every_hook_is_documented() -> None:
     known = {name for name in vars(hooks) if name.startswith("advbench_")}
     assert set(re.findall(r"^\| `(advbench_\w+)\(", section("Hooks"), re.MULTILINE)) == known
