@@ -1,4 +1,5 @@
-# make run, make test, make cover, make fuzz, make lint, make clean.  PYTHON=… and VENV=… choose the interpreter and the environment;
+# make run, make test, make cover, make fuzz, make lint, make pictures, make setup, make clean.
+# PYTHON=… and VENV=… choose the interpreter and the environment;
 # ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee".
 SHELL := /bin/bash
 .SHELLFLAGS := -c
@@ -10,7 +11,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # an installation is up to date when its stamp is newer than pyproject.toml and names this folder (a moved checkout
 # leaves scripts that point to where it was); paths may hold spaces, so the shell compares them, not make
-.PHONY: run test cover fuzz lint clean environment
+.PHONY: run test cover fuzz lint pictures setup clean environment
 run: EXTRAS :=
 run: environment
 	@"$(VENV)/bin/advbench" run $(ARGS)
@@ -32,6 +33,14 @@ lint: environment
 	@"$(VENV)/bin/python" -m ruff check .
 	@"$(VENV)/bin/python" -m ruff format --check .
 	@"$(VENV)/bin/python" -m mypy
+
+pictures: EXTRAS := browser
+pictures: environment
+	@"$(VENV)/bin/python" docs/pictures/make.py $(ARGS)
+
+# what a contributor needs, at once
+setup: EXTRAS := test,lint,browser
+setup: environment
 
 environment:
 	@set -eu -o pipefail; \

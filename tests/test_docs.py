@@ -23,7 +23,7 @@ from advbench.suite.suite import KEYS
 
 ROOT = Path(__file__).parents[1]
 ACME = ROOT / "tests/acme"
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs/reference.md"
 FENCE = re.compile(r"^```(\S*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 VARIABLE = re.compile(r"\bADVBENCH_[A-Z]+\b")
@@ -152,6 +152,16 @@ def statements(sources: Any) -> list[str]:
     trees = [node for source in sources for node in ast.parse(source).body]
     no = (ast.Import, ast.ImportFrom, ast.Expr)
     return [ast.unparse(node) for node in trees if not isinstance(node, no)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_lines_of_prose_are_wrapped(page: Path) -> None:
+    """So that a change of a sentence is a change of its lines; tables and HTML stand as they must."""
+    prose = FENCE.sub(lambda fence: "\n" * fence[0].count("\n"), page.read_text(encoding="utf-8"))
+    lines = [
+        (place, line) for place, line in enumerate(prose.splitlines(), 1) if not line.lstrip().startswith(("|", "<"))
+    ]
+    assert [f"{page.name}:{place}: {len(line)} columns" for place, line in lines if len(line) > 120] == []
 
 
 def test_every_hook_is_documented() -> None:

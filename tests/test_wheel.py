@@ -71,6 +71,13 @@ def test_the_wheel_holds_what_git_tracks_and_nothing_else(wheel: Path) -> None:
     assert not files - known, "in the wheel, but not tracked: add these to git, or remove them"
 
 
+def test_the_version_is_written_in_one_place_and_has_its_changes() -> None:
+    version, changes = PROJECT["version"], (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    files = [path for source in SOURCES for path in source.rglob("*.py")] + [ROOT / "CITATION.cff", ROOT / "README.md"]
+    assert [path.name for path in files if version in path.read_text(encoding="utf-8")] == []
+    assert f"\n## {version}" in changes or "\n## Next version\n" in changes
+
+
 def test_every_package_is_there_and_typed(wheel: Path) -> None:
     files = shipped(wheel)
     assert {name.partition("/")[0] for name in files} == PACKAGES
@@ -96,7 +103,6 @@ def test_name_version_and_licence_are_stated(wheel: Path) -> None:
     assert "License-Expression: MIT AND CC-BY-SA-3.0" in fields
     assert metadata(wheel, "licenses/LICENSE").startswith("MIT License")
     assert "by-sa/3.0" in metadata(wheel, "licenses/plugins/datasets/advbench_datasets/mnist_5k.NOTICE")
-    assert f"version: {PROJECT['version']}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_shipped_weights_stay_a_small_download(wheel: Path) -> None:
