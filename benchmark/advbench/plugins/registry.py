@@ -14,7 +14,8 @@ import pluggy
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, plain
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.foreign import contained
-from advbench.plugins.origin import Origin, source_digest
+from advbench.plugins.origin import Origin
+from advbench.plugins.sources import source_digest
 from advbench.plugins.spec import Call, parse, parse_chain
 from advbench.plugins.values import configure
 

@@ -10,11 +10,13 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from advbench import revisions
 from advbench.data import Data
 from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.plugin import Attack, Dataset
 from advbench.plugins.compatibility import offered, told, why_never
+from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.protocol import PROTOCOL
@@ -55,8 +57,11 @@ def cell_says(attack: Attack, threat: Threat) -> dict[str, Any]:
     }
 
 
-def cell_key(row: Mapping[str, Any]) -> str:
-    """A hash of everything that can change the cell's outcome; the target's key stands for data and weights."""
+def cell_key(row: Mapping[str, Any], numbers: Mapping[str, int] | None = None) -> str:
+    """A hash of everything that can change the cell's outcome; the target's key stands for data and weights.
+
+    `numbers` are revisions of the core other than those here.
+    """
     beside = {"content": row["content"], "fit": row["fit_fingerprint"], "bank": row["bank_fingerprint"]}
     return content_key(
         {
@@ -65,7 +70,8 @@ def cell_key(row: Mapping[str, Any]) -> str:
             "threat": [row["threat"], row["params"]],
             "attack": [_name(row["attack"]), row["attack_params"]],
             **{name: value for name, value in beside.items() if value},
-            "origin": row["origin"],
+            "origin": identity(row["origin"]),
+            **revisions.in_key((*revisions.CELL, row["threat"]), numbers),
             "goal": row["goal"],
             "stop": row["stop"],
             "seed": row["seed"],
@@ -97,7 +103,7 @@ def wrong_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) 
         filled["content"] = _content(attack)
     images = known or row["content"] is not None or not (attack.scope == "set" or attack.uses_bank)
     if not wrong and images and cell_key(filled) != row["key"]:
-        wrong.append(_wrong_key(row))
+        wrong.append(_wrong_key(row, filled))
     return wrong
 
 
@@ -152,7 +158,12 @@ def wrong_examples(row: Mapping[str, Any], known: Known) -> str:
     return f"its examples are not the first {row['count']} of {known[0].label}"
 
 
-def _wrong_key(row: Mapping[str, Any]) -> str:
+def _wrong_key(row: Mapping[str, Any], filled: Mapping[str, Any]) -> str:
+    areas = (*revisions.CELL, row["threat"])
+    for numbers in revisions.earlier(areas):
+        if cell_key(filled, numbers) == row["key"]:
+            older = ", ".join(area for area in areas if numbers.get(area, 1) != revisions.REVISIONS.get(area, 1))
+            return f"it was crafted by an earlier revision of {older}; run it again with this version"
     if row["content"] is None:
         return (
             "its key is not checkable: it is older than the columns that say what its attack read, and what is here "

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from advbench.errors import AdvbenchError
+from advbench.plugins.sources import core_digest
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -41,6 +42,7 @@ def describe_versions() -> dict[str, str]:
         "python": platform.python_version(),
         "torch": torch.__version__,
         "advbench": version("advbench"),
+        "core": core_digest(),
         **({"cuda": str(torch.version.cuda)} if torch.cuda.is_available() else {}),
     }
 

@@ -14,11 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from advbench import revisions
 from advbench.access import Access
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered
+from advbench.plugins.origin import identity
 from advbench.problem.passes import BatchSize, run_in_batches
 from advbench.protocol import PROTOCOL
 from advbench.target.answer import COMPANY, DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
@@ -237,7 +239,11 @@ def target_key(
             "model": model.name,
             "model parameters": {k: v for k, v in model.params().items() if k != "weights"},
             "defenses": [[d.name, d.params()] for d in defenses],
-            "origins": dict(origins),
+            "origins": {
+                part: [identity(one) for one in found] if part == "defenses" else identity(found)
+                for part, found in origins.items()
+            },
+            **revisions.in_key(revisions.TARGET),
             "weights": weights_sha256,
             "judge": judge,
             "calibrate": calibrate,
