@@ -1,17 +1,18 @@
-# make run, make test, make cover, make fuzz, make lint, make pictures, make setup, make clean.
-# PYTHON=… and VENV=… choose the interpreter and the environment;
+# make run, make test, make cover, make fuzz, make lint, make pictures, make setup, make lock, make clean.
+# PYTHON=… and VENV=… choose the interpreter and the environment; LOCK= takes the newest versions of everything;
 # ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee".
 SHELL := /bin/bash
 .SHELLFLAGS := -c
 VENV := .venv
 PYTHON :=
 ARGS :=
+LOCK := development.txt
 CANDIDATES := python3 python3.13 python3.12 python3.11
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # an installation is up to date when its stamp is newer than pyproject.toml and names this folder (a moved checkout
 # leaves scripts that point to where it was); paths may hold spaces, so the shell compares them, not make
-.PHONY: run test cover fuzz lint pictures setup clean environment
+.PHONY: run test cover fuzz lint pictures lock setup clean environment
 run: EXTRAS :=
 run: environment
 	@"$(VENV)/bin/advbench" run $(ARGS)
@@ -38,6 +39,14 @@ pictures: EXTRAS := browser
 pictures: environment
 	@"$(VENV)/bin/python" docs/pictures/make.py $(ARGS)
 
+# the newest versions of what development needs, in an environment of its own
+lock:
+	@$(MAKE) --no-print-directory environment VENV=build/lock LOCK= EXTRAS=test,lint,browser
+	@head -n 2 development.txt > build/development.txt
+	@build/lock/bin/python -m pip freeze --all --exclude advbench --exclude pip --exclude setuptools --exclude wheel \
+	  | grep -vE '^(nvidia|cuda|triton|-e)| @ ' >> build/development.txt
+	@mv build/development.txt development.txt
+
 # what a contributor needs, at once
 setup: EXTRAS := test,lint,browser
 setup: environment
@@ -45,7 +54,8 @@ setup: environment
 environment:
 	@set -eu -o pipefail; \
 	venv="$(VENV)"; stamp="$$venv/.advbench-$(or $(EXTRAS),run)"; \
-	if [ "$$stamp" -nt pyproject.toml ] && [ "$$(cat "$$stamp")" = "$$PWD" ] && "$$venv/bin/python" -c ''; then exit 0; fi; \
+	lock="$(if $(EXTRAS),$(LOCK))"; \
+	if [ "$$stamp" -nt pyproject.toml ] && { [ -z "$$lock" ] || [ "$$stamp" -nt "$$lock" ]; } && [ "$$(cat "$$stamp")" = "$$PWD" ] && "$$venv/bin/python" -c ''; then exit 0; fi; \
 	if ! "$$venv/bin/python" -m pip --version >/dev/null 2>&1; then \
 	  found=; \
 	  for python in $(if $(PYTHON),"$(PYTHON)",$(CANDIDATES)); do \
@@ -61,7 +71,7 @@ environment:
 	fi; \
 	echo "Installing advbench into $$venv; PyTorch makes the first time a matter of minutes"; \
 	show='s/^ *Downloading \(.*[kMG]B)\).*/  \1/p'; \
-	"$$venv/bin/python" -m pip install --no-warn-conflicts -e ".$(if $(EXTRAS),[$(EXTRAS)])" | sed -n "$$show"; \
+	"$$venv/bin/python" -m pip install --no-warn-conflicts $${lock:+-c "$$lock"} -e ".$(if $(EXTRAS),[$(EXTRAS)])" | sed -n "$$show"; \
 	printf '%s' "$$PWD" > "$$stamp"
 
 # databases and pages that a run has written stay
