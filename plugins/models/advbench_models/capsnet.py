@@ -27,8 +27,20 @@ from advbench_models.common.capsule_network import (
     too_many,
 )
 from advbench_models.common.capsules import ClassCapsules, PrimaryCapsules
+from advbench_models.common.recipes import COLOUR, GREY, Recipes, row_of
 
 KERNEL, STRIDE = 9, 2  # of the convolutional capsules
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=10, batch=32, learning_rate=2e-3, shift=1),
+        "mnist": Recipe(epochs=6, batch=128, learning_rate=2e-3, shift=2),
+        GREY: Recipe(epochs=16, batch=128, learning_rate=2e-3, shift=1, flip=True),
+        COLOUR: Recipe(epochs=30, batch=128, learning_rate=1e-3, schedule="exponential", shift=2, flip=True),
+    },
+    floors={"mnist-5k": 0.95, "mnist": 0.985, "fashion-mnist": 0.91},
+    reached={"mnist": 0.9944, "fashion-mnist": 0.9327},
+)
 
 
 @dataclass(frozen=True)
@@ -69,16 +81,7 @@ class CapsNet(Model):
         return self.types * height * width
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=10, batch=32, learning_rate=2e-3, shift=1, floor=0.95)
-        # variants are trained like their data set, but nothing is known of what that reaches
-        floor, expected = {"mnist": (0.985, 0.9944), "fashion-mnist": (0.91, 0.9327)}.get(dataset.label, (0.0, 0.0))
-        if dataset.name == "mnist":
-            return Recipe(epochs=6, batch=128, learning_rate=2e-3, shift=2, floor=floor, expected=expected)
-        flip = dataset.mirrorable
-        if dataset.shape[0] == 1:
-            return Recipe(epochs=16, batch=128, learning_rate=2e-3, shift=1, flip=flip, floor=floor, expected=expected)
-        return Recipe(epochs=30, batch=128, learning_rate=1e-3, schedule="exponential", shift=2, flip=flip)
+        return RECIPES.of(dataset)
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return margin_and_reconstruction(net, images, labels, self.balance)
@@ -86,6 +89,6 @@ class CapsNet(Model):
 
 def convolutions(dataset: Dataset) -> tuple[tuple[int, ...], int]:
     """How many channels the convolutions before the capsules have, and the side of their kernels."""
-    if dataset.shape[0] > 1:
-        return (64, 256), 5
-    return ((32, 32), 3) if dataset.name.startswith("fashion-mnist") else ((64,), 9)
+    table: dict[str, tuple[tuple[int, ...], int]]
+    table = {"fashion-mnist": ((32, 32), 3), GREY: ((64,), 9), COLOUR: ((64, 256), 5)}
+    return row_of(table, dataset)

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from advbench import Access, Dataset, Model, Recipe, at_least
 from advbench_models.common.capsule_network import CapsuleNetwork, margin_and_reconstruction
 from advbench_models.common.capsules import ClassCapsules, PrimaryCapsules
-from advbench_models.common.qin2020 import REFERENCE, recipe, reconstruction_for, sizes
+from advbench_models.common.qin2020 import REFERENCE, recipes, reconstruction_for, sizes
 
 KERNEL, STRIDE, POSE = 9, 2, 8  # Sabour's, as are the kernels of the first convolution
 Sees = Literal["winner", "all", "vector"]
@@ -67,7 +67,7 @@ class CapsNetR(Model):
         return SeeingNetwork(features, capsules, dataset, self.sees)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return recipe(dataset, learning_rate=3e-3, reached=self.reached)
+        return recipes(3e-3, self.reached).of(dataset)
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return margin_and_reconstruction(net, images, labels, self.balance)

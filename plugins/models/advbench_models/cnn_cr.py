@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from advbench import Access, Dataset, Model, Recipe, at_least
 from advbench_models.common.capsules import masked
-from advbench_models.common.qin2020 import REFERENCE, recipe, reconstruction_for, sizes, squares
+from advbench_models.common.qin2020 import REFERENCE, recipes, reconstruction_for, sizes, squares
 from advbench_models.small_cnn import features, size
 
 
@@ -41,7 +41,7 @@ class CnnCr(Model):
         return ReconstructingNet(dataset, self.width or usual.width, self.group or usual.dimension)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return recipe(dataset, learning_rate=5e-3 if dataset.name == "mnist-5k" else 2e-3, reached=self.reached)
+        return recipes(2e-3, self.reached, few=5e-3).of(dataset)
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         assert isinstance(net, ReconstructingNet)

@@ -15,9 +15,21 @@ import torch
 from torch import nn
 
 from advbench import Dataset, Model, Recipe, at_least
+from advbench_models.common.recipes import COLOUR, GREY, Recipes, row_of
 from advbench_models.small_cnn import size
 
 BLOCKS = 3
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=25, batch=64, learning_rate=4e-3, shift=1),
+        "mnist": Recipe(epochs=8, batch=128, learning_rate=4e-3, shift=2),
+        GREY: Recipe(epochs=20, batch=128, learning_rate=4e-3, shift=1, flip=True),
+        COLOUR: Recipe(epochs=40, batch=128, learning_rate=4e-3, shift=3, flip=True),
+    },
+    floors={"mnist-5k": 0.96, "mnist": 0.99, "fashion-mnist": 0.91},
+    reached={"mnist": 0.9964, "fashion-mnist": 0.9408},
+)
 
 
 @dataclass(frozen=True)
@@ -52,20 +64,9 @@ class ConvNet(Model):
         return nn.Sequential(*layers).train().to(memory_format=torch.channels_last)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=25, batch=64, learning_rate=4e-3, shift=1, floor=0.96)
-        # variants are trained like their data set, but nothing is known of what that reaches
-        floor, expected = {"mnist": (0.99, 0.9964), "fashion-mnist": (0.91, 0.9408)}.get(dataset.label, (0.0, 0.0))
-        if dataset.name == "mnist":
-            return Recipe(epochs=8, batch=128, learning_rate=4e-3, shift=2, floor=floor, expected=expected)
-        flip = dataset.mirrorable
-        if dataset.shape[0] == 1:
-            return Recipe(epochs=20, batch=128, learning_rate=4e-3, shift=1, flip=flip, floor=floor, expected=expected)
-        return Recipe(epochs=40, batch=128, learning_rate=4e-3, shift=3, flip=flip)
+        return RECIPES.of(dataset)
 
 
 def first_width(dataset: Dataset) -> int:
     """As many channels as the data set is hard."""
-    if dataset.shape[0] > 1:
-        return 64
-    return 16 if dataset.name.startswith("mnist") else 32
+    return row_of({"mnist": 16, "mnist-5k": 16, GREY: 32, COLOUR: 64}, dataset)

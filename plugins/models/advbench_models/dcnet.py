@@ -26,8 +26,18 @@ from advbench_models.common.capsule_network import (
 )
 from advbench_models.common.capsules import ClassCapsules, PrimaryCapsules
 from advbench_models.common.normalisation import Normalisation
+from advbench_models.common.recipes import COLOUR, GREY, Recipes
 
 LEVELS = 3
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=10, batch=32, learning_rate=1e-3, shift=1),
+        GREY: Recipe(epochs=8, batch=128, learning_rate=1e-3, shift=1),
+        COLOUR: Recipe(epochs=60, batch=128, learning_rate=1e-3, schedule="exponential", shift=3, flip=True),
+    },
+    floors={"mnist-5k": 0.9, "mnist": 0.98, "fashion-mnist": 0.89},
+)
 
 
 @dataclass(frozen=True)
@@ -76,14 +86,7 @@ class DCNet(Model):
         return positions * self.types_on(dataset)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=10, batch=32, learning_rate=1e-3, shift=1, floor=0.9)
-        if dataset.shape[0] == 1:
-            floors = {"mnist": 0.98, "fashion-mnist": 0.89}
-            return Recipe(epochs=8, batch=128, learning_rate=1e-3, shift=1, floor=floors.get(dataset.label, 0.0))
-        return Recipe(
-            epochs=60, batch=128, learning_rate=1e-3, schedule="exponential", shift=3, flip=dataset.mirrorable
-        )
+        return RECIPES.of(dataset)
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return margin_and_reconstruction(net, images, labels, self.balance)

@@ -21,8 +21,18 @@ from torch.nn import functional as F
 
 from advbench import Dataset, Model, Recipe, at_least
 from advbench_models.common.em_routing import POSE, ClassMatrixCapsules, ConvolutionalCapsules, Windows
+from advbench_models.common.recipes import COLOUR, GREY, Recipes
 
 TOGETHER = 8  # images that are routed at once on a CPU; the votes of more leave its caches
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=15, batch=32, learning_rate=5e-3, shift=1),
+        GREY: Recipe(epochs=6, batch=64, learning_rate=5e-3, shift=1),
+        COLOUR: Recipe(epochs=30, batch=64, learning_rate=5e-3, shift=1),
+    },
+    floors={"mnist-5k": 0.9, "mnist": 0.95, "fashion-mnist": 0.8},
+)
 
 
 @dataclass(frozen=True)
@@ -48,11 +58,7 @@ class EmCapsNet(Model):
         return MatrixCapsuleNetwork(dataset, self.channels, self.types, self.iterations, self.temperature)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=15, batch=32, learning_rate=5e-3, shift=1, floor=0.9)
-        floors = {"mnist": 0.95, "fashion-mnist": 0.8}
-        epochs = 6 if dataset.shape[0] == 1 else 30
-        return Recipe(epochs=epochs, batch=64, learning_rate=5e-3, shift=1, floor=floors.get(dataset.label, 0.0))
+        return RECIPES.of(dataset)
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
         return spread_loss((2 * net(images)).sigmoid(), labels, self.margin)

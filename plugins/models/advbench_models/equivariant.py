@@ -17,6 +17,7 @@ from torch import nn
 from advbench import Dataset, Model, Recipe
 from advbench_models.common.named_layers import NamedLayers
 from advbench_models.common.p4 import P4Convolution
+from advbench_models.common.recipes import GREY, Recipes
 from advbench_models.small_cnn import size
 
 
@@ -38,7 +39,7 @@ class StdCnn(Model):
         return classifier(dataset, *layers).to(memory_format=torch.channels_last)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return training_recipe(dataset, epochs=40, learning_rate=5e-3)
+        return recipes(epochs=40).of(dataset)
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Gcnn(Model):
         )
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return training_recipe(dataset, epochs=8, learning_rate=5e-3)
+        return recipes(epochs=8).of(dataset)
 
 
 def square_reason(dataset: Dataset) -> str | None:
@@ -101,9 +102,12 @@ def classifier(dataset: Dataset, first: nn.Module, second: nn.Module, third: nn.
     return NamedLayers(maps | head, feature_layer="relu5")
 
 
-def training_recipe(dataset: Dataset, epochs: int, learning_rate: float) -> Recipe:
+def recipes(epochs: int) -> Recipes:
     """Written for `augment`: turned by any angle, digits take more epochs. Floors hold for upright images."""
-    if dataset.name == "mnist-5k":
-        return Recipe(epochs=30, batch=64, learning_rate=learning_rate / 2, floor=0.9)
-    floors = {"mnist": 0.93, "fashion-mnist": 0.8}
-    return Recipe(epochs=epochs, batch=128, learning_rate=learning_rate, floor=floors.get(dataset.label, 0.0))
+    return Recipes(
+        {
+            "mnist-5k": Recipe(epochs=30, batch=64, learning_rate=2.5e-3),
+            GREY: Recipe(epochs=epochs, batch=128, learning_rate=5e-3),
+        },
+        floors={"mnist-5k": 0.9, "mnist": 0.93, "fashion-mnist": 0.8},
+    )

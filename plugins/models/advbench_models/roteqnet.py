@@ -22,6 +22,15 @@ from torch.nn import functional as F
 from advbench import Dataset, Model, Recipe, at_least
 from advbench_models.common.filter_bank import FilterBank
 from advbench_models.common.named_layers import NamedLayers
+from advbench_models.common.recipes import GREY, Recipes
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=15, batch=64, learning_rate=5e-3),
+        GREY: Recipe(epochs=6, batch=128, learning_rate=5e-3),
+    },
+    floors={"mnist-5k": 0.85, "mnist": 0.95, "fashion-mnist": 0.8},
+)
 
 
 @dataclass(frozen=True)
@@ -59,10 +68,7 @@ class RotEqNet(Model):
         return NamedLayers(layers, feature_layer=self.feature_layer)
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=15, batch=64, learning_rate=5e-3, floor=0.85)
-        floors = {"mnist": 0.95, "fashion-mnist": 0.8}
-        return Recipe(epochs=6, batch=128, learning_rate=5e-3, floor=floors.get(dataset.label, 0.0))
+        return RECIPES.of(dataset)
 
 
 class VectorConvolution(FilterBank):

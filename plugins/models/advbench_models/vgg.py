@@ -16,9 +16,19 @@ from torch import nn
 from advbench import Dataset, Model, Recipe, at_least
 from advbench_models.common.named_layers import NamedLayers
 from advbench_models.common.normalisation import Normalisation
+from advbench_models.common.recipes import COLOUR, GREY, Recipes
 from advbench_models.small_cnn import size
 
 BLOCKS = 3
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=20, batch=64, learning_rate=1e-3, shift=1),
+        GREY: Recipe(epochs=10, batch=128, learning_rate=1e-3, shift=1),
+        COLOUR: Recipe(epochs=30, batch=128, learning_rate=1e-3, shift=2, flip=True),
+    },
+    floors={"mnist-5k": 0.95, "mnist": 0.98, "fashion-mnist": 0.88},
+)
 
 
 @dataclass(frozen=True)
@@ -65,16 +75,4 @@ class VggSmall(Model):
         return net.to(memory_format=torch.channels_last)  # a quarter faster on a CPU
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=20, batch=64, learning_rate=1e-3, shift=1, floor=0.95)
-        floors = {"mnist": 0.98, "fashion-mnist": 0.88}
-        flip = dataset.mirrorable and dataset.shape[0] > 1
-        epochs, shift = (10, 1) if dataset.shape[0] == 1 else (30, 2)
-        return Recipe(
-            epochs=epochs,
-            batch=128,
-            learning_rate=1e-3,
-            shift=shift,
-            flip=flip,
-            floor=floors.get(dataset.label, 0.0),
-        )
+        return RECIPES.of(dataset)

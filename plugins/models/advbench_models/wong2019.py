@@ -11,6 +11,16 @@ from dataclasses import dataclass
 from torch import nn
 
 from advbench import Dataset, Model, Recipe
+from advbench_models.common.recipes import GREY, Recipes
+
+RECIPES = Recipes(
+    {
+        "mnist-5k": Recipe(epochs=30, batch=64, learning_rate=1e-3),
+        GREY: Recipe(epochs=10, batch=64, learning_rate=1e-3),
+    },
+    floors={"mnist-5k": 0.9, "mnist": 0.96},
+    reached={"mnist": 0.9897},
+)
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,4 @@ class Wong2019(Model):
         )
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        # Adam at 1e-3 as in the authors' repository; epochs and batch are ours
-        if dataset.name == "mnist-5k":
-            return Recipe(epochs=30, batch=64, learning_rate=1e-3, floor=0.9)
-        floor, expected = (0.96, 0.9897) if dataset.label == "mnist" else (0.0, 0.0)
-        return Recipe(epochs=10, batch=64, learning_rate=1e-3, floor=floor, expected=expected)
+        return RECIPES.of(dataset)

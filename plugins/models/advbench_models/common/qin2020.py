@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from advbench import Dataset, Recipe
 from advbench_models.common.capsules import reconstruction_network
-from advbench_models.small_cnn import training_recipe
+from advbench_models.common.recipes import COLOUR, GREY, Recipes, row_of
 
 REFERENCE = "Qin et al., 2020, arXiv:1907.02957"
 
@@ -38,13 +38,16 @@ class Sizes:
     """Of a class capsule, and of a class's group of units."""
 
 
+SIZES = {
+    "mnist-5k": Sizes(kernels=16, types=3, width=12, dimension=8),
+    GREY: Sizes(kernels=64, types=8, width=46),
+    COLOUR: Sizes(kernels=128, types=16, width=118),
+}
+
+
 def sizes(dataset: Dataset) -> Sizes:
     """What a parameter of 0 stands for."""
-    if dataset.name == "mnist-5k":
-        return Sizes(kernels=16, types=3, width=12, dimension=8)
-    if dataset.shape[0] > 1:
-        return Sizes(kernels=128, types=16, width=118)
-    return Sizes(kernels=64, types=8, width=46)
+    return row_of(SIZES, dataset)
 
 
 def reconstruction_for(dataset: Dataset, inputs: int) -> nn.Sequential:
@@ -64,20 +67,16 @@ def squares(redrawn: Tensor, images: Tensor) -> Tensor:
     return (redrawn - images).square().flatten(1).sum(1).mean()
 
 
-def recipe(dataset: Dataset, learning_rate: float, reached: Mapping[str, float]) -> Recipe:
-    """The same epochs for all; `reached` holds accuracies on the judged part, by data set."""
-    expected = reached.get(dataset.label, 0.0)
-    if dataset.name == "mnist-5k":
-        epochs = training_recipe(dataset).epochs * 4 // 3  # redrawing is learnt later than telling apart
-        return Recipe(epochs=epochs, batch=64, learning_rate=learning_rate, shift=1, floor=0.95, expected=expected)
-    floors = {"mnist": 0.985, "fashion-mnist": 0.89}
-    colour = dataset.shape[0] > 1
-    return Recipe(
-        epochs=30 if colour else 15,
-        batch=128,
-        learning_rate=learning_rate,
-        shift=2 if colour else 1,
-        flip=dataset.mirrorable,
-        floor=floors.get(dataset.label, 0.0),
-        expected=expected,
+def recipes(learning_rate: float, reached: Mapping[str, float], few: float | None = None) -> Recipes:
+    """The same epochs for all; `few` is the learning rate for the few digits of `mnist-5k`, where it is another."""
+    few = learning_rate if few is None else few
+    return Recipes(
+        {
+            # a third more than `small-cnn` has: redrawing is learnt later than telling apart
+            "mnist-5k": Recipe(epochs=40, batch=64, learning_rate=few, shift=1),
+            GREY: Recipe(epochs=15, batch=128, learning_rate=learning_rate, shift=1, flip=True),
+            COLOUR: Recipe(epochs=30, batch=128, learning_rate=learning_rate, shift=2, flip=True),
+        },
+        floors={"mnist-5k": 0.95, "mnist": 0.985, "fashion-mnist": 0.89},
+        reached=reached,
     )
