@@ -13,6 +13,7 @@ from advbench import hooks
 from advbench.declarations import check_declarations
 from advbench.errors import AdvbenchError, PluginError
 from advbench.foreign import shown
+from advbench.interrupts import by_a_person
 from advbench.origin import Origin, canonical
 from advbench.plugin import Plugin
 from advbench.registry import KINDS, PLUGINS_VARIABLE, Loaded, Registry, kind_of
@@ -26,9 +27,9 @@ def discover(*, strict: bool = False) -> Registry:
     for point, origin in _chosen(points, registry.restriction):
         try:
             _admit(registry, _load(point, origin))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a plugin may call sys.exit
+            if by_a_person(error):
+                raise
             registry.set_aside(origin, error)
     _refuse_clashes(registry.loaded)
     for one in registry.loaded:

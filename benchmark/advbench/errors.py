@@ -1,5 +1,9 @@
 """Errors that a person can act on: shown as one line, without a traceback."""
 
+from __future__ import annotations
+
+from advbench.interrupts import by_a_person
+
 
 class AdvbenchError(Exception):
     """Something outside the program is wrong; the message says what, where, and what to do. The CLI exits with 2."""
@@ -40,7 +44,7 @@ def words(error: BaseException) -> str:
     """An error's message; a stranger's class may fail even at that."""
     try:
         return str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+    except BaseException as failed:
+        if by_a_person(failed):
+            raise
         return "(its message can't be read)"

@@ -18,6 +18,7 @@ from advbench.discovery import discover
 from advbench.errors import AdvbenchError, PluginError
 from advbench.given import GivenData, GivenModel, Images, checked_examples, count_classes, held_out_examples
 from advbench.hardware import choose_device
+from advbench.interrupts import Interrupted, listening
 from advbench.notes import Note, notes
 from advbench.parameters import Parametric
 from advbench.plan import Skip, make_plan
@@ -132,6 +133,7 @@ class Picture:
         return path
 
 
+@listening()
 def evaluate(
     model: nn.Module | Model | str,
     images: Images | None = None,
@@ -209,7 +211,7 @@ def evaluate(
     try:
         summary = run(suite, store, registry, settings, reporter, gathered)
         if summary.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted
         if not summary.targets:
             reasons = [f"{label}: {reason}" for label, reason in summary.failed]
             raise PluginError("nothing could be attacked: " + "; ".join(dict.fromkeys([*reasons, *laid_out.reasons])))

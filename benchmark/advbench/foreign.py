@@ -6,19 +6,23 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from advbench.errors import AdvbenchError, PluginError, words
+from advbench.interrupts import by_a_person
 
 
 @contextmanager
 def contained(who: str) -> Iterator[None]:
     """Strangers' code runs in the block; what would end the program there is a mistake of theirs like any other.
 
-    So it is with `sys.exit` and everything else that is no `Exception`; a person's Ctrl-C stays what it is.
+    So it is with `sys.exit`, `raise KeyboardInterrupt` and everything else that is no `Exception`; a person's Ctrl-C
+    stays what it is.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt):
+    except Exception:
         raise
     except BaseException as error:
+        if by_a_person(error):
+            raise
         raise PluginError(f"{who} tried to end the program ({one_line(error)})") from error
 
 

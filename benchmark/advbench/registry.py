@@ -13,6 +13,7 @@ import pluggy
 
 from advbench.errors import AdvbenchError, PluginError
 from advbench.foreign import contained, one_line, plain
+from advbench.interrupts import by_a_person
 from advbench.origin import Origin, source_digest
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.spec import Call, did_you_mean, parse, parse_chain
@@ -121,9 +122,9 @@ class Registry:
         for one in list(self.loaded):
             try:
                 _add_commands(one, app)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if by_a_person(error):
+                    raise
                 self.set_aside(one.origin, error)
                 self.loaded.remove(one)
                 for entrant in one.entrants:

@@ -20,6 +20,7 @@ from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, Time
 from advbench.foreign import contained
 from advbench.foreign import told as telling
 from advbench.hardware import make_repeatable
+from advbench.interrupts import Interrupted, listening
 from advbench.judging import Judging
 from advbench.plan import CellPlan, TargetPlan, make_plan
 from advbench.plugin import Attack, Dataset
@@ -53,7 +54,7 @@ class Settings:
     def check_interrupted(self) -> None:
         """Asked wherever everything that is stored is whole."""
         if self.interrupted():
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Gathered:
     """Data sets whose plugin fails or breaks the contract, each with the reason; they have no boards."""
 
 
+@listening()
 def gather(suite: Suite, settings: Settings) -> Gathered:
     """The suite's data, once it is clear that nothing is missing: asked before a database is made.
 
@@ -94,6 +96,7 @@ def gather(suite: Suite, settings: Settings) -> Gathered:
     return Gathered(suite, datasets, broken)
 
 
+@listening()
 def run(
     suite: Suite,
     store: Store,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +38,19 @@ def err(how: str) -> None:
         raise BaseException("no more")
     if how == "close":
         raise GeneratorExit
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    if how == "pressed":  # as a person would, and again, so that nothing is waited for
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    if how == "tidy":  # what a person has stopped, told by another error of the same kind
+        try:
+            err("pressed")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("tidied up") from None
+    if how == "hangs":
+        Path("hanging").touch()
+        time.sleep(600)
     if how == "mute":
         raise MuteError
     if how == "muter":

@@ -15,6 +15,7 @@ from advbench.cli.options import App
 from advbench.cli.text import complain
 from advbench.discovery import discover
 from advbench.errors import AdvbenchError
+from advbench.interrupts import listening
 from advbench.registry import Registry
 from advbench.spec import SpecError
 
@@ -54,6 +55,7 @@ def advbench(
     """Evaluate every attack against every model and defense, and let a referee decide."""
 
 
+@listening()
 def main() -> None:
     """The console script: every error that a person can act on is one line and exit code 2."""
     _replace_what_the_terminal_cannot_show()
