@@ -146,6 +146,54 @@ def test_a_network_that_ends_the_program_does_not_end_verify_or_reproduce(regist
     assert "SystemExit: 0" in cell.unchecked
 
 
+# Targets that can't even say whether they make sense
+
+UNANSWERED = {**WAYS, "number": "`why_not` returned int, not a text or None"}
+
+
+@pytest.mark.parametrize("how", UNANSWERED)
+@pytest.mark.parametrize("kind", ["models", "defenses"])
+def test_who_fails_at_saying_why_not_is_set_aside_alone_by_every_door(registry: Registry, kind: str, how: str) -> None:
+    if kind == "models":
+        erring = registry.model(f"erring(where=why_not, how={how})").label
+        pairs, label = {"models": [erring, "toy"]}, erring
+    else:
+        (defense,) = registry.defense(f"erring-defense(where=why_not, how={how})")
+        erring, label = defense.label, f"toy+{defense.label}"
+        pairs = {"defenses": [erring, "none"]}
+    with listening():  # as every command does
+        plan = make_plan(suite_from_mapping({**SUITE, **pairs}, registry))
+    assert [cell.source.label for cell in plan.cells] == ["toy"]
+    ((target, reason),) = plan.broken
+    assert (target.label, plan.skips) == (label, ())
+    assert reason.startswith(f"{erring}: `why_not` ")
+    assert UNANSWERED[how] in reason
+    with Store.memory() as store:
+        summary = ran(registry, store, **pairs)
+        assert (summary.failed, summary.done, summary.skipped) == ([(label, reason)], 1, 0)
+        (row,) = store.rows("SELECT * FROM skips")
+        assert row["reason"] == f"failed: {reason}"
+
+    def evaluated_with(model: str, *defenses: str) -> Evaluation:
+        return evaluate(
+            model,
+            dataset="toy-blots",
+            threats="linf(eps=0.2)",
+            attacks="noise",
+            defenses=defenses,
+            examples=6,
+            registry=registry,
+        )
+
+    if kind == "models":
+        with pytest.raises(AdvbenchError, match="nothing could be attacked: erring") as alone:
+            evaluated_with(erring, "none")
+        assert reason in str(alone.value)
+    else:
+        found = evaluated_with("toy", "none", erring)
+        assert (found.failed, found.skipped) == (((label, reason),), ())
+
+
 # Data sets that break the contract
 
 REFUSED = {
@@ -472,3 +520,17 @@ def test_an_interrupt_that_a_plugin_raises_is_its_fault_in_plan_check_and_when_i
     checked = called(place, "check", "erring-attack(how=interrupt)")
     assert checked.returncode == 1
     assert "tried to end the program (KeyboardInterrupt)" in " ".join(checked.stdout.split())
+
+
+def test_the_command_line_sets_aside_who_fails_at_saying_why_not(place: Path) -> None:
+    erring = "erring(where=why_not)"
+    suite(place, models=f"['{erring}', toy]", defenses="['erring-defense(where=why_not, how=number)', none]")
+    planned, done, checked = called(place, "plan", "s.yaml"), called(place, *RUN), called(place, "check", erring)
+    told = f"{erring}: `why_not` failed: it tried to end the program (SystemExit: 0)"
+    for one in (planned, done, checked):
+        assert one.returncode == 1, one.stdout + one.stderr
+        assert told in " ".join(one.stdout.split())
+        assert "Traceback" not in one.stdout + one.stderr
+    for one in (planned, done):
+        assert "`why_not` returned int, not a text or None" in " ".join(one.stdout.split())
+    assert "1 cells crafted" in done.stdout

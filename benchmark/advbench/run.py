@@ -132,6 +132,10 @@ def run(
             record_dataset(store, registry, dataset, data)
         summary.boards = record_boards(store, gathered.suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
+        for target, reason in plan.broken:
+            summary.failed.append((target.label, reason))
+            store.add_skips(summary.run, [failed_row(target, reason)])
+            reporter.ended(target.label, "failed", reason)
         for dataset, reason in gathered.broken.items():
             summary.failed.append((dataset.label, reason))
             rows = [failed_row(target, reason) for target in plan.targets if target.dataset == dataset]
