@@ -495,6 +495,7 @@ def test_a_cell_that_takes_for_ever_ends_in_time_and_is_said(
         done = advbench("merge", into, db, "--timeout", 0.5, *options)
         assert done.code == 0, done.out
         assert words in done.out
+        assert rows(into, "SELECT crafted, crafting FROM imports") == [{"crafted": 0, "crafting": words}]
     assert "give seconds, more than 0" in advbench("reproduce", cell["key"], "--db", db, "--timeout", 0).complaint
 
 

@@ -36,6 +36,8 @@ class Crafted:
     """What became of a cell when it was crafted again."""
 
     words: str
+    same: bool = False
+    """It came out as it is stored, but for what another machine's rounding turns."""
     differs: bool = False
     """So far from what is stored that nothing of its database is to be believed."""
     failed: bool = False
@@ -62,7 +64,8 @@ def craft_again(
     turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
     if turned and not exact and not found.contradictions:
         return Crafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
-    return Crafted(_words(found), differs=turned or bool(found.contradictions))
+    differs = turned or bool(found.contradictions)
+    return Crafted(_words(found), same=not differs, differs=differs)
 
 
 def _words(found: Reproduced) -> str:

@@ -144,8 +144,11 @@ class Joining:
             listed.append({"sha256": sha, "bytes": len(data), "kind": "perturbations"})
         return listed
 
-    def join(self, cell: str, *, refereed: bool) -> int:
-        """Everything of the cell that is not here yet, in one transaction; how many outcomes were new."""
+    def join(self, cell: str, *, refereed: bool, crafted: bool = False, crafting: str | None = None) -> int:
+        """Everything of the cell that is not here yet, in one transaction; how many outcomes were new.
+
+        How it was held against what is here is kept with it: refereed, crafted again, and what came of that in words.
+        """
         into = self.into
         artifacts = self.take(cell) if self.origin.cell_status(cell) == "done" else []
         with into.transaction():
@@ -158,8 +161,8 @@ class Joining:
                 self._events(cell, bool(missing["cells"]))
             if any(missing[table] for table in _OF_CELL):
                 number = into.id_of("cells", cell)
-                row = {"cell": number, "at": now(), "source": self.source, "refereed": int(refereed)}
-                into.insert("imports", [row])
+                how = {"refereed": int(refereed), "crafted": int(crafted), "crafting": crafting}
+                into.insert("imports", [{"cell": number, "at": now(), "source": self.source, **how}])
         return len(missing["outcomes"])
 
     def settle(self, cell: str) -> None:
