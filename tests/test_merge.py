@@ -232,6 +232,32 @@ def test_other_facts_under_the_same_key_are_a_conflict_and_replace_nothing(
         assert everything(merged) == before
 
 
+def test_a_cell_that_was_cut_into_other_shards_is_there_already(
+    advbench: Advbench, results: Results, merged: Path, tmp_path: Path
+) -> None:
+    """How many examples were crafted at once says nothing of any of them."""
+    suite, origin = tmp_path / "smaller.yaml", tmp_path / "smaller.sqlite"
+    text = results.suite.read_text(encoding="utf-8")
+    suite.write_text(re.sub("^shard: .*\n", "", text, flags=re.MULTILINE) + "shard: 7\n", encoding="utf-8")
+    assert advbench("run", suite, "--model", "toy", "--defense", "none", "--db", origin).code == 0
+    before = everything(merged)
+    for check in ("all", "none"):
+        done = advbench("merge", merged, origin, "--check", check)
+        assert done.code == 0, done.out
+        assert f"0 cells taken (0 of them refereed again), {len(cells(origin))} there already." in done.out
+        assert everything(merged) == before
+    altered = tmp_path / "altered.sqlite"
+    shutil.copy(origin, altered)
+    edit(altered, "UPDATE outcomes SET predicted = (predicted + 1) % 3 WHERE cell = 1 AND example = 63")
+    assert "predicted is" in advbench("merge", merged, altered).out
+    assert everything(merged) == before
+    # the other way round, there are verdicts on other targets, too
+    done = advbench("merge", origin, merged, "--check", "none")
+    assert done.code == 1
+    assert "it is cut into other shards here" in done.out
+    assert len(done.out.split("of its outcomes are not here")) == 1 + len(cells(altered))
+
+
 def test_the_cell_that_stands_on_a_board_is_not_pushed_off_it(
     advbench: Advbench, merged: Path, results: Results, tmp_path: Path
 ) -> None:
