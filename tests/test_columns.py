@@ -27,6 +27,7 @@ threats:
   - l2: {eps: 1}
   - l2: {eps: 0.5, attacks: [boundary(queries=200)]}
 """
+CRAFTED = {"crafted": 1, "crafting": "the same as stored"}
 FATES = ("recomputed", "compared", "told", "ignored")
 
 
@@ -72,7 +73,7 @@ def honest(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Path
     with Store.open(db) as store:
         (target, *_) = store.targets()
         store.add_note(target["key"], "verified", "independently audited")
-        store.insert("imports", [{"cell": 1, "at": "2026", "source": "elsewhere", "refereed": 1}])
+        store.insert("imports", [{"cell": 1, "at": "2026", "source": "elsewhere", "refereed": 1, **CRAFTED}])
     return db
 
 
@@ -89,7 +90,7 @@ def facts(db: Path) -> dict[str, set[tuple[Any, ...]]]:
     with Store.open(db, readonly=True) as store:
         found = {table: set(rows) for table, rows in content(store).items()}
         marks = store.rows("SELECT sound, reason FROM verifications")
-        imports = store.rows("SELECT source, refereed FROM imports")
+        imports = store.rows("SELECT source, refereed, crafted, crafting FROM imports")
     kept = {
         "verifications": {tuple(row.values()) for row in marks},
         "imports": {tuple(row.values()) for row in imports},

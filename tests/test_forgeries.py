@@ -465,17 +465,38 @@ def test_reproduce_crafts_by_the_label_in_the_ball_of_the_board(advbench: Advben
     assert int(fooled[1]) == 0 < int(fooled[2])
 
 
-def test_a_cell_that_takes_too_long_is_said_and_joins(
-    advbench: Advbench, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import advbench.cli.merge as door
-    from advbench.audit.recrafting import Recrafting
+def endless(entry: Entry, attacks: str) -> Path:
+    """A cell whose parameters ask for more work than anybody has time for; its key follows from them."""
+    db = entry(attacks=attacks)
+    (params,) = [row["attack_params"] for row in rows(db, "SELECT attack_params FROM cells")]
+    name, count = attacks.split("(")[0], "seconds" if "seconds" in params else "steps"
+    label = f"{name}({count}={10**9})"
+    params = json.dumps({**params, count: 10**9}, sort_keys=True)
+    forge(
+        db,
+        f"UPDATE cells SET attack = '{label}', attack_params = '{params}'",
+        f"UPDATE boards SET required = '[\"{label}\"]'",
+    )
+    rehash(db)
+    return db
 
-    db = entry()
-    monkeypatch.setattr(door, "recrafting_of", lambda text: Recrafting(1, 1e-9))
-    done = advbench("merge", tmp_path / "into.sqlite", db)
-    assert done.code == 0
-    assert "not crafted again within" in done.out
+
+@pytest.mark.parametrize("attacks", ["pgd(steps=1)", "toy-sleeping"], ids=["asks on", "asks nothing"])
+def test_a_cell_that_takes_for_ever_ends_in_time_and_is_said(
+    advbench: Advbench, entry: Entry, tmp_path: Path, attacks: str
+) -> None:
+    db = endless(entry, attacks)
+    (cell,) = rows(db, "SELECT key FROM cells")
+    words = "not crafted again within 0.5 s; `--timeout` gives it more"
+    again = advbench("reproduce", cell["key"], "--db", db, "--timeout", 0.5)
+    assert (again.code, again.out.splitlines()[-1]) == (1, f"{cell['key'][:12]} {words}")
+    for number, options in enumerate(((), ("--reproduce", 1))):
+        into = tmp_path / f"into{number}.sqlite"
+        done = advbench("merge", into, db, "--timeout", 0.5, *options)
+        assert done.code == 0, done.out
+        assert words in done.out
+        assert rows(into, "SELECT crafted, crafting FROM imports") == [{"crafted": 0, "crafting": words}]
+    assert "give seconds, more than 0" in advbench("reproduce", cell["key"], "--db", db, "--timeout", 0).complaint
 
 
 OLDER = "UPDATE cells SET content = NULL, fit_fingerprint = NULL, bank_fingerprint = NULL"

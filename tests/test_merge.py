@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import re
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -230,6 +232,32 @@ def test_other_facts_under_the_same_key_are_a_conflict_and_replace_nothing(
         assert everything(merged) == before
 
 
+def test_a_cell_that_was_cut_into_other_shards_is_there_already(
+    advbench: Advbench, results: Results, merged: Path, tmp_path: Path
+) -> None:
+    """How many examples were crafted at once says nothing of any of them."""
+    suite, origin = tmp_path / "smaller.yaml", tmp_path / "smaller.sqlite"
+    text = results.suite.read_text(encoding="utf-8")
+    suite.write_text(re.sub("^shard: .*\n", "", text, flags=re.MULTILINE) + "shard: 7\n", encoding="utf-8")
+    assert advbench("run", suite, "--model", "toy", "--defense", "none", "--db", origin).code == 0
+    before = everything(merged)
+    for check in ("all", "none"):
+        done = advbench("merge", merged, origin, "--check", check)
+        assert done.code == 0, done.out
+        assert f"0 cells taken (0 of them refereed again), {len(cells(origin))} there already." in done.out
+        assert everything(merged) == before
+    altered = tmp_path / "altered.sqlite"
+    shutil.copy(origin, altered)
+    edit(altered, "UPDATE outcomes SET predicted = (predicted + 1) % 3 WHERE cell = 1 AND example = 63")
+    assert "predicted is" in advbench("merge", merged, altered).out
+    assert everything(merged) == before
+    # the other way round, there are verdicts on other targets, too
+    done = advbench("merge", origin, merged, "--check", "none")
+    assert done.code == 1
+    assert "it is cut into other shards here" in done.out
+    assert len(done.out.split("of its outcomes are not here")) == 1 + len(cells(altered))
+
+
 def test_the_cell_that_stands_on_a_board_is_not_pushed_off_it(
     advbench: Advbench, merged: Path, results: Results, tmp_path: Path
 ) -> None:
@@ -260,6 +288,44 @@ def test_of_one_database_the_cell_asked_for_last_stands_wherever_it_is_merged(
     assert advbench("merge", into, origin, "--check", "none").code == 0
     with Store.open(into, readonly=True) as one, Store.open(origin, readonly=True) as other:
         assert rates(one, "fooling") == rates(other, "fooling")
+
+
+def test_every_page_and_command_says_which_cells_were_crafted_again(
+    advbench: Advbench, merged: Path, tmp_path: Path
+) -> None:
+    with Store.open(merged, readonly=True) as store:
+        found = store.rows("SELECT c.key, c.source, i.* FROM imports i JOIN cells c ON c.id = i.cell")
+    crafted, others = ([row for row in found if row["crafted"] == how] for how in (1, 0))
+    assert (len(crafted), len(others)) == (2, 22)
+    assert {row["crafting"] for row in others} == {None}
+    assert all("the same as stored" in row["crafting"] for row in crafted)
+    site = tmp_path / "site"
+    assert advbench("render", "--db", merged, "--out", site).code == 0
+    pages = {page.stem: page.read_text(encoding="utf-8") for page in (site / "cells").glob("*.html")}
+    assert sum("Crafted again on arrival" in page for page in pages.values()) == 24
+    assert sum('<span class="good">the same</span>: fools' in page for page in pages.values()) == 2
+    assert sum("finds others, nobody has tried here" in page for page in pages.values()) == 22
+    boards = "".join(page.read_text(encoding="utf-8") for page in (site / "boards").glob("*.html"))
+    counts = re.findall(r"of its (\d+) cells? that came by merging, (\d+) crafted again", boards)
+    assert sum(int(number) for number, _ in counts) >= 24
+    assert sum(int(number) for _, number in counts) >= 2
+    assert "Crafted again" in (site / "provenance.html").read_text(encoding="utf-8")
+    assert "crafted_on_arrival" in (site / "data/cells.csv").read_text(encoding="utf-8").splitlines()[0]
+    for row in (crafted[0], others[0]):
+        words = " ".join(advbench("show", row["key"], "--db", merged).out.split())
+        assert "came from toys.sqlite, refereed on arrival, " in words
+        assert ("may be weaker than it is called" in words) == (not row["crafted"])
+
+
+def test_a_later_merge_does_not_forget_that_a_cell_was_crafted_again(merged: Path, tmp_path: Path) -> None:
+    from advbench_leaderboard.facts.checks import imported
+
+    with Store.open(Path(shutil.copy(merged, tmp_path / "later.sqlite"))) as store:
+        (row, *_) = store.rows("SELECT * FROM imports WHERE crafted")
+        later = {**row, "id": None, "source": "later", "crafted": 0, "crafting": None}
+        store.insert("imports", [later])
+        found = [one for one in imported(store).values() if one.source == "later"]
+    assert [(one.crafted, one.crafting) for one in found] == [(True, row["crafting"])]
 
 
 def test_what_was_not_refereed_says_so(advbench: Advbench, results: Results, tmp_path: Path) -> None:

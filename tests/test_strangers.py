@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,8 @@ from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
 from advbench.data import DataFolders
 from advbench.errors import PluginError, one_line
+from advbench.evaluation.evaluation import Evaluation
+from advbench.interrupts import listening
 from advbench.plugins import intake
 from advbench.plugins.discovery import discover
 from advbench.plugins.foreign import contained
@@ -39,6 +44,7 @@ WAYS = {
     "exit": "SystemExit: 0",
     "bare": "BaseException: no more",
     "close": "GeneratorExit",
+    "interrupt": "tried to end the program (KeyboardInterrupt)",
     "mute": "its message can't be read",
     "muter": "its message can't be read",
     "plain": "plainly wrong",
@@ -141,6 +147,54 @@ def test_a_network_that_ends_the_program_does_not_end_verify_or_reproduce(regist
     assert "SystemExit: 0" in cell.unchecked
 
 
+# Targets that can't even say whether they make sense
+
+UNANSWERED = {**WAYS, "number": "`why_not` returned int, not a text or None"}
+
+
+@pytest.mark.parametrize("how", UNANSWERED)
+@pytest.mark.parametrize("kind", ["models", "defenses"])
+def test_who_fails_at_saying_why_not_is_set_aside_alone_by_every_door(registry: Registry, kind: str, how: str) -> None:
+    if kind == "models":
+        erring = registry.model(f"erring(where=why_not, how={how})").label
+        pairs, label = {"models": [erring, "toy"]}, erring
+    else:
+        (defense,) = registry.defense(f"erring-defense(where=why_not, how={how})")
+        erring, label = defense.label, f"toy+{defense.label}"
+        pairs = {"defenses": [erring, "none"]}
+    with listening():  # as every command does
+        plan = make_plan(suite_from_mapping({**SUITE, **pairs}, registry))
+    assert [cell.source.label for cell in plan.cells] == ["toy"]
+    ((target, reason),) = plan.broken
+    assert (target.label, plan.skips) == (label, ())
+    assert reason.startswith(f"{erring}: `why_not` ")
+    assert UNANSWERED[how] in reason
+    with Store.memory() as store:
+        summary = ran(registry, store, **pairs)
+        assert (summary.failed, summary.done, summary.skipped) == ([(label, reason)], 1, 0)
+        (row,) = store.rows("SELECT * FROM skips")
+        assert row["reason"] == f"failed: {reason}"
+
+    def evaluated_with(model: str, *defenses: str) -> Evaluation:
+        return evaluate(
+            model,
+            dataset="toy-blots",
+            threats="linf(eps=0.2)",
+            attacks="noise",
+            defenses=defenses,
+            examples=6,
+            registry=registry,
+        )
+
+    if kind == "models":
+        with pytest.raises(AdvbenchError, match="nothing could be attacked: erring") as alone:
+            evaluated_with(erring, "none")
+        assert reason in str(alone.value)
+    else:
+        found = evaluated_with("toy", "none", erring)
+        assert (found.failed, found.skipped) == (((label, reason),), ())
+
+
 # Data sets that break the contract
 
 REFUSED = {
@@ -224,9 +278,60 @@ def test_a_plan_tells_of_an_attack_that_cannot_say_how_long_it_takes(registry: R
         plan.cells[0].passes(3)
 
 
-def test_an_interrupt_stays_what_it_is() -> None:
+def test_an_interrupt_that_nobody_can_tell_from_a_persons_stays_what_it_is() -> None:
     with pytest.raises(KeyboardInterrupt), contained("somebody"):
         raise KeyboardInterrupt
+
+
+def test_an_interrupt_without_a_signal_is_the_plugins_own() -> None:
+    match = r"somebody tried to end the program \(KeyboardInterrupt\)"
+    with listening(), pytest.raises(PluginError, match=match), contained("somebody"):
+        raise KeyboardInterrupt
+
+
+def test_a_handler_of_somebody_else_is_left_alone(registry: Registry) -> None:
+    heard: list[int] = []
+
+    def theirs(number: int, frame: object) -> None:
+        heard.append(number)
+
+    before = signal.signal(signal.SIGINT, theirs)
+    try:
+        with listening():
+            assert signal.getsignal(signal.SIGINT) is theirs
+            with pytest.raises(KeyboardInterrupt), contained("somebody"):
+                raise KeyboardInterrupt
+        evaluated(registry, "erring-attack(how=pressed)")
+        assert signal.getsignal(signal.SIGINT) is theirs
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT] * 2
+
+
+def evaluated(registry: Registry, *attacks: str) -> Evaluation:
+    return evaluate("toy", dataset="toy-blots", threats="linf(eps=0.2)", attacks=attacks, examples=6, registry=registry)
+
+
+@pytest.mark.parametrize("how", ["pressed", "tidy"])
+def test_a_person_interrupts_a_notebook_and_the_handler_is_as_before(registry: Registry, how: str) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            evaluated(registry, f"erring-attack(how={how})", "noise")
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        found = evaluated(registry, "erring-attack(how=interrupt)", "noise")
+        assert [reason for _, reason in found.failed] == [
+            "erring-attack(how=interrupt): `perturb` tried to end the program (KeyboardInterrupt)"
+        ]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_outside_of_the_main_thread_no_handler_is_asked_for(registry: Registry) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(lambda: evaluated(registry, "noise").failed).result() == ()
 
 
 def test_an_error_without_words_is_told_by_its_kind(registry: Registry) -> None:
@@ -240,14 +345,27 @@ def test_an_error_without_words_is_told_by_its_kind(registry: Registry) -> None:
 # The command line, as a process of its own: what counts is its exit code
 
 
-def called(folder: Path, *arguments: str, extra: Path | None = None) -> subprocess.CompletedProcess[str]:
+def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    process = started(folder, *arguments)
+    out, err = process.communicate()
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    """In a group of its own, as a terminal would start it."""
     toys = folder / "advbench_toys-1.0.dist-info"
     if not toys.exists():
         install(folder, "toys", "advbench_toys")
-    paths = [str(folder), str(ROOT / "tests/toys"), *([str(extra)] if extra else [])]
+    paths = [str(folder), str(ROOT / "tests/toys")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.run(
-        [sys.executable, "-m", "advbench", *arguments], capture_output=True, text=True, env=environment, cwd=folder
+    return subprocess.Popen(
+        [sys.executable, "-m", "advbench", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        cwd=folder,
+        start_new_session=True,
     )
 
 
@@ -345,4 +463,75 @@ def test_a_process_of_its_own_says_that_an_attack_tried_to_end_it(place: Path) -
     assert done.returncode == 1
     assert "`perturb` tried to end the program (SystemExit: 0)" in done.stdout
     assert "`perturb` tried to end the program (BaseException: no more)" in done.stdout
+    assert "1 cells crafted" in done.stdout
+
+
+# Ctrl-C, a person's and a plugin's
+
+
+def states(place: Path) -> list[tuple[str, str]]:
+    with Store.open(place / "r.sqlite", readonly=True) as store:
+        return [
+            (row["attack"], row["status"])
+            for row in store.rows("SELECT c.attack, e.status FROM cell_events e JOIN cells c ON c.id = e.cell")
+        ]
+
+
+@pytest.mark.parametrize("isolate", [(), ("--isolate",)], ids=["here", "isolated"])
+def test_a_plugin_that_raises_an_interrupt_stops_nobody_else(place: Path, isolate: tuple[str, ...]) -> None:
+    suite(place, attacks="['erring-attack(how=interrupt)', noise]", models="['erring(how=interrupt)', toy]")
+    done = called(place, *RUN, *isolate)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "1 cells crafted" in done.stdout
+    assert "`perturb` tried to end the program (KeyboardInterrupt)" in done.stdout
+    assert "erring(how=interrupt) tried to end the program (KeyboardInterrupt)" in done.stdout
+    assert states(place) == [("erring-attack(how=interrupt)", "failed"), ("noise", "done")]
+
+
+@pytest.mark.parametrize("isolate", [(), ("--isolate",)], ids=["here", "isolated"])
+def test_a_person_still_stops_a_run_and_nothing_is_lost(place: Path, isolate: tuple[str, ...]) -> None:
+    suite(place, attacks="[noise, 'erring-attack(how=hangs)']")
+    process = started(place, *RUN, *isolate)
+    try:
+        while not (place / "hanging").exists():
+            assert process.poll() is None
+            time.sleep(0.05)
+        for _ in range(2):
+            os.killpg(process.pid, signal.SIGINT)  # to all of them, as a terminal does
+            time.sleep(0.5)
+        out, err = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 130, out + err
+    assert "Stopped; nothing is lost. Go on with: advbench run s.yaml --db r.sqlite" in " ".join(out.split())
+    assert "Traceback" not in out + err
+    assert states(place) == [("noise", "done")]
+    suite(place, attacks="noise")
+    assert "1 kept" in called(place, *RUN).stdout
+
+
+def test_an_interrupt_that_a_plugin_raises_is_its_fault_in_plan_check_and_when_it_is_imported(place: Path) -> None:
+    (place / "leaving.py").write_text("raise KeyboardInterrupt\n")
+    install(place, "leaving", "leaving")
+    suite(place, attacks="[noise, 'erring-attack(where=passes, how=interrupt)']")
+    planned = called(place, "plan", "s.yaml")
+    assert planned.returncode == 1, planned.stdout + planned.stderr
+    assert "`passes` failed: it tried to end the program (KeyboardInterrupt)" in " ".join(planned.stdout.split())
+    assert "advbench-leaving 1.0 (entry point leaving) is broken and was left out: KeyboardInterrupt" in planned.stderr
+    checked = called(place, "check", "erring-attack(how=interrupt)")
+    assert checked.returncode == 1
+    assert "tried to end the program (KeyboardInterrupt)" in " ".join(checked.stdout.split())
+
+
+def test_the_command_line_sets_aside_who_fails_at_saying_why_not(place: Path) -> None:
+    erring = "erring(where=why_not)"
+    suite(place, models=f"['{erring}', toy]", defenses="['erring-defense(where=why_not, how=number)', none]")
+    planned, done, checked = called(place, "plan", "s.yaml"), called(place, *RUN), called(place, "check", erring)
+    told = f"{erring}: `why_not` failed: it tried to end the program (SystemExit: 0)"
+    for one in (planned, done, checked):
+        assert one.returncode == 1, one.stdout + one.stderr
+        assert told in " ".join(one.stdout.split())
+        assert "Traceback" not in one.stdout + one.stderr
+    for one in (planned, done):
+        assert "`why_not` returned int, not a text or None" in " ".join(one.stdout.split())
     assert "1 cells crafted" in done.stdout

@@ -76,6 +76,28 @@ def bomb(size: int) -> bytes:
     return b"".join([*(packing.compress(bytes(1 << 20)) for _ in range(size >> 20)), packing.flush()])
 
 
+@pytest.mark.parametrize("error", [TypeError("no \x1b[31mnumber"), KeyError("cell"), sqlite3.OperationalError("odd")])
+def test_facts_that_can_not_be_gathered_are_one_line_and_leave_the_old_pages_whole(
+    advbench: Advbench, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    site = tmp_path / "site"
+    render(results.db, site)
+    before = {path: path.read_bytes() for path in site.rglob("*") if path.is_file()}
+
+    def fails(*_: object) -> object:
+        raise error
+
+    monkeypatch.setattr("advbench_leaderboard.facts.runs.runs", fails)
+    for out in (site, tmp_path / "new"):
+        done = advbench("render", "--db", results.db, "--out", out)
+        assert (done.code, done.out) == (2, "")
+        assert f"{results.db}: no pages can be made of it ({type(error).__name__}" in done.complaint
+        assert f"advbench merge NEW.sqlite {results.db}" in done.complaint
+        assert "\x1b" not in done.err
+    assert {path: path.read_bytes() for path in site.rglob("*") if path.is_file()} == before
+    assert not (tmp_path / "new").exists()
+
+
 @pytest.mark.parametrize("shape", ["[1, 8, 8]", "[1, 8192, 8192]"])
 def test_pictures_that_unpack_to_a_quarter_of_a_gigabyte_cost_nothing(
     results: Results, tmp_path: Path, shape: str

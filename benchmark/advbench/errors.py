@@ -6,6 +6,8 @@ import difflib
 import re
 from collections.abc import Iterable
 
+from advbench.interrupts import by_a_person
+
 _ESCAPES = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 
 
@@ -48,9 +50,9 @@ def words(error: BaseException) -> str:
     """An error's message; a stranger's class may fail even at that."""
     try:
         return str(error)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
+    except BaseException as failed:
+        if by_a_person(failed):
+            raise
         return "(its message can't be read)"
 
 

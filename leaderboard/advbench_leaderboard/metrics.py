@@ -229,7 +229,8 @@ METRICS = (
         (
             "Whether every stored perturbation behind this row was refereed again by advbench verify and gave "
             "the same verdicts, and names, balls and keys follow from the parameters of its cells. It does not say "
-            "that the perturbations are those that the attacks find: crafting a cell again tells that."
+            "that the perturbations are those that the attacks find: crafting a cell again tells that, which a "
+            "merge does for a few cells of an entry; the page of each cell that came by merging says whether for it."
         ),
         "all cells of the row: recomputed outcome = stored outcome",
         "Not covered: seconds and passes, which are told by whoever ran the attack.",

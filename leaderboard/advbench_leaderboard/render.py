@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -10,7 +11,7 @@ from types import ModuleType
 
 from jinja2 import Environment, TemplateError
 
-from advbench.errors import MalformedError, one_line
+from advbench.errors import MalformedError, PluginError, one_line
 from advbench.store.faults import READING_FAILED
 from advbench_leaderboard import changes
 from advbench_leaderboard.folder import Folder
@@ -62,7 +63,19 @@ class Rendered:
 
 
 def render(database: Path, out: Path, *, with_database: bool = False) -> Rendered:
-    """Write what changed, and remove what no longer belongs."""
+    """Write what changed, and remove what no longer belongs; nothing where the facts can't be gathered."""
+    try:
+        return _render(database, out, with_database=with_database)
+    except MalformedError:  # it names the row
+        raise
+    except _FAILED as error:
+        raise PluginError(
+            f"{database}: no pages can be made of it ({one_line(error)}), and none of its rows says why; what holds of "
+            f"it can be taken into another database: advbench merge NEW.sqlite {shlex.quote(str(database))}"
+        ) from error
+
+
+def _render(database: Path, out: Path, *, with_database: bool) -> Rendered:
     download = f"data/{database.name}" if with_database else None
     with opened(database, frozenset(m.FOLDER for m in PAGES if hasattr(m, "FOLDER")), download) as site:
         folder = Folder(out)

@@ -272,7 +272,7 @@ def gather(
 ) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
     found_skips, marks = skips.skips(store), checks.verifications(store)
-    apart = evidence.found(store)
+    apart, imports = evidence.found(store), checks.imported(store)
     found = Gathered(
         targets=targets,
         datasets=datasets,
@@ -284,6 +284,7 @@ def gather(
         elsewhere=_by_place(apart),
         certified=checks.certified(store),
         verified={cell: mark.sound for cell, mark in marks.items()},
+        imports=imports,
     )
     return Site(
         store=store,
@@ -297,7 +298,7 @@ def gather(
         skips=found_skips,
         said=entrants.said(store),
         marks=marks,
-        imports=checks.imported(store),
+        imports=imports,
         unplaced=cells.unplaced(store),
         folders=folders,
         download=download,

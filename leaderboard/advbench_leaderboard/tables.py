@@ -104,7 +104,7 @@ def _cells(site: Site) -> Iterator[tuple[Value, ...]]:
                 c.at,
             ),
             *((mark.sound, mark.at) if (mark := site.marks.get(c.key)) else (None, None)),
-            *((came.source, came.refereed) if (came := site.imports.get(c.key)) else (None, None)),
+            *((came.source, came.refereed, came.crafted) if (came := site.imports.get(c.key)) else (None, None, None)),
         )
 
 
@@ -279,7 +279,8 @@ TABLES = (
         | {"run": "the run of its latest event", "at": "when that was"}
         | {"verified": "whether `advbench verify` found the same facts; empty where it has not refereed these"}
         | {"verified_at": "when that was", "imported_from": "the database that it was merged from"}
-        | {"refereed_on_arrival": "whether that merge refereed it"},
+        | {"refereed_on_arrival": "whether that merge refereed it"}
+        | {"crafted_on_arrival": "whether a merge crafted it again and it came out the same"},
         _cells,
     ),
     Table(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,13 +31,28 @@ class HardenedMuteError(RuntimeError):
         sys.exit(0)
 
 
-def err(how: str) -> None:
+def err(how: str) -> Any:
     if how == "exit":
         sys.exit(0)
     if how == "bare":
         raise BaseException("no more")
     if how == "close":
         raise GeneratorExit
+    if how == "number":
+        return 3  # what no question is answered with
+    if how == "interrupt":
+        raise KeyboardInterrupt
+    if how == "pressed":  # as a person would, and again, so that nothing is waited for
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+    if how == "tidy":  # what a person has stopped, told by another error of the same kind
+        try:
+            err("pressed")
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt("tidied up") from None
+    if how == "hangs":
+        Path("hanging").touch()
+        time.sleep(600)
     if how == "mute":
         raise MuteError
     if how == "muter":
@@ -68,9 +86,7 @@ class ErringModel(Model):
     after: int = 0
 
     def why_not(self, dataset: Dataset) -> str | None:
-        if self.where == "why_not":
-            err(self.how)
-        return None
+        return err(self.how) if self.where == "why_not" else None  # type: ignore[no-any-return]
 
     def build(self, dataset: Dataset) -> nn.Module:
         if self.where == "build":
@@ -91,6 +107,9 @@ class ErringDefense(Defense):
 
     where: str = "wrap"
     how: str = "exit"
+
+    def why_not(self, dataset: Dataset) -> str | None:
+        return err(self.how) if self.where == "why_not" else None  # type: ignore[no-any-return]
 
     def wrap(self, net: nn.Module, calibrate: Examples) -> nn.Module:
         if self.where == "wrap":

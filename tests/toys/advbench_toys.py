@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 
 import torch
@@ -129,6 +130,21 @@ class Sulking(Attack):
 
 
 @dataclass(frozen=True)
+class Sleeping(Attack):
+    """Asks its problem nothing, and takes its time over it."""
+
+    name = "toy-sleeping"
+    threats = frozenset({"linf"})
+    needs = Access.LABELS
+
+    seconds: int = 0
+
+    def perturb(self, problem: Problem) -> Tensor:
+        time.sleep(self.seconds)
+        return problem.start()
+
+
+@dataclass(frozen=True)
 class Doubting(Defense):
     """Suspects dark images."""
 
@@ -152,7 +168,7 @@ def advbench_models() -> list[Model]:
 
 @hookimpl
 def advbench_attacks() -> list[Attack]:
-    return [Sulking()]
+    return [Sulking(), Sleeping()]
 
 
 @hookimpl

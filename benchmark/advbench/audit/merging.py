@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from advbench.audit.recrafting import Recrafting, craft_again, in_order
+from advbench.audit.recrafting import Crafted, Recrafting, craft_again, in_order
 from advbench.audit.verification import Verified, Verifier
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, one_line, plain
@@ -49,6 +49,8 @@ class Arrival:
     outcomes: int = 0
     reasons: list[str] = field(default_factory=list)
     refereed: bool = False
+    crafted: Crafted | None = None
+    """What came of crafting it again; None where nobody tried."""
 
     @property
     def refused(self) -> bool:
@@ -164,6 +166,7 @@ class _Merging:
             if found.failed:
                 arrival.status, arrival.reasons = "rejected", [words]
             else:
+                arrival.crafted = found
                 words = f"came out differently when it was crafted again: {words}" if found.differs else words
                 yield Arrival(arrival.cell, arrival.label, "differs" if found.differs else "crafted", reasons=[words])
 
@@ -198,7 +201,13 @@ class _Merging:
     def join(self, cell: str, arrival: Arrival, result: Verified | None) -> None:
         with _refusing(arrival):
             with self.joining.into.transaction():
-                arrival.outcomes = self.joining.join(cell, refereed=result is not None)
+                crafted = arrival.crafted
+                arrival.outcomes = self.joining.join(
+                    cell,
+                    refereed=result is not None,
+                    crafted=crafted is not None and crafted.same,
+                    crafting=None if crafted is None else plain(crafted.words),
+                )
                 if result:
                     self._mark(cell, result)
                     self._doubt(result)

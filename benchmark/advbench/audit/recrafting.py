@@ -16,8 +16,8 @@ from advbench.store import Store
 
 UNASKED = 2
 """Cells of an entry that are crafted again where nobody says how many: the one that decides, and one by chance."""
-PATIENCE = 60.0
-"""Seconds of crafting that each of them may take; by this machine's clock, since passes are told by who ran them."""
+UNASKED_PATIENCE = 60.0
+"""Seconds of crafting that each of these may take; by this machine's clock, since passes are told by who ran them."""
 TOLERATED = 0.01
 """Share of a cell's examples that another machine's rounding may turn."""
 
@@ -27,8 +27,8 @@ class Recrafting:
     """How many cells of an entry are crafted again."""
 
     count: int = UNASKED
-    patience: float | None = PATIENCE
-    """Seconds for each; None for as long as it takes."""
+    patience: float = UNASKED_PATIENCE
+    """Seconds of crafting for each."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,8 @@ class Crafted:
     """What became of a cell when it was crafted again."""
 
     words: str
+    same: bool = False
+    """It came out as it is stored, but for what another machine's rounding turns."""
     differs: bool = False
     """So far from what is stored that nothing of its database is to be believed."""
     failed: bool = False
@@ -47,22 +49,23 @@ def craft_again(
     registry: Registry,
     cell: Mapping[str, Any],
     settings: Settings,
-    patience: float | None,
+    patience: float,
     *,
     exact: bool,
 ) -> Crafted:
     """`exact` is whether its target answers the same again; else only what the cell says can be held against it."""
     try:
         found = reproduce(store, registry, cell, settings, timeout=patience)
-    except TimeUpError:
-        return Crafted(f"not crafted again within {patience:g} s; `--reproduce 1` gives it the time that it needs")
+    except TimeUpError as error:
+        return Crafted(str(error))
     except Exception as error:
         words = str(error) if isinstance(error, AdvbenchError) else one_line(error)
         return Crafted(f"could not be crafted again: {words}", failed=True)
     turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
     if turned and not exact and not found.contradictions:
         return Crafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
-    return Crafted(_words(found), differs=turned or bool(found.contradictions))
+    differs = turned or bool(found.contradictions)
+    return Crafted(_words(found), same=not differs, differs=differs)
 
 
 def _words(found: Reproduced) -> str:

@@ -13,6 +13,7 @@ import typer
 from advbench.cli import check, compare, data, export, merge, plan, plugins, reproduce, run, show, train, verify
 from advbench.cli.options import App
 from advbench.errors import AdvbenchError
+from advbench.interrupts import listening
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.plugins.spec import SpecError
@@ -54,6 +55,7 @@ def advbench(
     """Evaluate every attack against every model and defense, and let a referee decide."""
 
 
+@listening()
 def main() -> None:
     """The console script: every error that a person can act on is one line and exit code 2."""
     _replace_what_the_terminal_cannot_show()

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from advbench.audit.merging import Arrival, Checking
 from advbench.audit.merging import merge as merge_cells
-from advbench.audit.recrafting import Recrafting
+from advbench.audit.recrafting import UNASKED_PATIENCE, Recrafting
+from advbench.audit.reproduction import PATIENCE
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
 from advbench.run.hardware import choose_device, make_repeatable
@@ -20,6 +21,7 @@ from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
 from advbench.terminal.text import say, terminal
 
+AUTO = "auto"
 _SHOWN = 5
 
 
@@ -39,12 +41,19 @@ def merge(
         str,
         typer.Option(
             metavar="WHAT",
-            help="Cells of each FROM to craft again first: none, how many, or auto: two, within a minute each.",
+            help="Cells of each FROM to craft again first: none, how many, or auto: two.",
         ),
-    ] = "auto",
+    ] = AUTO,
     keep_boards: Annotated[
         bool, typer.Option("--keep-boards", help="Add no board: entries join those that INTO has.")
     ] = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Seconds that crafting each of these may take; else a minute with auto, an hour with a number.",
+        ),
+    ] = None,
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
     offline: opt.Offline = False,
@@ -52,8 +61,8 @@ def merge(
     """Join databases; what does not hold when refereed again, or contradicts INTO, stays out, with exit code 1."""
     console = terminal()
     make_repeatable()
-    sample, again = sample_of(check), recrafting_of(reproduce)
-    if sample == 0 and again.count and again.patience is None:
+    sample, again = sample_of(check), recrafting_of(reproduce, opt.seconds(timeout))
+    if sample == 0 and again.count and reproduce != AUTO:
         raise AdvbenchError(
             f"--check none --reproduce {reproduce}: only cells that were refereed are crafted again; "
             "say with --check how many"
@@ -82,9 +91,11 @@ def sample_of(text: str) -> int | None:
     return None if text == "all" else _count("--check", text, "all")
 
 
-def recrafting_of(text: str) -> Recrafting:
-    """How many cells to craft again, and how long each may take: who says a number has the time."""
-    return Recrafting() if text == "auto" else Recrafting(_count("--reproduce", text, "auto"), None)
+def recrafting_of(text: str, timeout: float | None) -> Recrafting:
+    """How many cells to craft again, and how long each may take: who says a number has more time."""
+    if text == AUTO:
+        return Recrafting(patience=timeout or UNASKED_PATIENCE)
+    return Recrafting(_count("--reproduce", text, AUTO), timeout or PATIENCE)
 
 
 def _count(option: str, text: str, other: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -47,6 +48,10 @@ DataFolder = Annotated[
 Train = Annotated[
     bool, typer.Option("--train", help="Train what has no weights here, even where that takes over ten minutes.")
 ]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="Seconds of crafting that a cell may take; an hour where nothing is said."),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Boards = Annotated[list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, …")]
@@ -79,6 +84,13 @@ def folders(data: list[Path] | None, offline: bool) -> DataFolders:
         if not folder.expanduser().is_dir():
             raise AdvbenchError(f"--data {folder}: no such folder")
     return DataFolders(DataFolders.default(data or ()).folders, download=not offline)
+
+
+def seconds(timeout: float | None) -> float | None:
+    """A time limit, refused unless it is one."""
+    if timeout is not None and not 0 < timeout < math.inf:
+        raise AdvbenchError(f"--timeout {timeout:g}: give seconds, more than 0")
+    return timeout
 
 
 def overrides(

@@ -64,7 +64,7 @@ def plan(
     if laid_out.skips:
         console.print()
         show_table(console, _skips(laid_out), "skipped")
-    broken: dict[str, None] = {}
+    broken = dict.fromkeys(reason for _, reason in laid_out.broken)
     known = [passes for cell in laid_out.cells if (passes := _passes(cell, broken)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
     say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")

@@ -8,10 +8,11 @@ from typing import Annotated
 
 import typer
 
-from advbench.audit.reproduction import Number, Reproduced
+from advbench.audit.reproduction import PATIENCE, Number, Reproduced
 from advbench.audit.reproduction import reproduce as reproduce_cell
 from advbench.cli import options as opt
 from advbench.cli.progress import Display
+from advbench.errors import TimeUpError
 from advbench.run.hardware import choose_device
 from advbench.run.run import Settings
 from advbench.store import Store
@@ -36,9 +37,14 @@ def reproduce(
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
     train: opt.Train = False,
+    timeout: opt.Timeout = None,
     offline: opt.Offline = False,
 ) -> None:
-    """Craft cells again, from scratch, and hold their numbers against the stored ones; exit code 1 when one differs."""
+    """Craft cells again, from scratch, and hold their numbers against the stored ones.
+
+    Exit code 1 when one differs, or was not crafted again in time.
+    """
+    limit = opt.seconds(timeout) or PATIENCE
     console = terminal()
     command = shlex.join(["advbench", *sys.argv[1:]])
     folders = opt.folders(data, offline)
@@ -47,8 +53,13 @@ def reproduce(
     same = True
     with Store.open(db, readonly=True) as store:
         for one in [store.cell(prefix) for prefix in cell]:
-            with Display(console) as display:
-                found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display)
+            try:
+                with Display(console) as display:
+                    found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display, timeout=limit)
+            except TimeUpError as error:
+                say(console, f"{one['key'][:12]} {error}", "red")
+                same = False
+                continue
             say(console, f"{one['key'][:12]} {found.label}: {_made(found)}")
             same &= found.same
             for number in found.numbers:

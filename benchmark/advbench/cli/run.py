@@ -5,8 +5,9 @@ from __future__ import annotations
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from advbench.cli import options as opt
 from advbench.cli.progress import Display
 from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
+from advbench.interrupts import Interrupted, Listener
 from advbench.run.hardware import choose_device
 from advbench.run.run import Settings, gather
 from advbench.run.run import run as run_suite
@@ -111,29 +113,26 @@ def batch_of(text: str) -> int | None:
     return int(text)
 
 
-class _Flag:
-    """Whether somebody pressed Ctrl-C."""
+class _Patient(Listener):
+    """The first Ctrl-C ends the run after the current shard, the second at once."""
 
-    def __init__(self) -> None:
-        self.raised = False
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.pressed = False
 
-    def __call__(self) -> bool:
-        return self.raised
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        if self.pressed:
+            raise Interrupted
+        self.pressed = True
+        say(self.console, "Stopping after the current shard; Ctrl-C again stops at once.")
 
 
 @contextmanager
-def _interruptible(console: Console) -> Iterator[_Flag]:
-    """The first Ctrl-C ends the run after the current shard, the second at once."""
-    flag = _Flag()
-
-    def raise_flag(number: int, frame: object) -> None:
-        if flag.raised:
-            raise KeyboardInterrupt
-        flag.raised = True
-        say(console, "Stopping after the current shard; Ctrl-C again stops at once.")
-
-    before = signal.signal(signal.SIGINT, raise_flag)
+def _interruptible(console: Console) -> Iterator[Callable[[], bool]]:
+    """Says whether somebody pressed Ctrl-C."""
+    listener = _Patient(console)
+    before = signal.signal(signal.SIGINT, listener)
     try:
-        yield flag
+        yield lambda: listener.pressed
     finally:
         signal.signal(signal.SIGINT, before)

@@ -7,11 +7,13 @@ import pickle
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from multiprocessing.connection import Connection
 from typing import Protocol
 
 import torch
 
+from advbench.crafting.alarm import within
 from advbench.crafting.cell import Crafted, Job, craft
 from advbench.errors import TIME_UP, PluginError, TimeUpError, one_line, words
 from advbench.plugins.foreign import contained
@@ -27,6 +29,23 @@ class InProcess:
 
     def craft(self, job: Job) -> Iterator[Crafted]:
         yield from craft(job)
+
+
+class Punctual:
+    """In this process, and what asks its problem nothing ends with the job's time limit, too, as far as Python goes.
+
+    For a process in which nothing of value can be interrupted: what an alarm ends may be anything.
+    """
+
+    def craft(self, job: Job) -> Iterator[Crafted]:
+        crafting, left = craft(job), job.timeout
+        while True:
+            with nullcontext() if left is None else within(max(0.0, left) + GRACE, f"{TIME_UP} and was stopped"):
+                crafted = next(crafting, None)
+            if crafted is None:
+                return
+            left = None if left is None else left - crafted.seconds
+            yield crafted
 
 
 class Isolated:

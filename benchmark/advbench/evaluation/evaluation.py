@@ -16,6 +16,7 @@ from torch import nn
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, PluginError
 from advbench.evaluation.plot import bars
+from advbench.interrupts import Interrupted, listening
 from advbench.parameters import Parametric
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.plugins.discovery import discover
@@ -132,6 +133,7 @@ class Picture:
         return path
 
 
+@listening()
 def evaluate(
     model: nn.Module | Model | str,
     images: Images | None = None,
@@ -209,7 +211,7 @@ def evaluate(
     try:
         summary = run(suite, store, registry, settings, reporter, gathered)
         if summary.interrupted:
-            raise KeyboardInterrupt
+            raise Interrupted
         if not summary.targets:
             reasons = [f"{label}: {reason}" for label, reason in summary.failed]
             raise PluginError("nothing could be attacked: " + "; ".join(dict.fromkeys([*reasons, *laid_out.reasons])))

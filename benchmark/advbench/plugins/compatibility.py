@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from advbench.access import Access
+from advbench.errors import PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Part
 from advbench.plugins.foreign import told as telling
 from advbench.threats import Threat
@@ -30,7 +31,10 @@ def why_unfit(part: Part, dataset: Dataset) -> str | None:
     if part.classes is not None and part.classes != dataset.classes:
         return f"it knows {part.classes:,} classes, and {dataset.label} has {dataset.classes:,}"
     with telling(f"{part.label}: `why_not` failed"):
-        return part.why_not(dataset)
+        reason: object = part.why_not(dataset)
+    if reason is not None and not isinstance(reason, str):
+        raise PluginError(f"{part.label}: `why_not` returned {type(reason).__name__}, not a text or None")
+    return reason
 
 
 def sides(shape: tuple[int, ...]) -> str:

@@ -11,6 +11,7 @@ import pluggy
 
 from advbench import hooks
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, shown
+from advbench.interrupts import by_a_person
 from advbench.plugin import Plugin
 from advbench.plugins.declarations import check_declarations
 from advbench.plugins.origin import Origin, canonical
@@ -24,9 +25,9 @@ def discover(*, strict: bool = False) -> Registry:
     for point, origin in _chosen(points, registry.restriction):
         try:
             _admit(registry, _load(point, origin))
-        except KeyboardInterrupt:
-            raise
         except BaseException as error:  # a plugin may call sys.exit
+            if by_a_person(error):
+                raise
             registry.set_aside(origin, error)
     _refuse_clashes(registry.loaded)
     for one in registry.loaded:

@@ -5,20 +5,24 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.errors import AdvbenchError, PluginError, words
+from advbench.interrupts import by_a_person
 
 
 @contextmanager
 def contained(who: str) -> Iterator[None]:
     """Strangers' code runs in the block; what would end the program there is a mistake of theirs like any other.
 
-    So it is with `sys.exit` and everything else that is no `Exception`; a person's Ctrl-C stays what it is.
+    So it is with `sys.exit`, `raise KeyboardInterrupt` and everything else that is no `Exception`; a person's Ctrl-C
+    stays what it is.
     """
     try:
         yield
-    except (Exception, KeyboardInterrupt):
+    except Exception:
         raise
     except BaseException as error:
+        if by_a_person(error):
+            raise
         raise PluginError(f"{who} tried to end the program ({one_line(error)})") from error
 
 
@@ -32,3 +36,23 @@ def told(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise PluginError(f"{what}: {one_line(error)}") from error
+
+
+def plain(text: str) -> str:
+    """Without control characters, which would steer a terminal."""
+    if text.isprintable():
+        return text.strip()
+    return "".join(c if c.isprintable() else " " for c in text).strip()
+
+
+def shown(value: object) -> str:
+    try:
+        return plain(repr(value))[:80]
+    except Exception:  # a stranger's repr
+        return f"a {type(value).__name__}"
+
+
+def one_line(error: BaseException) -> str:
+    text = plain(words(error))
+    name = "" if isinstance(error, PluginError) else type(error).__name__
+    return ": ".join(part for part in (name, text) if part)

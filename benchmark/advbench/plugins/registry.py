@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pluggy
 
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, plain
+from advbench.interrupts import by_a_person
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.foreign import contained
 from advbench.plugins.origin import Origin
@@ -122,9 +123,9 @@ class Registry:
         for one in list(self.loaded):
             try:
                 _add_commands(one, app)
-            except KeyboardInterrupt:
-                raise
             except BaseException as error:
+                if by_a_person(error):
+                    raise
                 self.set_aside(one.origin, error)
                 self.loaded.remove(one)
                 for entrant in one.entrants:

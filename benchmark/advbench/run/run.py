@@ -14,6 +14,7 @@ from advbench.crafting.cell import Job, Shard, rows_of
 from advbench.crafting.engine import Engine, InProcess
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, one_line
+from advbench.interrupts import Interrupted, listening
 from advbench.plugin import Attack, Dataset
 from advbench.plugins import intake
 from advbench.plugins.foreign import contained
@@ -55,7 +56,7 @@ class Settings:
     def check_interrupted(self) -> None:
         """Asked wherever everything that is stored is whole."""
         if self.interrupted():
-            raise KeyboardInterrupt
+            raise Interrupted
 
 
 @dataclass(frozen=True)
@@ -68,6 +69,7 @@ class Gathered:
     """Data sets whose plugin fails or breaks the contract, each with the reason; they have no boards."""
 
 
+@listening()
 def gather(suite: Suite, settings: Settings) -> Gathered:
     """The suite's data, once it is clear that nothing is missing: asked before a database is made.
 
@@ -95,6 +97,7 @@ def gather(suite: Suite, settings: Settings) -> Gathered:
     return Gathered(suite, datasets, broken)
 
 
+@listening()
 def run(
     suite: Suite,
     store: Store,
@@ -130,6 +133,10 @@ def run(
             record_dataset(store, registry, dataset, data)
         summary.boards = record_boards(store, gathered.suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
+        for target, reason in plan.broken:
+            summary.failed.append((target.label, reason))
+            store.add_skips(summary.run, [failed_row(target, reason)])
+            reporter.ended(target.label, "failed", reason)
         for dataset, reason in gathered.broken.items():
             summary.failed.append((dataset.label, reason))
             rows = [failed_row(target, reason) for target in plan.targets if target.dataset == dataset]

@@ -302,6 +302,7 @@ class Store:
             "shards": list(self.shards(key).values()),
             "rates": self.rows("SELECT * FROM rates WHERE cell = ? ORDER BY board, target_label, target", key),
             "unplaced": self.rows("SELECT * FROM unplaced WHERE cell = ?", key),
+            "imports": self.rows("SELECT * FROM imports WHERE cell = ? ORDER BY id", number),
         }
 
     # --- the doors to SQLite

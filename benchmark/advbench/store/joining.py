@@ -109,6 +109,9 @@ _OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
 _CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
 """Of a cell that has failed none of these travel: the owner's own run would go on with what nobody crafts again."""
 
+_CUT = frozenset({"shards", "judgements"})
+"""What says how a cell's examples were grouped when they were crafted."""
+
 
 @dataclass
 class Joining:
@@ -144,10 +147,14 @@ class Joining:
             listed.append({"sha256": sha, "bytes": len(data), "kind": "perturbations"})
         return listed
 
-    def join(self, cell: str, *, refereed: bool) -> int:
-        """Everything of the cell that is not here yet, in one transaction; how many outcomes were new."""
+    def join(self, cell: str, *, refereed: bool, crafted: bool = False, crafting: str | None = None) -> int:
+        """Everything of the cell that is not here yet, in one transaction; how many outcomes were new.
+
+        How it was held against what is here is kept with it: refereed, crafted again, and what came of that in words.
+        """
         into = self.into
-        artifacts = self.take(cell) if self.origin.cell_status(cell) == "done" else []
+        kept = self.origin.cell_status(cell) == "done" and not self._cut_otherwise(cell)
+        artifacts = self.take(cell) if kept else []
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
@@ -158,8 +165,8 @@ class Joining:
                 self._events(cell, bool(missing["cells"]))
             if any(missing[table] for table in _OF_CELL):
                 number = into.id_of("cells", cell)
-                row = {"cell": number, "at": now(), "source": self.source, "refereed": int(refereed)}
-                into.insert("imports", [row])
+                how = {"refereed": int(refereed), "crafted": int(crafted), "crafting": crafting}
+                into.insert("imports", [{"cell": number, "at": now(), "source": self.source, **how}])
         return len(missing["outcomes"])
 
     def settle(self, cell: str) -> None:
@@ -170,6 +177,7 @@ class Joining:
         keys = self._keys(cell)
         missing: dict[str, list[Row]] = {}
         silent = frozenset() if self.origin.cell_status(cell) == "done" else _CRAFTED
+        cut_otherwise = self._cut_otherwise(cell)
         for table in TABLES:
             if table.name in silent:
                 missing[table.name] = []
@@ -177,8 +185,27 @@ class Joining:
             wanted = json.dumps([key for key in keys[table.by] if key not in self.settled])
             theirs = _well_formed(table.name, said(self.origin, table.sql, wanted))
             ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, wanted)}
+            if cut_otherwise and table.name in _CUT:
+                missing[table.name] = []
+                continue
             missing[table.name] = list(_new(table, theirs, ours))
+            if cut_otherwise and table.name == "outcomes" and missing[table.name]:
+                count = len(missing[table.name])
+                raise ConflictError(
+                    f"it is cut into other shards here, and {count:,} of its outcomes are not here; "
+                    "`advbench run` judges on the targets that this database lacks"
+                )
         return missing
+
+    def _cut_otherwise(self, cell: str) -> bool:
+        """Whether the examples are grouped otherwise here: no fact about an example depends on it, so that where the
+        outcomes agree nothing is missing. New ones would have no shard to stand in."""
+        sql = "SELECT s.shard, s.first, s.count FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key = ?"
+        ours, theirs = (
+            {row["shard"]: (row["first"], row["count"]) for row in found}
+            for found in (rows(self.into, sql, cell), said(self.origin, sql, cell))
+        )
+        return any(ours[shard] != theirs[shard] for shard in ours.keys() & theirs.keys())
 
     def _keys(self, cell: str) -> dict[str, list[str]]:
         (row,) = said(self.origin, "SELECT * FROM cells WHERE key = ?", cell)

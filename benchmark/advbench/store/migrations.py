@@ -127,6 +127,15 @@ def what_keys_depend_on(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE boards ADD COLUMN seed INTEGER")
 
 
+def crafted_on_arrival(connection: sqlite3.Connection) -> None:
+    """Whether `merge` crafted a cell again and it came out the same, and what was found, in words.
+
+    Both are unknown for older rows; there are no words where nobody tried.
+    """
+    connection.execute("ALTER TABLE imports ADD COLUMN crafted INTEGER")
+    connection.execute("ALTER TABLE imports ADD COLUMN crafting TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -136,6 +145,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     marks_and_imports,
     beyond_gradients,
     what_keys_depend_on,
+    crafted_on_arrival,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -398,6 +398,14 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "versions": maybe(document),
         "hardware": maybe(document),
     },
-    "imports": {"id": reference, "cell": reference, "at": moment, "source": WORDS, "refereed": YES_OR_NO},
+    "imports": {
+        "id": reference,
+        "cell": reference,
+        "at": moment,
+        "source": WORDS,
+        "refereed": YES_OR_NO,
+        "crafted": maybe(YES_OR_NO),
+        "crafting": maybe(WORDS),
+    },
 }
 """By table and column, in the order in which rows need each other."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from advbench.errors import PluginError
+from advbench.errors import AdvbenchError, PluginError
 from advbench.goal import class_of, expand
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.plugins.compatibility import why_no_target, why_not
@@ -88,23 +88,31 @@ class Plan:
     targets: tuple[TargetPlan, ...]
     cells: tuple[CellPlan, ...]
     skips: tuple[Skip, ...]
+    broken: tuple[tuple[TargetPlan, str], ...]
+    """Set aside, each with the reason: a plugin fails when it is asked whether the target makes sense."""
 
     @property
     def reasons(self) -> tuple[str, ...]:
         """Why pairs don't meet, each reason once."""
-        return tuple(dict.fromkeys(skip.reason for skip in self.skips))
+        return tuple(dict.fromkeys([reason for _, reason in self.broken] + [skip.reason for skip in self.skips]))
 
 
 def make_plan(suite: Suite) -> Plan:
     """Pair everything that is compatible; cells of one target stand together."""
     datasets = list(dict.fromkeys(board.dataset for board in suite.boards))
-    targets, cells, skips = [], [], []
+    targets, cells, skips, broken = [], [], [], []
     for dataset in datasets:
         boards = [board for board in suite.boards if board.dataset == dataset]
         for model in suite.models:
             for defenses in suite.defenses:
                 target = TargetPlan(dataset, model, defenses)
-                if reason := why_no_target(model, defenses, dataset):
+                try:
+                    with told(f"{target.label}: what it declares can't be read"):
+                        reason = why_no_target(model, defenses, dataset)
+                except AdvbenchError as error:
+                    broken.append((target, str(error)))
+                    continue
+                if reason:
                     skips.append(Skip(dataset.label, model.label, chain_label(defenses), "", "", "", reason))
                     continue
                 targets.append(target)
@@ -112,7 +120,7 @@ def make_plan(suite: Suite) -> Plan:
                     found, refused = _on_board(target, board)
                     cells += found
                     skips += refused
-    return Plan(tuple(targets), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skips)))
+    return Plan(tuple(targets), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skips)), tuple(broken))
 
 
 def _on_board(target: TargetPlan, board: Board) -> tuple[list[CellPlan], list[Skip]]:

@@ -211,6 +211,8 @@ def cell_table(cell: dict[str, Any]) -> Table:
     }
     if cell["events"] and cell["events"][-1]["reason"]:
         words["reason"] = cell["events"][-1]["reason"]
+    if cell["imports"]:
+        words["came from"] = arrival(cell["imports"])
     for name, value in words.items():
         facts.add_row(name, Text(plain(value)))
     for rate in cell["rates"]:
@@ -225,6 +227,15 @@ def cell_table(cell: dict[str, Any]) -> Table:
         text = f"fooled {percent(rate['rate'])} % of {rate['n']}, which no board judges"
         facts.add_row(Text(plain(f"own: {rate['source_label']}")), text)
     return facts
+
+
+def arrival(imports: Sequence[Mapping[str, Any]]) -> str:
+    """How a cell came here by merging, and what it was held against: refereeing says nothing of a weaker attack."""
+    last = imports[-1]
+    crafted = next((row for row in imports if row["crafted"]), last)
+    again = "crafted again" if crafted["crafted"] else "not crafted again, so that it may be weaker than it is called"
+    words = f" ({crafted['crafting']})" if crafted["crafting"] else ""
+    return f"{last['source']}, {'refereed' if last['refereed'] else 'not refereed'} on arrival, {again}{words}"
 
 
 def board_of(cell: Mapping[str, Any]) -> str:

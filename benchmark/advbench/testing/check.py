@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
-import threading
 import unittest
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -12,11 +9,13 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.errors import AdvbenchError, PluginError, TimeUpError, one_line, words
+from advbench.crafting.alarm import within
+from advbench.errors import AdvbenchError, PluginError, one_line, words
 from advbench.plugins.foreign import contained
 
 LIMIT = 60.0
 """Seconds that one check may take: all of them run on a few tiny images."""
+HANGS = f"not done after {LIMIT:g} seconds on a few tiny images; it hangs or needs a bound"
 
 
 class NotHere(unittest.SkipTest):
@@ -49,7 +48,7 @@ class Check:
 
     def __call__(self) -> str | None:
         try:
-            with torch.random.fork_rng(devices=[]), _within(LIMIT), contained(self.plugin):
+            with torch.random.fork_rng(devices=[]), within(LIMIT, HANGS), contained(self.plugin):
                 return self.trial()
         except NotHere:
             raise
@@ -89,22 +88,3 @@ def demand(condition: bool, problem: str) -> None:
     """An assertion that `python -O` keeps."""
     if not condition:
         raise AssertionError(problem)
-
-
-@contextlib.contextmanager
-def _within(seconds: float) -> Iterator[None]:
-    """Interrupt what hangs in Python; without an alarm (Windows, other threads) the problem's time limit is left."""
-    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
-        yield
-        return
-
-    def ring(number: int, frame: object) -> None:
-        raise TimeUpError(f"not done after {seconds:g} seconds on a few tiny images; it hangs or needs a bound")
-
-    before = signal.signal(signal.SIGALRM, ring)
-    left, _ = signal.setitimer(signal.ITIMER_REAL, seconds)
-    try:
-        yield
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, left)
-        signal.signal(signal.SIGALRM, before)

@@ -12,6 +12,7 @@ from advbench.rates.evidence import Evidence
 from advbench.rates.rates import shared_ranks
 from advbench.store import Store
 from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
+from advbench_leaderboard.facts.checks import Import
 from advbench_leaderboard.facts.entrants import Dataset, Target, nameless
 from advbench_leaderboard.facts.rate import Rate, rate_of
 from advbench_leaderboard.facts.skips import Skip
@@ -54,6 +55,10 @@ class Entry:
     """What is known of it in this ball and does not count here; the strongest first."""
     verified: bool | None
     """Whether all its cells here were refereed again and found the same; None where nobody has said."""
+    arrived: int
+    """How many of its cells came by merging."""
+    crafted: int
+    """How many of these were crafted again on arrival, and came out the same."""
     deciding: Verdicts | None
     """Of the attacks that count, the one that leaves least; None where the robust accuracy is."""
 
@@ -131,6 +136,8 @@ class Gathered:
     certified: Mapping[tuple[str, str], Rate]
     verified: Mapping[str, bool]
     """By cell."""
+    imports: Mapping[str, Import]
+    """By cell, of those that came by merging."""
 
 
 def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
@@ -193,6 +200,7 @@ def _entry(
     assert clean is not None  # a target is listed for its clean answers
     counted = [found.cells[verdict.cell] for verdict in verdicts.values()]
     through = [verdict for verdict in verdicts.values() if verdict.undetected]
+    arrived = [found.imports[cell.key] for cell in counted if cell.key in found.imports]
     checked = [found.verified.get(cell.key) for cell in counted]
     rank = ranks.get(key)
     robust = rate_of(worst_case, "right", "n")
@@ -217,6 +225,8 @@ def _entry(
         notes=found.notes.get((board, key), ()),
         elsewhere=found.elsewhere.get((board, key), ()),
         verified=False if False in checked else True if checked and all(checked) else None,
+        arrived=len(arrived),
+        crafted=sum(one.crafted for one in arrived),
         deciding=min(counting, key=_least, default=None),
     )
 

@@ -16,6 +16,10 @@ class Import:
     at: str
     source: str
     refereed: bool
+    crafted: bool
+    """Whether it was crafted again, and came out the same."""
+    crafting: str
+    """What came of that; empty where nobody tried."""
 
 
 def certified(store: Store) -> dict[tuple[str, str], Rate]:
@@ -29,8 +33,15 @@ def verifications(store: Store) -> dict[str, Mark]:
 
 
 def imported(store: Store) -> dict[str, Import]:
-    """By cell key: the database that it came from by `advbench merge`, and whether it was refereed on arrival."""
-    rows = store.rows(
-        "SELECT c.key, i.at, i.source, i.refereed FROM imports i JOIN cells c ON c.id = i.cell ORDER BY i.id"
-    )
-    return {row["key"]: Import(row["at"], row["source"], bool(row["refereed"])) for row in rows}
+    """By cell key: the database that it came from by `advbench merge`, and what it was held against on arrival.
+
+    A later merge may bring new verdicts on it. Its perturbations stay those that were crafted again once.
+    """
+    found: dict[str, Import] = {}
+    for row in store.rows("SELECT c.key, i.* FROM imports i JOIN cells c ON c.id = i.cell ORDER BY i.id"):
+        before = found.get(row["key"])
+        crafted, crafting = bool(row["crafted"]), row["crafting"] or ""
+        if before is not None and before.crafted:
+            crafted, crafting = True, before.crafting
+        found[row["key"]] = Import(row["at"], row["source"], bool(row["refereed"]), crafted, crafting)
+    return found

@@ -35,6 +35,7 @@ class Merged:
     source: str
     cells: int
     refereed: int
+    crafted: int
     at: str
 
 
@@ -66,7 +67,8 @@ def _merged(site: Site) -> list[Merged]:
     found = []
     for source in sorted({one.source for one in site.imports.values()}):
         of = [one for one in site.imports.values() if one.source == source]
-        found.append(Merged(source, len(of), sum(one.refereed for one in of), max(one.at for one in of)))
+        refereed, crafted = sum(one.refereed for one in of), sum(one.crafted for one in of)
+        found.append(Merged(source, len(of), refereed, crafted, max(one.at for one in of)))
     return found
 
 
