@@ -249,6 +249,23 @@ def test_the_cell_that_stands_on_a_board_is_not_pushed_off_it(
     assert everything(into) == everything_before
 
 
+def test_a_file_of_the_same_name_pushes_nothing_off_either(
+    advbench: Advbench, merged: Path, results: Results, tmp_path: Path
+) -> None:
+    """Whoever copies what is published can call it as it was called when it came in."""
+    into = tmp_path / "into.sqlite"
+    assert advbench("merge", into, results.db, "--check", "none").code == 0
+    weaker = results.copy(tmp_path).rename(tmp_path / results.db.name)
+    weaker.with_name("copy.artifacts").rename(weaker.with_suffix(".artifacts"))
+    with another_version():
+        assert advbench("run", results.suite, "--db", weaker).code == 0
+    with Store.open(into, readonly=True) as store:
+        before = rates(store, "fooling")
+    assert "24 cells taken" in advbench("merge", into, weaker, "--check", "none").out
+    with Store.open(into, readonly=True) as store:
+        assert rates(store, "fooling") == before
+
+
 def test_of_one_database_the_cell_asked_for_last_stands_wherever_it_is_merged(
     advbench: Advbench, results: Results, tmp_path: Path
 ) -> None:

@@ -136,8 +136,10 @@ class Doubting(Defense):
     detects = True
     differentiable = True
 
+    unit: float = 1.0
+
     def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
-        return -images.flatten(1).mean(1)
+        return -images.flatten(1).mean(1) * self.unit
 
 
 @hookimpl

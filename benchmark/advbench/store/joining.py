@@ -16,6 +16,16 @@ from advbench.store.records import wrong
 NEAR = 5e-3
 """How far real numbers of the same fact lie apart when two machines wrote them."""
 
+IN_ORDER = """
+SELECT c.* FROM cells c LEFT JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
+WINDOW rivals AS (
+  PARTITION BY data_fingerprint, examples, protocol, family, eps, source, attack, goal, fit, stop, budget, seed
+)
+ORDER BY max(e.id) OVER rivals, e.status = 'done' DESC, e.id DESC, c.id
+"""
+"""Cells as they were asked for; but of those that differ only in version the one that stands comes first, and no other
+pushes it off."""
+
 _TARGETS = "SELECT value FROM json_each(?)"
 
 
@@ -223,26 +233,18 @@ class Joining:
         self.into.insert("cell_events", [{**event, "id": None, "cell": number} for event in events] + again)
 
     def _standing(self, number: int) -> list[dict[str, Any]]:
-        """The event of the cell that the newcomer would push off its boards, unless both come from one database."""
-        found = self.into.rows(
+        """The event of the cell that the newcomer would push off its boards."""
+        return self.into.rows(
             """
-            SELECT e.*, c.key, EXISTS (SELECT 1 FROM imports i WHERE i.cell = c.id AND i.source = ?) AS same
-            FROM cells c
+            SELECT e.* FROM cells c
             JOIN cells n USING (data_fingerprint, examples, protocol, family, source)
             JOIN cell_state s ON s.cell = c.id JOIN cell_state m ON m.cell = n.id AND m.entrant = s.entrant
             JOIN cell_events e ON e.cell = c.id AND e.status = 'done'
             WHERE n.id = ? AND c.id <> n.id AND c.eps IS n.eps AND (c.protocol < 2 OR c.seed IS n.seed) AND s.current
               AND e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id AND status = 'done')
             """,
-            self.source,
             number,
         )
-        known = "SELECT 1 FROM cells WHERE key = ?"
-        return [
-            {name: value for name, value in row.items() if name not in ("key", "same")}
-            for row in found
-            if not (row["same"] and rows(self.origin, known, row["key"]))
-        ]
 
 
 def _well_formed(table: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
