@@ -334,6 +334,34 @@ def test_suspicions_in_a_tiny_unit_are_no_freedom_to_write_others(advbench: Advb
     refused(advbench, db, "threshold" if "threshold" in sql else "suspicion")
 
 
+@pytest.mark.parametrize(
+    "sql", ["UPDATE outcomes SET reached = 0, predicted = example % 3", "UPDATE clean SET predicted = 3"]
+)
+def test_answers_that_nobody_can_repeat_are_no_freedom_to_write_others(
+    advbench: Advbench, entry: Entry, sql: str
+) -> None:
+    """Chance moves single answers, and never all of them in one direction."""
+    db = entry("entry", "--defense", "toy-dice", "--examples", 30, threats="linf(eps=0.9)", attacks="pgd")
+    taken(advbench, db)
+    forge(db, sql)
+    refused(advbench, db, "which no chance explains")
+
+
+def test_weak_perturbations_of_a_target_that_never_answers_twice_the_same_are_found_too(
+    advbench: Advbench, entry: Entry
+) -> None:
+    options = "--defense", "toy-dice", "--examples", 30
+    db = entry("entry", *options, threats="linf(eps=0.3)", attacks="pgd(steps=1, travel=0.001)")
+    strong = entry("strong", *options, threats="linf(eps=0.3)", attacks="pgd")
+    (row,) = rows(strong, "SELECT attack_params FROM cells")
+    params = json.dumps(row["attack_params"], sort_keys=True)
+    forge(
+        db, f"UPDATE cells SET attack = 'pgd', attack_params = '{params}'", "UPDATE boards SET required = '[\"pgd\"]'"
+    )
+    rehash(db)
+    refused(advbench, db, "came out differently when it was crafted again", verify=False)
+
+
 def test_a_threshold_is_set_again(advbench: Advbench, entry: Entry) -> None:
     db = entry("entry", "--defense", "toy-doubting")
     forge(db, "UPDATE targets SET threshold = threshold + 1")
@@ -415,6 +443,26 @@ def test_a_board_that_names_no_seed_does_not_rank_the_luckiest(advbench: Advbenc
     checked = advbench("verify", "--db", db)
     assert checked.code == 1
     assert "it names no seed" in checked.out
+
+
+def test_images_are_read_once_however_many_fingerprints_a_file_gives_them(
+    advbench: Advbench, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import advbench_toys
+
+    db, real, read = entry(), advbench_toys.Blots.load, []
+    (names,) = [", ".join(row) for row in [rows(db, "SELECT * FROM boards")[0]]]
+    others = names.replace("data_fingerprint", "?").replace("key", "?", 1)
+    connection = sqlite3.connect(db)
+    with connection:
+        for number in range(20):
+            other = f"{number:064x}"
+            connection.execute(f"INSERT INTO boards ({names}) SELECT {others} FROM boards LIMIT 1", (other, other))
+    connection.close()
+    monkeypatch.setattr(advbench_toys.Blots, "load", lambda *given: read.append(given) or real(*given))
+    done = advbench("merge", db.with_name("into.sqlite"), db, "--reproduce", "none")
+    assert "20 rejected" in done.out
+    assert len(read) == 1
 
 
 def test_shards_cover_every_example_and_are_judged_on_their_own_target(advbench: Advbench, entry: Entry) -> None:

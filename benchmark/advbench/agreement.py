@@ -6,13 +6,14 @@ Nobody gains anything within these bounds: a suspicion may come in any unit, a r
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
 
 from advbench.prepare import Ready
+from advbench.rates import paired
 from advbench.referee import Verdict
 
 SIZE = 1e-4
@@ -21,6 +22,8 @@ CONFIDENCE = 5e-3
 """Another machine's convolutions move logits, and what a detector makes of them, a little."""
 ROUNDING = 1e-6
 """Relative to the number: what float32 itself may move of one that hardly differs between images."""
+UNLIKELY = 1e-4
+"""Chance makes two askings of a target that never answers twice the same differ so far in one direction so rarely."""
 _MIDDLE = torch.tensor([0.1, 0.9], dtype=torch.float64)
 
 
@@ -51,7 +54,10 @@ class Agreement:
     def other_answers(
         self, fresh: list[dict[str, Any]], stored: Mapping[int, Mapping[str, Any]], exact: bool
     ) -> Iterator[str]:
-        """Of answers that can't be repeated, only the labels are held against it."""
+        """Of answers that can't be repeated, only the labels are held against it, and how many are right."""
+        if not exact:
+            kept = [stored[row["example"]] for row in fresh]
+            yield from lopsided("right", _right(fresh), _right(kept))
         told = ("label", "predicted", "confidence", "suspicion") if exact else ("label",)
         for row in fresh:
             found = stored[row["example"]]
@@ -87,6 +93,17 @@ class Agreement:
         if not self.alike("suspicion", verdict.suspicion, stored["suspicion"]):
             return f"suspicion {verdict.suspicion}, stored {stored['suspicion']}"
         return ""
+
+
+def _right(answers: Sequence[Mapping[str, Any]]) -> list[bool]:
+    return [row["predicted"] == row["label"] for row in answers]
+
+
+def lopsided(what: str, fresh: Sequence[bool], stored: Sequence[bool]) -> Iterator[str]:
+    """In words, where many more of the same were so the one time than the other: chance has no preference."""
+    if paired(fresh, stored) < UNLIKELY:
+        counts = f"{sum(fresh)} of {len(fresh)} when asked again, {sum(stored)} as stored"
+        yield f"{what}: {counts}, which no chance explains"
 
 
 def other_proofs(fresh: list[dict[str, Any]], stored: list[dict[str, Any]]) -> Iterator[str]:

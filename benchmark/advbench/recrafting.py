@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from advbench.agreement import UNLIKELY
 from advbench.aim import entrant
 from advbench.errors import AdvbenchError, TimeUpError, describe
+from advbench.rates import binomial
 from advbench.registry import Registry
-from advbench.reproduction import Reproduced, reproduce
+from advbench.reproduction import Number, Reproduced, reproduce
 from advbench.run import Settings
 from advbench.store import Store
 
@@ -64,9 +66,15 @@ def craft_again(
         words = str(error) if isinstance(error, AdvbenchError) else describe(error)
         return Crafted(f"could not be crafted again: {words}", failed=True)
     turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
-    if turned and not exact and not found.contradictions:
+    if turned and not exact and not found.contradictions and not any(map(_lopsided, found.numbers)):
         return Crafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
     return Crafted(_words(found), differs=turned or bool(found.contradictions))
+
+
+def _lopsided(number: Number) -> bool:
+    """Whether those that turned did so in one direction, as chance alone would hardly ever have it."""
+    fewer = (number.turned - abs(number.again - number.stored)) // 2
+    return binomial(fewer, number.turned) < UNLIKELY
 
 
 def _words(found: Reproduced) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,7 +10,8 @@ from typing import Any
 
 import torch
 
-from advbench.agreement import Agreement, other_proofs
+from advbench import intake
+from advbench.agreement import Agreement, lopsided, other_proofs
 from advbench.aims import Aims
 from advbench.clean import clean_pass
 from advbench.data import Data, DataFolders
@@ -17,12 +19,13 @@ from advbench.derivation import Known, UnknownPartError, wrong_board, wrong_cell
 from advbench.errors import AdvbenchError, describe
 from advbench.exhibits import exhibits, shown_of, unlike
 from advbench.foreign import contained, told
+from advbench.plugin import Dataset
 from advbench.prepare import Ready, certificate_rows, clean_rows, find_target, stored_plan
 from advbench.recipe import Recipe
-from advbench.referee import judge, render
+from advbench.referee import Verdict, judge, render
 from advbench.registry import Registry
 from advbench.store import Store, marks
-from advbench.stored import load_dataset, stored_shards, threat_of
+from advbench.stored import dataset_named, refuse_others, stored_shards, threat_of
 from advbench.target import Target
 
 
@@ -73,6 +76,7 @@ class Verifier:
     def __init__(self, store: Store, registry: Registry, folders: DataFolders, device: torch.device) -> None:
         self.store, self.registry, self.folders, self.device = store, registry, folders, device
         self.datasets: dict[str, Known | str] = {}
+        self.loaded: dict[Dataset, Data | str] = {}
         self.targets: dict[str, Target | str] = {}
         self.clean: dict[str, Verified] = {}
         """By target key, where there are answers to check."""
@@ -101,8 +105,24 @@ class Verifier:
         """The data set of a cell or a board, or why it is not here."""
         fingerprint = row["data_fingerprint"]
         if fingerprint not in self.datasets:
-            self.datasets[fingerprint] = _dataset(self.registry, self.folders, row["dataset"], fingerprint)
+            try:
+                self.datasets[fingerprint] = self._dataset(row["dataset"], fingerprint)
+            except AdvbenchError as error:
+                self.datasets[fingerprint] = str(error)
         return self.datasets[fingerprint]
+
+    def _dataset(self, label: str, fingerprint: str) -> Known:
+        """Read once, however many fingerprints a file says that its images have."""
+        dataset = dataset_named(self.registry, label)
+        if dataset not in self.loaded:
+            try:
+                self.loaded[dataset] = intake.load(dataset, self.folders)
+            except AdvbenchError as error:
+                self.loaded[dataset] = str(error)
+        if isinstance(data := self.loaded[dataset], str):
+            raise AdvbenchError(data)
+        refuse_others(label, data, fingerprint)
+        return dataset, data
 
     def contradictions(self, cell: Mapping[str, Any]) -> list[str]:
         """Where a cell, its data set and its targets say other things than their parameters: seen without asking.
@@ -246,14 +266,6 @@ def _said(error: Exception) -> str:
     return str(error) if isinstance(error, AdvbenchError) else describe(error)
 
 
-def _dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> Known | str:
-    """The data set that was judged, or why it is not here."""
-    try:
-        return load_dataset(registry, folders, label, fingerprint)
-    except AdvbenchError as error:
-        return str(error)
-
-
 def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Target) -> list[str]:
     """Where a target's row is not that of the target rebuilt here."""
     wrong = []
@@ -298,6 +310,7 @@ def _verify_cell(
             result.differences.append(
                 f"{len(silent)} examples have no clean answer of {label}, {min(silent)} among them"
             )
+    drawn: dict[str, list[tuple[Verdict, Mapping[str, Any]]]] = defaultdict(list)
     aims = Aims.of(cell, known, answers.get(cell["source"]), device)
     try:
         for shard in stored_shards(store, cell, data.judge, device):
@@ -325,14 +338,18 @@ def _verify_cell(
                     result.outcomes += 1
                     found = stored[key].pop(example, None)
                     exact = key not in randomised or target.repeats
-                    difference = (
-                        "is not stored" if found is None else agreement.difference(verdict, goal_label, found, exact)
-                    )
+                    difference = "is not stored"
+                    if found is not None:
+                        difference = agreement.difference(verdict, goal_label, found, exact)
+                        drawn[key] += [] if exact else [(verdict, found)]
                     if difference:
                         result.differences.append(f"example {example} on {target.label}: {difference}")
     except Exception as error:  # a missing or damaged artifact, or a target that fails, concerns this cell alone
         result.differences.append(str(error) if isinstance(error, AdvbenchError) else describe(error))
         return
+    for key, pairs in drawn.items():
+        again, stated = [verdict.reached for verdict, _ in pairs], [bool(row["reached"]) for _, row in pairs]
+        result.differences += lopsided(f"fooled on {getattr(targets[key], 'label', key)}", again, stated)
     if store.cell_status(cell["key"]) == "done" and aims and (lost := aims.missing(seen)):
         result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
     shows = bool(shown) or cell["content"] is not None  # a cell may be older than pictures
