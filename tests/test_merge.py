@@ -511,6 +511,24 @@ def test_a_network_of_the_same_label_does_not_stand_in_a_gate_for_the_one_that_w
     assert advbench("compare", label, "toy(scale=0.2)", "--db", "theirs.sqlite").out != before
 
 
+def test_a_board_of_few_examples_does_not_stand_in_a_gate_for_a_larger_one(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards of one name may judge other examples, and a merge may bring some."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("ours", 12), ("theirs", 2)):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"data: toy-blots\nexamples: {count}\nmodels: [toy, toy(scale=0.2)]\n"
+            "attacks: pgd(steps=3)\nthreats: linf(eps=0.2)\n"
+        )
+        assert advbench("run", f"{name}.yaml", "--db", f"{name}.sqlite").code == 0
+    before = advbench("compare", "toy", "toy(scale=0.2)", "--db", "ours.sqlite").out
+    assert advbench("merge", "ours.sqlite", "theirs.sqlite").code == 0
+    with Store.open("ours.sqlite", readonly=True) as store:
+        assert sorted(row["count"] for row in store.boards()) == [2, 12]
+    assert advbench("compare", "toy", "toy(scale=0.2)", "--db", "ours.sqlite").out == before
+
+
 def test_failures_come_along_and_never_undo_what_is_done(advbench: Advbench, results: Results, tmp_path: Path) -> None:
     origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
     assert advbench("merge", into, results.db, "--check", "none").code == 0

@@ -168,9 +168,9 @@ def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
 
 
 def _judged(store: Store) -> Judged:
-    """Of targets with one label, the one that was attacked last; of boards at one place, the one made last.
+    """Of targets with one label, the one that was attacked last; of boards at one place, the one of most examples.
 
-    One that a merge has brought takes the place of none that was attacked here: it may be another network.
+    A target that a merge has brought takes the place of none that was attacked here: it may be another network.
     """
     targets = store.rows("""
         SELECT t.key, t.label FROM targets t
@@ -189,11 +189,13 @@ def _judged(store: Store) -> Judged:
             place = Place(row["name"], tuple(sorted(row["required"])), row["data_fingerprint"], row["protocol"])
             right = store.robust_examples(row["key"])
             for label, key in newest.items():
-                if key in right:
+                known = judged.right.get((place, label), {})
+                if key in right and len(right[key]) >= len(known):
                     judged.right[place, label] = right[key]
                 elif reason := unranked.get((row["key"], key)):
                     judged.unranked[place, label] = reason
-                judged.doubts[place, label] = doubts[row["key"], key]
+                if not known or judged.right[place, label] is not known:
+                    judged.doubts[place, label] = doubts[row["key"], key]
     return judged
 
 
