@@ -580,6 +580,22 @@ def test_a_cell_that_takes_too_long_is_said_and_joins(
     assert "not crafted again within" in done.out
 
 
+def test_crafting_again_ends_and_says_what_is_left(
+    advbench: Advbench, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an entry of many slow cells would keep its host for days."""
+    import advbench.cli.merge as door
+    from advbench.recrafting import Recrafting
+
+    db = entry(attacks="['pgd(steps=3)', noise]")
+    monkeypatch.setattr(door, "recrafting_of", lambda text: Recrafting(longest=0))
+    done = advbench("merge", tmp_path / "into.sqlite", db)
+    assert done.code == 0
+    assert "2 of 2 draws" in done.out
+    assert "`--reproduce` with a number" in done.out
+    assert "2 cells taken" in done.out
+
+
 OLDER = "UPDATE cells SET content = NULL, fit_fingerprint = NULL, bank_fingerprint = NULL"
 
 

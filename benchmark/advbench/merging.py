@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,7 +46,8 @@ class Arrival:
     cell: str
     label: str
     status: str
-    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again."""
+    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again,
+    `left` of what was not for lack of time."""
     outcomes: int = 0
     reasons: list[str] = field(default_factory=list)
     refereed: bool = False
@@ -152,9 +154,16 @@ class _Merging:
         if checking.sample is not None:
             done = [cell for cell in done if cell["key"] in looked]
         settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
+        here = {board["key"] for board in self.joining.into.boards()}
+        found = list(lots(origin, done, boards, here, everything=left is not None))
         drawn: set[str] = set()
-        for lot in lots(origin, done, boards, everything=left is not None):
+        end = time.monotonic() + checking.recrafting.longest
+        for number, lot in enumerate(found):
             if left is not None and len(drawn) >= left:
+                return
+            if left is None and time.monotonic() > end:
+                words = "it took too long; `--reproduce` with a number gives it the time that it needs"
+                yield Arrival("", f"{len(found) - number} of {len(found)} draws", "left", reasons=[words])
                 return
             there = (one for one in lot.cells if lot.deciding or one["key"] not in drawn)
             cell = next((one for one in there if self._holds(one, looked, arrivals[one["key"]])), None)
@@ -163,13 +172,13 @@ class _Merging:
             drawn.add(cell["key"])
             arrival = arrivals[cell["key"]]
             exact = self.verifier.answers[cell["source"]].target.repeats
-            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
-            words = plain(found.words)
-            if found.failed:
+            again = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
+            words = plain(again.words)
+            if again.failed:
                 arrival.status, arrival.reasons = "rejected", [words]
             else:
-                words = f"came out differently when it was crafted again: {words}" if found.differs else words
-                yield Arrival(arrival.cell, arrival.label, "differs" if found.differs else "crafted", reasons=[words])
+                words = f"came out differently when it was crafted again: {words}" if again.differs else words
+                yield Arrival(arrival.cell, arrival.label, "differs" if again.differs else "crafted", reasons=[words])
 
     def _holds(self, cell: Mapping[str, Any], looked: dict[str, Verified], arrival: Arrival) -> bool:
         """Whether a cell is what it says, which is found out where nobody knows yet."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,8 @@ from advbench.store import Store
 
 PATIENCE = 60.0
 """Seconds of crafting that each of them may take; by this machine's clock, since passes are told by who ran them."""
+LONGEST = 1800.0
+"""Seconds after which no more is drawn: an entry may hold thousands of cells that take a minute each."""
 TOLERATED = 0.01
 """Share of a cell's examples that another machine's rounding may turn."""
 
@@ -35,6 +37,8 @@ class Recrafting:
     """None for two of every target on every board: the one that decides there, and one by chance."""
     patience: float | None = PATIENCE
     """Seconds for each; None for as long as it takes."""
+    longest: float = LONGEST
+    """Seconds for all of an entry, where nobody says how many."""
 
 
 @dataclass(frozen=True)
@@ -100,11 +104,14 @@ class Lot:
     """Drawn in the order of what they leave, so that nothing is left to draw where another lot has drawn that one."""
 
 
-def lots(store: Store, cells: Sequence[Cell], boards: Sequence[Row], *, everything: bool) -> Iterator[Lot]:
+def lots(
+    store: Store, cells: Sequence[Cell], boards: Sequence[Row], here: Collection[str], *, everything: bool
+) -> Iterator[Lot]:
     """For every target and every board that ranks it, of the cells that the board requires the one that leaves least,
     as told; then, for each again, one by chance.
 
-    What stands on no board makes a lot of its own for each target. For who wants `everything`, all the rest follow.
+    `here` are the keys of the host's own boards. What stands on no board makes a lot of its own for each target. For
+    who wants `everything`, all the rest follow.
     """
     groups: dict[tuple[str, str], list[tuple[float, Cell]]] = defaultdict(list)
     for cell in cells:
@@ -114,10 +121,15 @@ def lots(store: Store, cells: Sequence[Cell], boards: Sequence[Row], *, everythi
         if not requiring:
             groups[cell["source"], ""].append((_left(store, cell, None), cell))
     chance = random.SystemRandom()
-    ordered = [sorted(group, key=lambda one: (one[0], one[1]["key"])) for group in groups.values()]
-    found = [[cell for _, cell in group] for group in chance.sample(ordered, len(ordered))]
-    yield from (Lot(group, deciding=True) for group in found)
-    yield from (Lot(chance.sample(group, len(group))) for group in found)
+    for wanted in (True, False):  # the host's own boards first: nobody who hands something in has chosen them
+        found = [
+            [cell for _, cell in sorted(group, key=lambda one: (one[0], one[1]["key"]))]
+            for (_, board), group in groups.items()
+            if (board in here) == wanted
+        ]
+        chance.shuffle(found)
+        yield from (Lot(group, deciding=True) for group in found)
+        yield from (Lot(chance.sample(group, len(group))) for group in found)
     if everything:
         yield from (Lot([cell]) for cell in chance.sample(list(cells), len(cells)))
 
