@@ -39,7 +39,8 @@ def merge(
         str,
         typer.Option(
             metavar="WHAT",
-            help="Cells of each FROM to craft again first: none, how many, or auto: two, within a minute each.",
+            help="Cells of each FROM to craft again first: none, how many, or auto: two of each target on each board, "
+            "within a minute each.",
         ),
     ] = "auto",
     keep_boards: Annotated[
