@@ -236,6 +236,7 @@ def proved(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Path
     ("sql", "words"),
     [
         ("UPDATE certificates SET family = 'linf'", "in linf is not proved again"),
+        ("UPDATE certificates SET radius = radius + 0.004 WHERE radius < 0.3", "is not proved again"),
         ("UPDATE certificates SET radius = 99", "a radius of 99 in l2 is not proved again"),
         (
             "INSERT INTO certificates SELECT target, example, 'linf', predicted, 99 FROM certificates",
@@ -317,6 +318,50 @@ def test_what_a_target_says_is_derived_from_its_parts(advbench: Advbench, entry:
     refused(advbench, db, words)
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE outcomes SET suspicion = 0.004",
+        "UPDATE clean SET suspicion = -0.004",
+        "UPDATE targets SET threshold = -0.004",
+    ],
+)
+def test_suspicions_in_a_tiny_unit_are_no_freedom_to_write_others(advbench: Advbench, entry: Entry, sql: str) -> None:
+    """Else every perturbation would have been noticed, and no clean image suspected."""
+    db = entry("entry", "--defense", "toy-doubting(unit=0.001)")
+    taken(advbench, db)
+    forge(db, sql)
+    refused(advbench, db, "threshold" if "threshold" in sql else "suspicion")
+
+
+@pytest.mark.parametrize(
+    "sql", ["UPDATE outcomes SET reached = 0, predicted = example % 3", "UPDATE clean SET predicted = 3"]
+)
+def test_answers_that_nobody_can_repeat_are_no_freedom_to_write_others(
+    advbench: Advbench, entry: Entry, sql: str
+) -> None:
+    """Chance moves single answers, and never all of them in one direction."""
+    db = entry("entry", "--defense", "toy-dice", "--examples", 30, threats="linf(eps=0.9)", attacks="pgd")
+    taken(advbench, db)
+    forge(db, sql)
+    refused(advbench, db, "which no chance explains")
+
+
+def test_weak_perturbations_of_a_target_that_never_answers_twice_the_same_are_found_too(
+    advbench: Advbench, entry: Entry
+) -> None:
+    options = "--defense", "toy-dice", "--examples", 30
+    db = entry("entry", *options, threats="linf(eps=0.3)", attacks="pgd(steps=1, travel=0.001)")
+    strong = entry("strong", *options, threats="linf(eps=0.3)", attacks="pgd")
+    (row,) = rows(strong, "SELECT attack_params FROM cells")
+    params = json.dumps(row["attack_params"], sort_keys=True)
+    forge(
+        db, f"UPDATE cells SET attack = 'pgd', attack_params = '{params}'", "UPDATE boards SET required = '[\"pgd\"]'"
+    )
+    rehash(db)
+    refused(advbench, db, "came out differently when it was crafted again", verify=False)
+
+
 def test_a_threshold_is_set_again(advbench: Advbench, entry: Entry) -> None:
     db = entry("entry", "--defense", "toy-doubting")
     forge(db, "UPDATE targets SET threshold = threshold + 1")
@@ -386,6 +431,40 @@ def test_every_board_of_a_file_is_held_against_what_it_is_made_from(
     assert rows(into, "SELECT * FROM boards") == []
 
 
+def test_a_board_that_names_no_seed_does_not_rank_the_luckiest(advbench: Advbench, entry: Entry) -> None:
+    """Under the name of the board whose seed is 0, where cells of whatever seed would count."""
+    db, into = entry("lucky", "--seed", 17), "into.sqlite"
+    forge(db, "UPDATE boards SET seed = NULL, name = 'toy-blots/linf/0.2'")
+    rehash(db)
+    done = advbench("merge", db.with_name(into), db)
+    assert done.code == 1
+    assert "it names no seed" in done.out
+    assert rows(db.with_name(into), "SELECT * FROM boards") == []
+    checked = advbench("verify", "--db", db)
+    assert checked.code == 1
+    assert "it names no seed" in checked.out
+
+
+def test_images_are_read_once_however_many_fingerprints_a_file_gives_them(
+    advbench: Advbench, entry: Entry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import advbench_toys
+
+    db, real, read = entry(), advbench_toys.Blots.load, []
+    (names,) = [", ".join(row) for row in [rows(db, "SELECT * FROM boards")[0]]]
+    others = names.replace("data_fingerprint", "?").replace("key", "?", 1)
+    connection = sqlite3.connect(db)
+    with connection:
+        for number in range(20):
+            other = f"{number:064x}"
+            connection.execute(f"INSERT INTO boards ({names}) SELECT {others} FROM boards LIMIT 1", (other, other))
+    connection.close()
+    monkeypatch.setattr(advbench_toys.Blots, "load", lambda *given: read.append(given) or real(*given))
+    done = advbench("merge", db.with_name("into.sqlite"), db, "--reproduce", "none")
+    assert "20 rejected" in done.out
+    assert len(read) == 1
+
+
 def test_shards_cover_every_example_and_are_judged_on_their_own_target(advbench: Advbench, entry: Entry) -> None:
     for sql, words in (
         ("UPDATE shards SET first = 0, count = 2 WHERE shard = 1", "its shards do not cover its 12 examples"),
@@ -421,6 +500,29 @@ def test_weak_perturbations_under_a_strong_name_are_found_by_crafting(advbench: 
         refused(advbench, db, "came out differently when it was crafted again", *options, verify=False)
     (cell,) = rows(db, "SELECT key FROM cells")
     assert advbench("reproduce", cell["key"], "--db", db).code == 1
+
+
+@pytest.mark.parametrize("beside", ["another ball", "another target", "not required"])
+def test_honest_cells_beside_a_weak_one_do_not_draw_its_lot(
+    advbench: Advbench, entry: Entry, tmp_path: Path, beside: str
+) -> None:
+    """They leave less than it, or are so many that chance would hardly ever find it."""
+    db, into = weak_under_a_strong_name(entry), tmp_path / "into.sqlite"
+    many = f"[{', '.join(f'noise(tries={number})' for number in range(1, 21))}]"
+    suite = SUITE.format(attacks=many, goals="untargeted", threats="linf(eps=1)")
+    if beside == "another target":
+        suite = SUITE.format(attacks="pgd", goals="untargeted", threats="linf(eps=0.2)")
+        suite = suite.replace("models: toy", "models: toy(scale=0.2)")
+    if beside == "not required":
+        suite = SUITE.format(attacks=many, goals="untargeted", threats="linf: {eps: 0.2, required: [noise(tries=1)]}")
+        suite = suite.replace("threats: ", "threats:\n  - ")
+    (tmp_path / "beside.yaml").write_text(suite)
+    assert advbench("run", tmp_path / "beside.yaml", "--db", db).code == 0
+    assert advbench("run", tmp_path / "strong.yaml", "--model", "toy(scale=3)", "--db", into).code == 0
+    done = advbench("merge", into, db, "--keep-boards")
+    assert done.code == 1
+    assert "came out differently when it was crafted again" in done.out
+    assert "0 cells taken" in done.out
 
 
 def test_who_crafts_nothing_again_takes_them_in(advbench: Advbench, entry: Entry, tmp_path: Path) -> None:
@@ -497,6 +599,22 @@ def test_a_cell_that_takes_for_ever_ends_in_time_and_is_said(
         assert words in done.out
         assert rows(into, "SELECT crafted, crafting FROM imports") == [{"crafted": 0, "crafting": words}]
     assert "give seconds, more than 0" in advbench("reproduce", cell["key"], "--db", db, "--timeout", 0).complaint
+
+
+def test_crafting_again_ends_and_says_what_is_left(
+    advbench: Advbench, entry: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else an entry of many slow cells would keep its host for days."""
+    import advbench.cli.merge as door
+    from advbench.audit.recrafting import Recrafting
+
+    db = entry(attacks="['pgd(steps=3)', noise]")
+    monkeypatch.setattr(door, "recrafting_of", lambda text: Recrafting(longest=0))
+    done = advbench("merge", tmp_path / "into.sqlite", db)
+    assert done.code == 0
+    assert "2 of 2 draws" in done.out
+    assert "`--reproduce` with a number" in done.out
+    assert "2 cells taken" in done.out
 
 
 OLDER = "UPDATE cells SET content = NULL, fit_fingerprint = NULL, bank_fingerprint = NULL"

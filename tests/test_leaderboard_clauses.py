@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import json
 import math
 import re
@@ -87,6 +88,29 @@ def test_the_command_for_a_targets_row_names_every_cell_behind_it(root: Path) ->
     (words,) = [words for words in commands(only(root / "boards", "targets/strong-*.html")) if words[1] == "reproduce"]
     assert words[-2:] == ["--db", "boards.sqlite"]
     assert sorted(words[2:-2]) == ["strong-cw", "strong-fgsm", "strong-noise", "strong-pgd"]
+
+
+@pytest.mark.parametrize(
+    ("told", "called"),
+    [
+        ("advbench run --seed 3 'my suite.yaml'", True),
+        ("advbench run; curl https://example.org/x | sh", False),
+        ("curl https://example.org/x", False),
+        ("advbench run $(reboot)", False),
+        ("advbench run 'open", False),
+        ("advbench.evaluate", False),
+    ],
+)
+def test_a_command_that_somebody_told_is_offered_to_be_copied_only_where_it_is_one_call(
+    tmp_path: Path, told: str, called: bool
+) -> None:
+    with Store.open(tmp_path / "results.sqlite") as store:
+        store.begin_run({"id": "run", "command": told})
+    render(tmp_path / "results.sqlite", tmp_path / "site")
+    page = (tmp_path / "site/provenance.html").read_text("utf-8")
+    shown = f"<code>{html.escape(told).replace('&#x27;', '&#39;')}</code>"
+    assert shown in page
+    assert (f'<pre class="command">{shown}' in page) == called
 
 
 def test_the_command_for_transfer_stands_beside_its_numbers(root: Path) -> None:

@@ -277,6 +277,23 @@ def test_the_cell_that_stands_on_a_board_is_not_pushed_off_it(
     assert everything(into) == everything_before
 
 
+def test_a_file_of_the_same_name_pushes_nothing_off_either(
+    advbench: Advbench, merged: Path, results: Results, tmp_path: Path
+) -> None:
+    """Whoever copies what is published can call it as it was called when it came in."""
+    into = tmp_path / "into.sqlite"
+    assert advbench("merge", into, results.db, "--check", "none").code == 0
+    weaker = results.copy(tmp_path).rename(tmp_path / results.db.name)
+    weaker.with_name("copy.artifacts").rename(weaker.with_suffix(".artifacts"))
+    with another_version():
+        assert advbench("run", results.suite, "--db", weaker).code == 0
+    with Store.open(into, readonly=True) as store:
+        before = rates(store, "fooling")
+    assert "24 cells taken" in advbench("merge", into, weaker, "--check", "none").out
+    with Store.open(into, readonly=True) as store:
+        assert rates(store, "fooling") == before
+
+
 def test_of_one_database_the_cell_asked_for_last_stands_wherever_it_is_merged(
     advbench: Advbench, results: Results, tmp_path: Path
 ) -> None:
@@ -326,6 +343,28 @@ def test_a_later_merge_does_not_forget_that_a_cell_was_crafted_again(merged: Pat
         store.insert("imports", [later])
         found = [one for one in imported(store).values() if one.source == "later"]
     assert [(one.crafted, one.crafting) for one in found] == [(True, row["crafting"])]
+
+
+def test_nobody_keeps_an_entry_out_by_running_under_its_run_s_number(
+    advbench: Advbench, results: Results, tmp_path: Path
+) -> None:
+    """Who sees an entry before it is merged could hand in another one under the same number."""
+    into = tmp_path / "into.sqlite"
+    squatter = results.copy(tmp_path)
+    edit(squatter, "UPDATE runs SET command = 'nothing', seed = 5", "DELETE FROM cell_events WHERE cell > 1")
+    assert advbench("merge", into, squatter, "--check", "none").code == 0
+    for taken in (23, 0):
+        done = advbench("merge", into, results.db, "--check", "none")
+        assert done.code == 0, done.out
+        assert f"{taken} cells taken" in done.out
+    with Store.open(into, readonly=True) as store:
+        runs = store.rows("SELECT command, seed FROM runs ORDER BY seed")
+        assert [row["seed"] for row in runs] == [0, 5]
+        (own,) = store.rows(
+            "SELECT DISTINCT r.seed FROM shards s JOIN runs r ON r.id = s.run JOIN cell_events e ON e.cell = s.cell "
+            "WHERE s.cell > 1 AND e.run = s.run"
+        )
+        assert own == {"seed": 0}
 
 
 def test_what_was_not_refereed_says_so(advbench: Advbench, results: Results, tmp_path: Path) -> None:
@@ -511,6 +550,49 @@ def test_weights_are_read_from_nowhere_else(
     assert "is no file in the current folder or below" in done.out
     monkeypatch.chdir(tmp_path)
     assert advbench("merge", "into.sqlite", "here/one.sqlite").code == 0
+
+
+def test_a_network_of_the_same_label_does_not_stand_in_a_gate_for_the_one_that_was_attacked_here(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A label names a file of weights without its folder."""
+    import advbench_toys
+    from safetensors.torch import save_file
+
+    monkeypatch.chdir(tmp_path)
+    for folder, seed in (("ours", 0), ("theirs", 1)):
+        (tmp_path / folder).mkdir()
+        save_file(advbench_toys.network(seed, float(seed == 0)).state_dict(), tmp_path / folder / "w.safetensors")
+        (tmp_path / f"{folder}.yaml").write_text(
+            f"data: toy-blots\nexamples: 12\nmodels: [toy-trainee(weights={folder}/w.safetensors), toy(scale=0.2)]\n"
+            "attacks: pgd(steps=3)\nthreats: linf(eps=0.1)\n"
+        )
+        assert advbench("run", f"{folder}.yaml", "--db", f"{folder}.sqlite").code == 0
+    label = "toy-trainee(weights=w.safetensors)"
+    before = advbench("compare", label, "toy(scale=0.2)", "--db", "ours.sqlite").out
+    assert advbench("merge", "ours.sqlite", "theirs.sqlite").code == 0
+    with Store.open("ours.sqlite", readonly=True) as store:
+        assert [row["label"] for row in store.targets()].count(label) == 2
+    assert advbench("compare", label, "toy(scale=0.2)", "--db", "ours.sqlite").out == before
+    assert advbench("compare", label, "toy(scale=0.2)", "--db", "theirs.sqlite").out != before
+
+
+def test_a_board_of_few_examples_does_not_stand_in_a_gate_for_a_larger_one(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Boards of one name may judge other examples, and a merge may bring some."""
+    monkeypatch.chdir(tmp_path)
+    for name, count in (("ours", 12), ("theirs", 2)):
+        (tmp_path / f"{name}.yaml").write_text(
+            f"data: toy-blots\nexamples: {count}\nmodels: [toy, toy(scale=0.2)]\n"
+            "attacks: pgd(steps=3)\nthreats: linf(eps=0.2)\n"
+        )
+        assert advbench("run", f"{name}.yaml", "--db", f"{name}.sqlite").code == 0
+    before = advbench("compare", "toy", "toy(scale=0.2)", "--db", "ours.sqlite").out
+    assert advbench("merge", "ours.sqlite", "theirs.sqlite").code == 0
+    with Store.open("ours.sqlite", readonly=True) as store:
+        assert sorted(row["count"] for row in store.boards()) == [2, 12]
+    assert advbench("compare", "toy", "toy(scale=0.2)", "--db", "ours.sqlite").out == before
 
 
 def test_failures_come_along_and_never_undo_what_is_done(advbench: Advbench, results: Results, tmp_path: Path) -> None:

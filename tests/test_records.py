@@ -41,6 +41,7 @@ def test_what_a_run_writes_has_its_form(results: Results) -> None:
         ("cells", "count", 0, "a whole number from 1"),
         ("targets", "params", {"model": {}}, "for model and defenses"),
         ("boards", "required", ["a", "a"], "each once"),
+        ("boards", "required", [f"{number:01000}" for number in range(501)], "not too many"),
         ("runs", "started", "yesterday", "a time such as"),
         ("shards", "artifact", "../../etc/passwd", "64 hexadecimal digits"),
         ("outcomes", "reached", 2, "a whole number from 0 to 1"),

@@ -81,6 +81,37 @@ def test_a_damaged_page_is_found_when_the_file_is_opened(tmp_path: Path) -> None
             Store.open(path, readonly=readonly)
 
 
+def journal_of_several(path: Path, other: Path) -> bytes:
+    """What SQLite leaves when it was stopped while it wrote into several databases, which `other` lists."""
+    magic, name = bytes.fromhex("d9d505f920a163d7"), bytes(other)
+    data = path.read_bytes()
+    size = int.from_bytes(data[16:18], "big")
+    check = 7 + sum(data[place] for place in range(size - 200, 0, -200))
+    head = b"".join(number.to_bytes(4, "big") for number in (1, 7, len(data) // size, 512, size))
+    page = (1).to_bytes(4, "big") + data[:size] + check.to_bytes(4, "big")
+    end = (0x40000000 // size + 1).to_bytes(4, "big") + name
+    end += len(name).to_bytes(4, "big") + sum(name).to_bytes(4, "big") + magic
+    return (magic + head).ljust(512, b"\0") + page + end
+
+
+def test_a_journal_beside_the_file_deletes_no_other_file(tmp_path: Path) -> None:
+    path, precious = prepared(tmp_path / "results.sqlite"), tmp_path / "precious.txt"
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode = DELETE")
+    connection.close()
+    precious.write_text("somebody's")
+    journal = tmp_path / "results.sqlite-journal"
+    journal.write_bytes(journal_of_several(path, precious))
+    with pytest.raises(AdvbenchError, match=r"results\.sqlite-journal: names another file"):
+        Store.open(path)
+    Store.open(path, readonly=True).close()
+    assert precious.exists()
+    connection = sqlite3.connect(path)
+    connection.execute("SELECT * FROM runs").fetchall()
+    connection.close()
+    assert not precious.exists(), "SQLite itself deletes it, or this test says nothing"
+
+
 @pytest.mark.parametrize("name", [":memory:", "file:x", "file::memory:?cache=shared"])
 def test_a_database_that_would_keep_nothing_is_refused(name: str) -> None:
     with pytest.raises(AdvbenchError, match="is no file, and nothing would be kept"):

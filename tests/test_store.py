@@ -173,6 +173,14 @@ def test_a_target_without_a_required_attack_is_unranked_with_the_reason(judged: 
     assert (row["unranked"], row["right"]) == (None, 0)  # pgd alone fools all
 
 
+def test_of_many_required_attacks_that_a_target_lacks_a_few_are_named(judged: Store) -> None:
+    """Else one board that requires thousands would fill the page of every target with their names."""
+    judged.add_board(board("many", 0.3, [f"a{number:04}" for number in range(3000)]))
+    told = only(judged.rates("robust_accuracy", "many"), target="A")["unranked"]
+    assert told.startswith("a0000 has not been run; a0001 has not been run; ")
+    assert told.endswith("; a0007 has not been run; and 2992 more")
+
+
 def test_where_no_attack_is_required_there_is_no_robust_accuracy(judged: Store) -> None:
     judged.add_board(board("nothing", 0.3, []))
     judged.add_board({**board("elsewhere", 0.3, []), "family": "l2"})

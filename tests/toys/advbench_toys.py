@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import time
 from dataclasses import dataclass
 
@@ -152,8 +153,30 @@ class Doubting(Defense):
     detects = True
     differentiable = True
 
+    unit: float = 1.0
+
     def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
-        return -images.flatten(1).mean(1)
+        return -images.flatten(1).mean(1) * self.unit
+
+
+@dataclass(frozen=True)
+class Dice(Defense):
+    """Dims images by what no seed repeats."""
+
+    name = "toy-dice"
+
+    def wrap(self, net: nn.Module, calibrate: Examples) -> nn.Module:
+        return Dimmed(net)
+
+
+class Dimmed(nn.Module):
+    def __init__(self, net: nn.Module) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Tensor:
+        answers: Tensor = self.net(x * (1 - 0.01 * random.random()))
+        return answers
 
 
 @hookimpl
@@ -173,4 +196,4 @@ def advbench_attacks() -> list[Attack]:
 
 @hookimpl
 def advbench_defenses() -> list[Defense]:
-    return [Doubting()]
+    return [Doubting(), Dice()]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import torch
 
-from advbench.audit.recrafting import Crafted, Recrafting, craft_again, in_order
+from advbench.audit.recrafting import Crafted, Recrafting, craft_again, lots
 from advbench.audit.verification import Verified, Verifier
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, one_line, plain
@@ -22,7 +23,7 @@ from advbench.run.ready import doubts
 from advbench.run.run import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
-from advbench.store.joining import ConflictError, Joining
+from advbench.store.joining import IN_ORDER, ConflictError, Joining
 from advbench.store.records import wrong
 
 
@@ -45,7 +46,8 @@ class Arrival:
     cell: str
     label: str
     status: str
-    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again."""
+    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again,
+    `left` of what was not for lack of time."""
     outcomes: int = 0
     reasons: list[str] = field(default_factory=list)
     refereed: bool = False
@@ -63,12 +65,11 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
     A sample that does not hold refuses everything that was not looked at itself.
     """
     with origin.snapshot():
-        cells = origin.rows("""
-            SELECT c.* FROM cells c LEFT JOIN (SELECT cell, max(id) AS last FROM cell_events GROUP BY cell) e
-              ON e.cell = c.id ORDER BY e.last, c.id
-        """)
+        cells = origin.rows(IN_ORDER)
         verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
         merging = _Merging(Joining(into, origin, plain(source)[:200]), verifier, checking.device)
+        theirs, unsound = _boards(origin, verifier) if boards else ([], [])
+        ranking = [*into.boards(), *theirs]
         due = []
         for cell in cells:
             arrival = merging.before(cell)
@@ -80,7 +81,7 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
         looked = {} if checking.sample is None else merging.sample(due, _chosen(keys, checking.sample))
         doubtful = next((arrival.cell for _, arrival in due if arrival.status == "rejected"), "")
         suspected = ""
-        for tried in merging.recraft(due, looked, checking):
+        for tried in merging.recraft(due, looked, checking, ranking):
             yield tried
             suspected = suspected or _suspicion(tried)
         for cell, arrival in due:
@@ -96,8 +97,8 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
             if arrival.status == "due":
                 merging.join(cell["key"], arrival, result)
             yield arrival
-        if boards:
-            yield from _join_boards(into, origin, verifier)
+        _join_boards(into, theirs)
+        yield from unsound
 
 
 def _suspicion(tried: Arrival) -> str:
@@ -136,7 +137,11 @@ class _Merging:
         return {key: result for key, result in found.items() if result}
 
     def recraft(
-        self, due: list[tuple[dict[str, Any], Arrival]], looked: dict[str, Verified], checking: Checking
+        self,
+        due: list[tuple[dict[str, Any], Arrival]],
+        looked: dict[str, Verified],
+        checking: Checking,
+        boards: Sequence[Mapping[str, Any]],
     ) -> Iterator[Arrival]:
         """Cells of the entry crafted again, until so many were; `differs` is the status of one that ends it for all.
 
@@ -151,24 +156,38 @@ class _Merging:
         if checking.sample is not None:
             done = [cell for cell in done if cell["key"] in looked]
         settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
-        for cell in in_order(origin, done):
-            arrival = arrivals[cell["key"]]
-            if left == 0:
+        here = {board["key"] for board in self.joining.into.boards()}
+        found = list(lots(origin, done, boards, here, everything=left is not None))
+        drawn: set[str] = set()
+        end = time.monotonic() + checking.recrafting.longest
+        for number, lot in enumerate(found):
+            if left is not None and len(drawn) >= left:
                 return
-            if cell["key"] not in looked:
-                if (result := self.referee(dict(cell), arrival)) is None:
-                    continue
-                looked[cell["key"]] = result
-            left -= 1
+            if left is None and time.monotonic() > end:
+                words = "it took too long; `--reproduce` with a number gives it the time that it needs"
+                yield Arrival("", f"{len(found) - number} of {len(found)} draws", "left", reasons=[words])
+                return
+            there = (one for one in lot.cells if lot.deciding or one["key"] not in drawn)
+            cell = next((one for one in there if self._holds(one, looked, arrivals[one["key"]])), None)
+            if cell is None or cell["key"] in drawn:
+                continue
+            drawn.add(cell["key"])
+            arrival = arrivals[cell["key"]]
             exact = self.verifier.answers[cell["source"]].target.repeats
-            found = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
-            words = plain(found.words)
-            if found.failed:
+            again = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
+            words = plain(again.words)
+            if again.failed:
                 arrival.status, arrival.reasons = "rejected", [words]
             else:
-                arrival.crafted = found
-                words = f"came out differently when it was crafted again: {words}" if found.differs else words
-                yield Arrival(arrival.cell, arrival.label, "differs" if found.differs else "crafted", reasons=[words])
+                arrival.crafted = again
+                words = f"came out differently when it was crafted again: {words}" if again.differs else words
+                yield Arrival(arrival.cell, arrival.label, "differs" if again.differs else "crafted", reasons=[words])
+
+    def _holds(self, cell: Mapping[str, Any], looked: dict[str, Verified], arrival: Arrival) -> bool:
+        """Whether a cell is what it says, which is found out where nobody knows yet."""
+        if cell["key"] not in looked and arrival.status == "due" and (result := self.referee(dict(cell), arrival)):
+            looked[cell["key"]] = result
+        return cell["key"] in looked
 
     def referee(self, cell: dict[str, Any], arrival: Arrival) -> Verified | None:
         """What was found of a cell that holds; of another, None and the reasons."""
@@ -248,20 +267,25 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
         arrival.reasons.append(one_line(error))
 
 
-def _join_boards(into: Store, origin: Store, verifier: Verifier) -> Iterator[Arrival]:
-    """The boards that cells which are here now stand on; yields those that are not what they say."""
-    here = into.rows("SELECT * FROM cells")
+def _boards(origin: Store, verifier: Verifier) -> tuple[list[dict[str, Any]], list[Arrival]]:
+    """The entry's boards, and those that are not what they say."""
+    sound, unsound = [], []
     for board in said(origin, "SELECT * FROM boards ORDER BY key"):
-        if problem := wrong("boards", board):
+        problem = wrong("boards", board)
+        if reasons := [problem] if problem else verifier.wrong_board(board):
             key, name = plain(str(board["key"])), plain(str(board["name"]))
-            yield Arrival(key, f"the board {name}", "rejected", reasons=[problem])
-            continue
-        place = ("data_fingerprint", "examples", "protocol", "family")
-        stands = any(
+            unsound.append(Arrival(key, f"the board {name}", "rejected", reasons=[plain(one) for one in reasons]))
+        else:
+            sound.append(board)
+    return sound, unsound
+
+
+def _join_boards(into: Store, boards: Iterable[Mapping[str, Any]]) -> None:
+    """Those that cells which are here now stand on."""
+    here = into.rows("SELECT * FROM cells")
+    place = ("data_fingerprint", "examples", "protocol", "family")
+    for board in boards:
+        if any(
             all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
-        )
-        if said_wrong := verifier.wrong_board(board):
-            reasons = [plain(one) for one in said_wrong]
-            yield Arrival(board["key"], f"the board {board['name']}", "rejected", reasons=reasons)
-        elif stands:
+        ):
             into.add_board(board)

@@ -1,23 +1,30 @@
-"""Cells of an entry crafted again before it joins: nothing else tells weak perturbations under a strong name."""
+"""Cells of an entry crafted again before it joins: nothing else tells weak perturbations under a strong name.
+
+Which ones, nobody who hands in an entry can settle: honest cells in another ball, on another target or beside those
+that a board requires, however many, draw no lot of those that rank.
+"""
 
 from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from advbench.audit.reproduction import Reproduced, reproduce
+from advbench.audit.agreement import UNLIKELY
+from advbench.audit.reproduction import Number, Reproduced, reproduce
 from advbench.errors import AdvbenchError, TimeUpError, one_line
 from advbench.plugins.registry import Registry
+from advbench.rates.aim import entrant
+from advbench.rates.rates import binomial
 from advbench.run.run import Settings
 from advbench.store import Store
 
-UNASKED = 2
-"""Cells of an entry that are crafted again where nobody says how many: the one that decides, and one by chance."""
 UNASKED_PATIENCE = 60.0
-"""Seconds of crafting that each of these may take; by this machine's clock, since passes are told by who ran them."""
+"""Seconds of crafting that each of them may take; by this machine's clock, since passes are told by who ran them."""
+LONGEST = 1800.0
+"""Seconds after which no more is drawn: an entry may hold thousands of cells that take a minute each."""
 TOLERATED = 0.01
 """Share of a cell's examples that another machine's rounding may turn."""
 
@@ -26,9 +33,12 @@ TOLERATED = 0.01
 class Recrafting:
     """How many cells of an entry are crafted again."""
 
-    count: int = UNASKED
+    count: int | None = None
+    """None for two of every target on every board: the one that decides there, and one by chance."""
     patience: float = UNASKED_PATIENCE
     """Seconds of crafting for each."""
+    longest: float = LONGEST
+    """Seconds for all of an entry, where nobody says how many."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +72,16 @@ def craft_again(
         words = str(error) if isinstance(error, AdvbenchError) else one_line(error)
         return Crafted(f"could not be crafted again: {words}", failed=True)
     turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
-    if turned and not exact and not found.contradictions:
+    if turned and not exact and not found.contradictions and not any(map(_lopsided, found.numbers)):
         return Crafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
     differs = turned or bool(found.contradictions)
     return Crafted(_words(found), same=not differs, differs=differs)
+
+
+def _lopsided(number: Number) -> bool:
+    """Whether those that turned did so in one direction, as chance alone would hardly ever have it."""
+    fewer = (number.turned - abs(number.again - number.stored)) // 2
+    return binomial(fewer, number.turned) < UNLIKELY
 
 
 def _words(found: Reproduced) -> str:
@@ -78,25 +94,67 @@ def _words(found: Reproduced) -> str:
     return "; ".join([*found.contradictions, *counts])
 
 
-def in_order(store: Store, cells: Sequence[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
-    """First the cell that leaves least of each target, as told; then the others, so that nobody knows beforehand.
+Cell = Mapping[str, Any]
+Row = Mapping[str, Any]
 
-    Whoever makes an attack look weaker than another can't foresee that the others are left alone.
+
+@dataclass(frozen=True)
+class Lot:
+    """Cells of which one is crafted again: the first that holds."""
+
+    cells: Sequence[Cell]
+    deciding: bool = False
+    """Drawn in the order of what they leave, so that nothing is left to draw where another lot has drawn that one."""
+
+
+def lots(
+    store: Store, cells: Sequence[Cell], boards: Sequence[Row], here: Collection[str], *, everything: bool
+) -> Iterator[Lot]:
+    """For every target and every board that ranks it, of the cells that the board requires the one that leaves least,
+    as told; then, for each again, one by chance.
+
+    `here` are the keys of the host's own boards. What stands on no board makes a lot of its own for each target. For
+    who wants `everything`, all the rest follow.
     """
-    by_target: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    left = {cell["key"]: _left(store, cell) for cell in cells}
-    for cell in sorted(cells, key=lambda cell: (left[cell["key"]], cell["key"])):
-        by_target[cell["source"]].append(cell)
-    deciding = sorted((found[0] for found in by_target.values()), key=lambda cell: left[cell["key"]])
-    others = [cell for found in by_target.values() for cell in found[1:]]
-    random.SystemRandom().shuffle(others)
-    first, rest = deciding[:1], deciding[1:]
-    chance = others[:1]
-    yield from [*first, *chance, *rest, *others[1:]]
+    groups: dict[tuple[str, str], list[tuple[float, Cell]]] = defaultdict(list)
+    for cell in cells:
+        requiring = [board for board in boards if requires(board, cell)]
+        for board in requiring:
+            groups[cell["source"], board["key"]].append((_left(store, cell, board["eps"]), cell))
+        if not requiring:
+            groups[cell["source"], ""].append((_left(store, cell, None), cell))
+    chance = random.SystemRandom()
+    for wanted in (True, False):  # the host's own boards first: nobody who hands something in has chosen them
+        found = [
+            [cell for _, cell in sorted(group, key=lambda one: (one[0], one[1]["key"]))]
+            for (_, board), group in groups.items()
+            if (board in here) == wanted
+        ]
+        chance.shuffle(found)
+        yield from (Lot(group, deciding=True) for group in found)
+        yield from (Lot(chance.sample(group, len(group))) for group in found)
+    if everything:
+        yield from (Lot([cell]) for cell in chance.sample(list(cells), len(cells)))
 
 
-def _left(store: Store, cell: Mapping[str, Any]) -> float:
-    """The share of its own target's answers that stay right, as its rows tell; at the smallest radius asked there."""
+def requires(board: Row, cell: Cell) -> bool:
+    """Whether the cell counts in the board's robust accuracy; as the view `board_cells` has it, of which none is asked.
+
+    A stranger's database may have any views.
+    """
+    place = ("data_fingerprint", "examples", "protocol", "family")
+    named = entrant(cell["attack"], cell["goal"], stop=cell["stop"], budget=cell["budget"], fit=cell["fit"])
+    return (
+        all(cell[name] == board[name] for name in place)
+        and (cell["eps"] == board["eps"] or (cell["eps"] is None and bool(cell["minimizes"])))
+        and board["seed"] in (None, cell["seed"])
+        and named in board["required"]
+    )
+
+
+def _left(store: Store, cell: Cell, radius: float | None) -> float:
+    """The share of its own target's answers that stay right at that radius, as its rows tell."""
+    limit = radius if cell["minimizes"] else None
     (row,) = store.rows(
         """
         SELECT count(*) AS n, count(*) FILTER (
@@ -107,17 +165,9 @@ def _left(store: Store, cell: Mapping[str, Any]) -> float:
         FROM outcomes o JOIN targets t ON t.id = o.target AND t.key = ?
         LEFT JOIN clean c ON c.target = o.target AND c.example = o.example WHERE o.cell = ?
         """,
-        *(2 * [_radius(store, cell)]),
+        limit,
+        limit,
         cell["source"],
         cell["id"],
     )
     return row["left"] / row["n"] if row["n"] else 1.0
-
-
-def _radius(store: Store, cell: Mapping[str, Any]) -> float | None:
-    """Of the smallest board of its family, for a cell that searched the unbounded ball."""
-    if not cell["minimizes"]:
-        return None
-    sql = "SELECT min(eps) AS eps FROM boards WHERE data_fingerprint = ? AND family = ?"
-    found: float | None = store.rows(sql, cell["data_fingerprint"], cell["family"])[0]["eps"]
-    return found

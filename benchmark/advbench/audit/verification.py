@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -10,25 +10,23 @@ from typing import Any
 
 import torch
 
+from advbench.audit.agreement import Agreement, lopsided, other_proofs
 from advbench.audit.aims import Aims
 from advbench.data import Data, DataFolders
 from advbench.errors import AdvbenchError, one_line
+from advbench.plugin import Dataset
+from advbench.plugins import intake
 from advbench.plugins.foreign import contained, told
 from advbench.plugins.registry import Registry
 from advbench.recipe import Recipe
 from advbench.run.derivation import Known, UnknownPartError, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
-from advbench.run.stored import load_dataset, stored_shards, threat_of
+from advbench.run.stored import dataset_named, refuse_others, stored_shards, threat_of
 from advbench.store import Store, marks
 from advbench.target.clean import clean_pass
 from advbench.target.referee import Verdict, judge, render
 from advbench.target.target import Target
-
-SIZE = 1e-4
-"""Sizes are recomputed in float64 from the same numbers; only another order of sums may show, relative to the size."""
-CONFIDENCE = 5e-3
-"""Another machine's convolutions move logits, and what a detector makes of them, a little."""
 
 
 @dataclass
@@ -78,6 +76,7 @@ class Verifier:
     def __init__(self, store: Store, registry: Registry, folders: DataFolders, device: torch.device) -> None:
         self.store, self.registry, self.folders, self.device = store, registry, folders, device
         self.datasets: dict[str, Known | str] = {}
+        self.loaded: dict[Dataset, Data | str] = {}
         self.targets: dict[str, Target | str] = {}
         self.clean: dict[str, Verified] = {}
         """By target key, where there are answers to check."""
@@ -106,8 +105,24 @@ class Verifier:
         """The data set of a cell or a board, or why it is not here."""
         fingerprint = row["data_fingerprint"]
         if fingerprint not in self.datasets:
-            self.datasets[fingerprint] = _dataset(self.registry, self.folders, row["dataset"], fingerprint)
+            try:
+                self.datasets[fingerprint] = self._dataset(row["dataset"], fingerprint)
+            except AdvbenchError as error:
+                self.datasets[fingerprint] = str(error)
         return self.datasets[fingerprint]
+
+    def _dataset(self, label: str, fingerprint: str) -> Known:
+        """Read once, however many fingerprints a file says that its images have."""
+        dataset = dataset_named(self.registry, label)
+        if dataset not in self.loaded:
+            try:
+                self.loaded[dataset] = intake.load(dataset, self.folders)
+            except AdvbenchError as error:
+                self.loaded[dataset] = str(error)
+        if isinstance(data := self.loaded[dataset], str):
+            raise AdvbenchError(data)
+        refuse_others(label, data, fingerprint)
+        return dataset, data
 
     def contradictions(self, cell: Mapping[str, Any]) -> list[str]:
         """Where a cell, its data set and its targets say other things than their parameters: seen without asking.
@@ -237,22 +252,18 @@ class Verifier:
         places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
         examples = data.judge[places]
         self.answers[key] = ready = Ready(target, clean_pass(target, examples, self.device, places), examples)
+        agreement = Agreement.of(ready)
+        threshold = self.rows[key]["threshold"]
+        if not agreement.alike("suspicion", target.threshold, threshold):
+            result.differences.append(f"the detector's threshold is {target.threshold}, stored {threshold}")
         exact = target.repeats or not self.rows[key]["randomised"]
         result.outcomes = len(examples) if exact else 0
-        result.differences += _other_answers(clean_rows(ready), stored, exact)
-        result.differences += _other_proofs(certificate_rows(ready), self.store.certificates(key))
+        result.differences += agreement.other_answers(clean_rows(ready), stored, exact)
+        result.differences += other_proofs(certificate_rows(ready), self.store.certificates(key))
 
 
 def _said(error: Exception) -> str:
     return str(error) if isinstance(error, AdvbenchError) else one_line(error)
-
-
-def _dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> Known | str:
-    """The data set that was judged, or why it is not here."""
-    try:
-        return load_dataset(registry, folders, label, fingerprint)
-    except AdvbenchError as error:
-        return str(error)
 
 
 def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Target) -> list[str]:
@@ -260,8 +271,6 @@ def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Targ
     wrong = []
     if row["randomised"] != fresh["randomised"]:
         wrong.append(f"it answers {'' if target.draws > 1 else 'not '}by chance, stored otherwise")
-    if not _near(fresh["threshold"], row["threshold"]):
-        wrong.append(f"the detector's threshold is {fresh['threshold']}, stored {row['threshold']}")
     if row["recipe"] != fresh["recipe"] and not (
         row["recipe"] and {**Recipe().params(), **row["recipe"]} == fresh["recipe"]
     ):
@@ -270,28 +279,6 @@ def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Targ
         if row[name] != fresh[name] and not wrong:
             wrong.append(f"its {name.replace('_', ' ')} is {fresh[name]}, stored {row[name]}")
     return wrong
-
-
-def _other_answers(fresh: list[dict[str, Any]], stored: Mapping[int, Mapping[str, Any]], exact: bool) -> Iterator[str]:
-    """Of answers that can't be repeated, only the labels are held against it."""
-    told = ("label", "predicted", "confidence", "suspicion") if exact else ("label",)
-    for row in fresh:
-        found = stored[row["example"]]
-        for name in told:
-            if row[name] != found[name] if name in ("label", "predicted") else not _near(row[name], found[name]):
-                yield f"example {row['example']}: {name} {row[name]}, stored {found[name]}"
-                break
-
-
-def _other_proofs(fresh: list[dict[str, Any]], stored: list[dict[str, Any]]) -> Iterator[str]:
-    """Exactly what is proved here is stored: no other family, no other radius, and nothing less."""
-    proved = {(row["example"], row["family"]): row for row in fresh}
-    for row in stored:
-        again = proved.pop((row["example"], row["family"]), None)
-        if again is None or again["predicted"] != row["predicted"] or not _near(again["radius"], row["radius"]):
-            yield f"example {row['example']}: a radius of {row['radius']:.4g} in {row['family']} is not proved again"
-    for example, family in proved:
-        yield f"example {example}: what is proved of it in {family} is not stored"
 
 
 def _verify_cell(
@@ -323,6 +310,7 @@ def _verify_cell(
             result.differences.append(
                 f"{len(silent)} examples have no clean answer of {label}, {min(silent)} among them"
             )
+    drawn: dict[str, list[tuple[Verdict, Mapping[str, Any]]]] = defaultdict(list)
     aims = Aims.of(cell, known, answers.get(cell["source"]), device)
     try:
         for shard in stored_shards(store, cell, data.judge, device):
@@ -343,18 +331,25 @@ def _verify_cell(
                 target = targets[key]
                 if isinstance(target, str) or (key, shard.number) not in judged:
                     continue
+                agreement = Agreement.of(answers[key])
                 verdicts = judge(target, rendered, shard.goal, shard.places)
                 rows = zip(shard.examples.ids.tolist(), shard.goal.labels.tolist(), verdicts, strict=True)
                 for example, goal_label, verdict in rows:
                     result.outcomes += 1
                     found = stored[key].pop(example, None)
                     exact = key not in randomised or target.repeats
-                    difference = "is not stored" if found is None else _difference(verdict, goal_label, found, exact)
+                    difference = "is not stored"
+                    if found is not None:
+                        difference = agreement.difference(verdict, goal_label, found, exact)
+                        drawn[key] += [] if exact else [(verdict, found)]
                     if difference:
                         result.differences.append(f"example {example} on {target.label}: {difference}")
     except Exception as error:  # a missing or damaged artifact, or a target that fails, concerns this cell alone
         result.differences.append(str(error) if isinstance(error, AdvbenchError) else one_line(error))
         return
+    for key, pairs in drawn.items():
+        again, stated = [verdict.reached for verdict, _ in pairs], [bool(row["reached"]) for _, row in pairs]
+        result.differences += lopsided(f"fooled on {getattr(targets[key], 'label', key)}", again, stated)
     if store.cell_status(cell["key"]) == "done" and aims and (lost := aims.missing(seen)):
         result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
     shows = bool(shown) or cell["content"] is not None  # a cell may be older than pictures
@@ -383,39 +378,3 @@ def _wrong_shards(store: Store, cell: Mapping[str, Any], judged: set[tuple[str, 
         return [f"its shards do not cover its {cell['count']} examples one after the other"]
     unjudged = [row["shard"] for row in shards if (cell["source"], row["shard"]) not in judged]
     return [f"shard {unjudged[0]} was not judged on its own target"] if unjudged else []
-
-
-def _difference(verdict: Verdict, goal_label: int, stored: Mapping[str, Any], exact: bool) -> str:
-    """In words, where a fresh verdict and the stored one part; empty when they agree.
-
-    Of a randomised target whose draws can't be repeated, only what does not depend on them can be held against it.
-    """
-    if goal_label != stored["goal_label"]:
-        return f"the goal is {goal_label}, stored {stored['goal_label']}"
-    if verdict.violation != stored["violation"]:
-        return f"violation {verdict.violation!r}, stored {stored['violation']!r}"
-    if abs(verdict.size - stored["size"]) > SIZE * max(1.0, verdict.size):
-        return f"size {verdict.size:.6g}, stored {stored['size']:.6g}"
-    if not _near(verdict.excess, stored["excess"]):
-        return f"excess {verdict.excess}, stored {stored['excess']}"
-    if stored["tolerance"] is not None and not math.isclose(verdict.tolerance, stored["tolerance"], rel_tol=SIZE):
-        return f"tolerance {verdict.tolerance}, stored {stored['tolerance']}"
-    if not exact:
-        return ""
-    if verdict.predicted != stored["predicted"]:
-        return f"predicted {verdict.predicted}, stored {stored['predicted']}"
-    if int(verdict.reached) != stored["reached"]:
-        return f"reached {verdict.reached}, stored {bool(stored['reached'])}"
-    if not _near(verdict.confidence, stored["confidence"]):
-        return f"confidence {verdict.confidence:.4f}, stored {stored['confidence']:.4f}"
-    if not _near(verdict.suspicion, stored["suspicion"]):
-        return f"suspicion {verdict.suspicion}, stored {stored['suspicion']}"
-    return ""
-
-
-def _near(fresh: float | None, stored: float | None) -> bool:
-    if fresh is not None and not math.isfinite(fresh):  # SQLite keeps no NaN: it comes back as NULL
-        return stored is None or stored == fresh
-    if fresh is None or stored is None:
-        return fresh is stored
-    return abs(fresh - stored) <= CONFIDENCE * max(1.0, abs(fresh))

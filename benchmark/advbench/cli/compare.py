@@ -168,11 +168,15 @@ def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
 
 
 def _judged(store: Store) -> Judged:
-    """Of targets with one label, the one that was attacked last; of boards at one place, the one made last."""
+    """Of targets with one label, the one that was attacked last; of boards at one place, the one of most examples.
+
+    A target that a merge has brought takes the place of none that was attacked here: it may be another network.
+    """
     targets = store.rows("""
         SELECT t.key, t.label FROM targets t
         LEFT JOIN cells c ON c.source = t.key LEFT JOIN cell_events e ON e.cell = c.id
-        GROUP BY t.id ORDER BY max(coalesce(e.id, 0)), t.id
+        LEFT JOIN (SELECT DISTINCT cell FROM imports) i ON i.cell = c.id
+        GROUP BY t.id ORDER BY max(i.cell IS NULL AND e.id IS NOT NULL), max(coalesce(e.id, 0)), t.id
     """)
     newest = {row["label"]: row["key"] for row in targets}
     judged = Judged()
@@ -185,11 +189,13 @@ def _judged(store: Store) -> Judged:
             place = Place(row["name"], tuple(sorted(row["required"])), row["data_fingerprint"], row["protocol"])
             right = store.robust_examples(row["key"])
             for label, key in newest.items():
-                if key in right:
+                known = judged.right.get((place, label), {})
+                if key in right and len(right[key]) >= len(known):
                     judged.right[place, label] = right[key]
                 elif reason := unranked.get((row["key"], key)):
                     judged.unranked[place, label] = reason
-                judged.doubts[place, label] = doubts[row["key"], key]
+                if not known or judged.right[place, label] is not known:
+                    judged.doubts[place, label] = doubts[row["key"], key]
     return judged
 
 

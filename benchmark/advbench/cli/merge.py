@@ -41,7 +41,7 @@ def merge(
         str,
         typer.Option(
             metavar="WHAT",
-            help="Cells of each FROM to craft again first: none, how many, or auto: two.",
+            help="Cells of each FROM to craft again first: none, how many, or auto: two of each target on each board.",
         ),
     ] = AUTO,
     keep_boards: Annotated[

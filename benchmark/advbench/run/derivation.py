@@ -27,6 +27,8 @@ from advbench.target.target import chain_label, content_key, target_key
 from advbench.threats import Threat
 
 STOPS = ("first", "end")
+SEEDED = 2
+"""The protocol from which on a board names the seed of its cells."""
 PARTS = ("calibrate", "train", "judge")
 _LATER = ("needs", "beyond_gradients")
 """Columns that are NULL in cells older than them, which readers take for the least."""
@@ -261,6 +263,8 @@ def board_says(row: Mapping[str, Any], threat: Threat) -> dict[str, Any]:
 def wrong_board(row: Mapping[str, Any], known: Known | None) -> list[str]:
     """What a stored board says and its parameters don't; its examples only where its data set is here."""
     wrong = list(_unlike(row, board_says(row, _threat(row))))
+    if row["seed"] is None and row["protocol"] >= SEEDED:
+        wrong.append("it names no seed, so that the luckiest of many would count")
     required = row["required"]
     if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
         wrong.append("the attacks that it requires are not a list of names")

@@ -49,16 +49,24 @@ def threat_of(cell: Mapping[str, Any]) -> Threat:
 
 def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data]:
     """The data set by its label, refused when its images are not those that were judged."""
+    dataset = dataset_named(registry, label)
+    data = intake.load(dataset, folders)
+    refuse_others(label, data, fingerprint)
+    return dataset, data
+
+
+def dataset_named(registry: Registry, label: str) -> Dataset:
     if label not in registry.datasets:
         refuse_given_images(label)
-    dataset = registry.dataset(label)
-    data = intake.load(dataset, folders)
+    return registry.dataset(label)
+
+
+def refuse_others(label: str, data: Data, fingerprint: str) -> None:
     if data.judge.fingerprint != fingerprint:
         raise AdvbenchError(
             f"{label} from {data.source or 'here'} is not the data that this database judged "
             f"({data.judge.fingerprint[:12]} instead of {fingerprint[:12]}); point --data at the same copy"
         )
-    return dataset, data
 
 
 def target_named(registry: Registry, text: str) -> str:

@@ -22,6 +22,7 @@ from advbench.store.scrutiny import (
     lost_triggers,
     refuse_damage,
     refuse_foreign_parts,
+    refuse_journal,
     refuse_strangers,
 )
 
@@ -52,6 +53,7 @@ def located(path: str | Path) -> Path:
 def connect(path: Path) -> sqlite3.Connection:
     """A connection that may write; makes the file, and migrates an older schema."""
     _refuse_unwritable(path)
+    refuse_journal(path)
     with in_words(path):
         connection = configured(
             sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS, isolation_level=None, factory=Timed)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+import uuid
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +16,16 @@ from advbench.store.records import wrong
 
 NEAR = 5e-3
 """How far real numbers of the same fact lie apart when two machines wrote them."""
+
+IN_ORDER = """
+SELECT c.* FROM cells c LEFT JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
+WINDOW rivals AS (
+  PARTITION BY data_fingerprint, examples, protocol, family, eps, source, attack, goal, fit, stop, budget, seed
+)
+ORDER BY max(e.id) OVER rivals, e.status = 'done' DESC, e.id DESC, c.id
+"""
+"""Cells as they were asked for; but of those that differ only in version the one that stands comes first, and no other
+pushes it off."""
 
 _TARGETS = "SELECT value FROM json_each(?)"
 
@@ -105,6 +116,7 @@ TABLES = (
 )
 """In an order in which each needs only those before it."""
 
+_OF_RUN = tuple(table for table in TABLES if table.by == "runs")
 _OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
 _CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
 """Of a cell that has failed none of these travel: the owner's own run would go on with what nobody crafts again."""
@@ -122,6 +134,8 @@ class Joining:
     source: str
     """What the other database is called."""
     settled: set[str] = field(default_factory=set)
+    runs: dict[str, str] = field(default_factory=dict)
+    """What their runs are called here: otherwise where something else has the name."""
 
     def is_there(self, cell: str) -> bool:
         """Whether all that is said of the cell is here; a conflict where something else is."""
@@ -182,13 +196,11 @@ class Joining:
             if table.name in silent:
                 missing[table.name] = []
                 continue
-            wanted = json.dumps([key for key in keys[table.by] if key not in self.settled])
-            theirs = _well_formed(table.name, said(self.origin, table.sql, wanted))
-            ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, wanted)}
             if cut_otherwise and table.name in _CUT:
                 missing[table.name] = []
                 continue
-            missing[table.name] = list(_new(table, theirs, ours))
+            wanted = [key for key in keys[table.by] if key not in self.settled]
+            missing[table.name] = list(self._added(table, wanted, self._renamed))
             if cut_otherwise and table.name == "outcomes" and missing[table.name]:
                 count = len(missing[table.name])
                 raise ConflictError(
@@ -206,6 +218,33 @@ class Joining:
             for found in (rows(self.into, sql, cell), said(self.origin, sql, cell))
         )
         return any(ours[shard] != theirs[shard] for shard in ours.keys() & theirs.keys())
+
+    def _added(self, table: Table, keys: list[str], renamed: Callable[[str], str]) -> Iterable[Row]:
+        """Their rows of these keys that are not here, under the names that runs have here."""
+        theirs = _well_formed(table.name, said(self.origin, table.sql, json.dumps(keys)))
+        theirs = [_of_run(table.name, row, renamed) for row in theirs]
+        here = json.dumps([renamed(key) for key in keys] if table in _OF_RUN else keys)
+        ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, here)}
+        return _new(table, theirs, ours)
+
+    def _renamed(self, run: str) -> str:
+        """A number is nobody's: who hands in a run under that of another entry does not keep that one out."""
+        if run not in self.runs:
+            facts = said(self.origin, "SELECT * FROM runs WHERE id = ?", run)
+            name = run
+            while not self._fits(run, name):
+                name = str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps([name, facts], sort_keys=True)))
+            self.runs[run] = name
+        return self.runs[run]
+
+    def _fits(self, run: str, name: str) -> bool:
+        """Whether all that is said of their run can stand under this name."""
+        try:
+            for table in _OF_RUN:
+                list(self._added(table, [run], lambda _: name))
+        except ConflictError:
+            return False
+        return True
 
     def _keys(self, cell: str) -> dict[str, list[str]]:
         (row,) = said(self.origin, "SELECT * FROM cells WHERE key = ?", cell)
@@ -245,31 +284,30 @@ class Joining:
         rivals = self._standing(number)
         sql = "SELECT e.* FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? ORDER BY e.id"
         events = _well_formed("cell_events", said(self.origin, sql, cell))
+        events = [_of_run("cell_events", event, self._renamed) for event in events]
         events = events if new else [event for event in events[-1:] if event["status"] == "done"]
         again = [{**rival, "id": None} for rival in rivals if events]
         self.into.insert("cell_events", [{**event, "id": None, "cell": number} for event in events] + again)
 
     def _standing(self, number: int) -> list[dict[str, Any]]:
-        """The event of the cell that the newcomer would push off its boards, unless both come from one database."""
-        found = self.into.rows(
+        """The event of the cell that the newcomer would push off its boards."""
+        return self.into.rows(
             """
-            SELECT e.*, c.key, EXISTS (SELECT 1 FROM imports i WHERE i.cell = c.id AND i.source = ?) AS same
-            FROM cells c
+            SELECT e.* FROM cells c
             JOIN cells n USING (data_fingerprint, examples, protocol, family, source)
             JOIN cell_state s ON s.cell = c.id JOIN cell_state m ON m.cell = n.id AND m.entrant = s.entrant
             JOIN cell_events e ON e.cell = c.id AND e.status = 'done'
             WHERE n.id = ? AND c.id <> n.id AND c.eps IS n.eps AND (c.protocol < 2 OR c.seed IS n.seed) AND s.current
               AND e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id AND status = 'done')
             """,
-            self.source,
             number,
         )
-        known = "SELECT 1 FROM cells WHERE key = ?"
-        return [
-            {name: value for name, value in row.items() if name not in ("key", "same")}
-            for row in found
-            if not (row["same"] and rows(self.origin, known, row["key"]))
-        ]
+
+
+def _of_run(table: str, row: dict[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
+    """The row with the name that its run has here."""
+    column = "id" if table == "runs" else "run"
+    return row if row.get(column) is None else {**row, column: renamed(row[column])}
 
 
 def _well_formed(table: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:

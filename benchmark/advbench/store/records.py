@@ -42,6 +42,8 @@ LISTS = frozenset({"classes", "shape", "required"})
 
 LONGEST_NAME = 2_000
 LONGEST_TEXT = 20_000
+LONGEST_LIST = 500_000
+"""Characters of all names of a list: ten attacks at each of a thousand classes, with room."""
 LARGEST_COUNT = 10**9
 MOST_PIXELS = 1 << 26
 """Of an image, over all channels."""
@@ -153,7 +155,8 @@ def classes(value: Any) -> str:
 
 def names(value: Any) -> str:
     fits = isinstance(value, list) and len(value) <= 10_000 and not any(map(NAME, value))
-    return "" if fits and len(set(value)) == len(value) else "a list of names, each once"
+    fits = fits and sum(map(len, value)) <= LONGEST_LIST
+    return "" if fits and len(set(value)) == len(value) else "a list of names, each once, and not too many"
 
 
 def flat(value: Any) -> str:

@@ -6,6 +6,7 @@ A database is a program, too: a view in the place of a table answers for ever, a
 from __future__ import annotations
 
 import sqlite3
+import stat
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ SLOWEST = 900.0
 """Seconds that one question may take: the rates of ten million outcomes are counted in half a minute."""
 CHECKED = 256 << 20
 """Bytes of a file whose pages are all looked at when it is opened; larger ones take seconds, and `verify` does it."""
+_NAMES_ANOTHER = bytes.fromhex("d9d505f920a163d7")
+"""How a journal ends that belongs to several databases: after the name of the file that lists them."""
 _STEPS = 1_000_000
 """Steps of SQLite's machine between two looks at the clock: some ten milliseconds."""
 
@@ -88,6 +91,23 @@ def refuse_foreign_parts(connection: sqlite3.Connection, path: Path) -> None:
             )
         if kind == "table" and (kind, name) not in ours and "virtual" in sql.lower().split()[:3]:
             raise AdvbenchError(f"{path}: the virtual table {name[:60]!r} is not one that advbench makes; drop it")
+
+
+def refuse_journal(path: Path) -> None:
+    """A journal of ours speaks of one database; of one that names another file, SQLite would delete that file."""
+    journal = path.with_name(f"{path.name}-journal")
+    try:
+        if not stat.S_ISREG(journal.stat().st_mode):
+            raise AdvbenchError(f"{journal}: no file, and SQLite would read it; remove it")
+        with journal.open("rb") as file:
+            file.seek(max(0, journal.stat().st_size - len(_NAMES_ANOTHER)))
+            found = file.read()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise AdvbenchError(f"{journal}: can't be read ({error.strerror}); check its permissions") from error
+    if found == _NAMES_ANOTHER:
+        raise AdvbenchError(f"{journal}: names another file, which SQLite would delete; advbench wrote none such")
 
 
 def refuse_damage(connection: sqlite3.Connection, path: Path) -> None:

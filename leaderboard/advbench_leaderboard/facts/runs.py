@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,15 @@ class Run:
     plugins: tuple[Plugin, ...]
     cells: int
     """Attempts at cells that it ended."""
+
+    @property
+    def can_be_called(self) -> bool:
+        """Whether its command is one call of advbench and nothing else: whoever ran it may have written anything."""
+        try:
+            words = shlex.split(self.command or "")
+        except ValueError:
+            return False
+        return words[:1] == ["advbench"] and shlex.join(words) == self.command
 
 
 def runs(store: Store) -> tuple[Run, ...]:

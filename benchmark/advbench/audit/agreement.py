@@ -1,0 +1,125 @@
+"""Whether what a target answers again agrees with what is stored of it: how far another machine may move a number.
+
+Nobody gains anything within these bounds: a suspicion may come in any unit, a radius may be as small as a board's.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import torch
+
+from advbench.rates.rates import paired
+from advbench.run.ready import Ready
+from advbench.target.referee import Verdict
+
+SIZE = 1e-4
+"""Sizes are recomputed in float64 from the same numbers; only another order of sums may show, relative to the size."""
+CONFIDENCE = 5e-3
+"""Another machine's convolutions move logits, and what a detector makes of them, a little."""
+ROUNDING = 1e-6
+"""Relative to the number: what float32 itself may move of one that hardly differs between images."""
+UNLIKELY = 1e-4
+"""Chance makes two askings of a target that never answers twice the same differ so far in one direction so rarely."""
+_MIDDLE = torch.tensor([0.1, 0.9], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Of one target's answers."""
+
+    spread: float
+    """How far the suspicions of clean images lie apart, a few outliers aside: the unit in which they are compared."""
+
+    @classmethod
+    def of(cls, ready: Ready) -> Self:
+        suspicion = ready.clean.suspicion
+        found = suspicion.double()[suspicion.isfinite()] if suspicion is not None else torch.empty(0)
+        low, high = found.quantile(_MIDDLE).tolist() if len(found) else (0.0, 0.0)
+        return cls(high - low)
+
+    def alike(self, name: str, fresh: float | None, stored: float | None) -> bool:
+        if fresh is not None and not math.isfinite(fresh):  # SQLite keeps no NaN: it comes back as NULL
+            return stored is None or stored == fresh
+        if fresh is None or stored is None:
+            return fresh is stored
+        allowed = CONFIDENCE * max(1.0, abs(fresh))
+        if name == "suspicion":
+            allowed = max(CONFIDENCE * self.spread, ROUNDING * abs(fresh))
+        return abs(fresh - stored) <= allowed
+
+    def other_answers(
+        self, fresh: list[dict[str, Any]], stored: Mapping[int, Mapping[str, Any]], exact: bool
+    ) -> Iterator[str]:
+        """Of answers that can't be repeated, only the labels are held against it, and how many are right."""
+        if not exact:
+            kept = [stored[row["example"]] for row in fresh]
+            yield from lopsided("right", _right(fresh), _right(kept))
+        told = ("label", "predicted", "confidence", "suspicion") if exact else ("label",)
+        for row in fresh:
+            found = stored[row["example"]]
+            for name in told:
+                whole = name in ("label", "predicted")
+                if row[name] != found[name] if whole else not self.alike(name, row[name], found[name]):
+                    yield f"example {row['example']}: {name} {row[name]}, stored {found[name]}"
+                    break
+
+    def difference(self, verdict: Verdict, goal_label: int, stored: Mapping[str, Any], exact: bool) -> str:
+        """In words, where a fresh verdict and the stored one part; empty when they agree.
+
+        Of a randomised target whose draws can't be repeated, only what does not depend on them can be held against it.
+        """
+        if goal_label != stored["goal_label"]:
+            return f"the goal is {goal_label}, stored {stored['goal_label']}"
+        if verdict.violation != stored["violation"]:
+            return f"violation {verdict.violation!r}, stored {stored['violation']!r}"
+        if abs(verdict.size - stored["size"]) > SIZE * max(1.0, verdict.size):
+            return f"size {verdict.size:.6g}, stored {stored['size']:.6g}"
+        if not self.alike("excess", verdict.excess, stored["excess"]):
+            return f"excess {verdict.excess}, stored {stored['excess']}"
+        if stored["tolerance"] is not None and not math.isclose(verdict.tolerance, stored["tolerance"], rel_tol=SIZE):
+            return f"tolerance {verdict.tolerance}, stored {stored['tolerance']}"
+        if not exact:
+            return ""
+        if verdict.predicted != stored["predicted"]:
+            return f"predicted {verdict.predicted}, stored {stored['predicted']}"
+        if int(verdict.reached) != stored["reached"]:
+            return f"reached {verdict.reached}, stored {bool(stored['reached'])}"
+        if not self.alike("confidence", verdict.confidence, stored["confidence"]):
+            return f"confidence {verdict.confidence:.4f}, stored {stored['confidence']:.4f}"
+        if not self.alike("suspicion", verdict.suspicion, stored["suspicion"]):
+            return f"suspicion {verdict.suspicion}, stored {stored['suspicion']}"
+        return ""
+
+
+def _right(answers: Sequence[Mapping[str, Any]]) -> list[bool]:
+    return [row["predicted"] == row["label"] for row in answers]
+
+
+def lopsided(what: str, fresh: Sequence[bool], stored: Sequence[bool]) -> Iterator[str]:
+    """In words, where many more of the same were so the one time than the other: chance has no preference."""
+    if paired(fresh, stored) < UNLIKELY:
+        counts = f"{sum(fresh)} of {len(fresh)} when asked again, {sum(stored)} as stored"
+        yield f"{what}: {counts}, which no chance explains"
+
+
+def other_proofs(fresh: list[dict[str, Any]], stored: list[dict[str, Any]]) -> Iterator[str]:
+    """Exactly what is proved here is stored: no other family, no larger radius, and nothing less."""
+    proved = {(row["example"], row["family"]): row for row in fresh}
+    for row in stored:
+        again = proved.pop((row["example"], row["family"]), None)
+        if again is None or again["predicted"] != row["predicted"] or not _as_far(again["radius"], row["radius"]):
+            yield f"example {row['example']}: a radius of {row['radius']:.4g} in {row['family']} is not proved again"
+    for example, family in proved:
+        yield f"example {example}: what is proved of it in {family} is not stored"
+
+
+def _as_far(fresh: float, stored: float) -> bool:
+    """A radius that is a little larger than what is proved may be that of a whole board; a smaller one claims less."""
+    if not math.isfinite(fresh):
+        return stored == fresh
+    below, above = CONFIDENCE * max(1.0, fresh), SIZE + CONFIDENCE * fresh
+    return -below <= stored - fresh <= above
