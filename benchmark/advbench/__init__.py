@@ -33,14 +33,14 @@ _HOMES = {
     "Dataset": "plugin",
     "Defense": "plugin",
     "Draws": "draws",
-    "Evaluation": "evaluation.evaluation",
+    "Evaluation": "evaluation",
     "Examples": "data",
     "Goal": "goal",
     "Model": "plugin",
-    "Problem": "problem.problem",
+    "Problem": "problem",
     "Recipe": "recipe",
-    "SharedProblem": "problem.set_wide",
-    "evaluate": "evaluation.evaluation",
+    "SharedProblem": "shared",
+    "evaluate": "evaluation",
     "hookimpl": "hooks",
 }
 

@@ -1,10 +1,5 @@
 """Errors that a person can act on: shown as one line, without a traceback."""
 
-from __future__ import annotations
-
-import difflib
-from collections.abc import Iterable
-
 
 class AdvbenchError(Exception):
     """Something outside the program is wrong; the message says what, where, and what to do. The CLI exits with 2."""
@@ -33,10 +28,10 @@ class TimeUpError(AdvbenchError):
     """A cell ran past its time limit."""
 
 
-def one_line(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """An error in one line: our own words as they are, others' with their kind."""
-    text = " ".join(plain(words(error)).split())[:500]
-    if isinstance(error, AdvbenchError):
+    text = " ".join(words(error).split())[:500]
+    if isinstance(error, PluginError | TimeUpError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
@@ -49,25 +44,3 @@ def words(error: BaseException) -> str:
         raise
     except BaseException:
         return "(its message can't be read)"
-
-
-def plain(text: str) -> str:
-    """Without control characters, which would steer a terminal."""
-    if text.isprintable():
-        return text.strip()
-    return "".join(c if c.isprintable() else " " for c in text).strip()
-
-
-def shown(value: object) -> str:
-    """A stranger's value in a message."""
-    try:
-        return plain(repr(value))[:80]
-    except Exception:  # a stranger's repr
-        return f"a {type(value).__name__}"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`; did you mean 'steps'?` when something known is near, else nothing."""
-    by_lower = {name.lower(): name for name in known}
-    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
-    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""

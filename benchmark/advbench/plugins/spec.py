@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import math
 import re
 import typing
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,6 +81,13 @@ def parse_value(text: str) -> Any:
     except SpecError:
         return text
     return value
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`; did you mean 'steps'?` when something known is near, else nothing."""
+    by_lower = {name.lower(): name for name in known}
+    near = difflib.get_close_matches(word.lower(), by_lower, n=1, cutoff=0.6)
+    return f"; did you mean {by_lower[near[0]]!r}?" if near else ""
 
 
 class _Reader:

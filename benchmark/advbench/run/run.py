@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 
+from advbench.anew import asked, why_anew
 from advbench.crafting.cell import Job, Shard, rows_of
 from advbench.crafting.engine import Engine, InProcess
 from advbench.data import Data, DataFolders, Examples
@@ -174,6 +175,11 @@ class Session:
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         runnable = [cell for cell in cells if cell.source in self.ready]
         self.reporter.planned(len(runnable), sum(len(self._examples(cell)) for cell in runnable))
+        wanted = [
+            asked(cell, self.suite, self.datasets[cell.source.dataset], self._examples(cell)) for cell in runnable
+        ]
+        if reason := why_anew(self.store, wanted):
+            self.reporter.say(reason)
         for cell in runnable:
             self.settings.check_interrupted()
             self._cell(cell)

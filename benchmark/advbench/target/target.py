@@ -20,7 +20,7 @@ from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered
 from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.protocol import PROTOCOL
+from advbench.protocol import FIRST, PROTOCOL
 from advbench.target.answer import COMPANY, DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
 from advbench.target.trial import Trial, logits_of, suspicion_of, wrapped
 
@@ -230,8 +230,10 @@ def target_key(
     calibrate: str,
     false_positive_rate: float | None,
     draws: int,
+    protocol: int = PROTOCOL,
 ) -> str:
     """A hash of everything that can change its answers; `judge` and `calibrate` are fingerprints of images."""
+    chance = {"draws": draws, **({"company": COMPANY} if protocol > FIRST else {})}
     return content_key(
         {
             "model": model.name,
@@ -242,8 +244,8 @@ def target_key(
             "judge": judge,
             "calibrate": calibrate,
             "false positive rate": false_positive_rate,
-            "protocol": PROTOCOL,
-            **({"draws": draws, "company": COMPANY} if draws > 1 else {}),
+            "protocol": protocol,
+            **(chance if draws > 1 else {}),
         }
     )
 
