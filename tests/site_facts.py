@@ -16,7 +16,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
     common = {"data_fingerprint": "data", "examples": "set", "count": COUNT, "threat": "linf", "family": "linf"}
     with Store.open(path) as store, store.transaction():
         store.begin_run(
-            {"id": "run", "suite": f"quick{evil}", "command": f"advbench run{evil}", "seed": 0, "protocol": 1}
+            {"id": "run", "suite": f"quick{evil}", "command": f"advbench run{evil}", "seed": 0, "protocol": 2}
             | {"versions": {f"torch{evil}": f"2{evil}"}, "hardware": {"cpu": f"fast{evil}"}}
             | {"settings": {"determinism": {f"tf32{evil}": False}, "models": [f"small-cnn{evil}"]}}
         )
@@ -46,7 +46,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
         )
         store.add_examples("set", range(COUNT))
         store.add_board(
-            {**common, "key": "board", "name": name + evil, "dataset": f"digits{evil}", "eps": 0.3, "protocol": 1}
+            {**common, "key": "board", "name": name + evil, "dataset": f"digits{evil}", "eps": 0.3, "protocol": 2}
             | {"required": [f"pgd{evil}", "fgsm"]}
         )
         store.add_skips(
@@ -84,7 +84,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
                 cell = f"{key}-{attack}"
                 store.add_cell(
                     {**common, "key": cell, "dataset": "digits", "eps": 0.3, "attack": attack, "goal": "untargeted"}
-                    | {"stop": "end", "source": key, "protocol": 1}
+                    | {"stop": "first", "source": key, "protocol": 2}
                 )
                 if key == "lacking" and attack == "fgsm":
                     store.add_event(cell, "run", "failed", f"perturb returned NaN{evil}")
@@ -103,7 +103,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
         for key in ("plain", "strong"):
             store.add_cell(
                 {**common, "key": f"{key}-cw", "dataset": "digits", "eps": None, "attack": f"cw{evil}", "minimizes": 1}
-                | {"goal": "untargeted", "stop": "end", "source": key, "protocol": 1, "needs": "gradients"}
+                | {"goal": "untargeted", "stop": "first", "source": key, "protocol": 2, "needs": "gradients"}
             )
             far = 0.4 if key == "strong" else 0.1
             sizes = [
@@ -127,7 +127,7 @@ def merge(path: Path, fooled: dict[str, int], *, attack: str = "autoattack", exa
             store.add_cell(
                 {"key": cell, "data_fingerprint": "data", "examples": f"set {examples}", "count": len(examples)}
                 | {"threat": "linf", "family": "linf", "dataset": "digits", "eps": 0.3, "attack": attack}
-                | {"goal": "untargeted", "stop": "end", "source": key, "protocol": 1, "needs": "gradients"}
+                | {"goal": "untargeted", "stop": "first", "source": key, "protocol": 2, "needs": "gradients"}
             )
             hits = set(list(examples)[:wrong])
             rows = [
@@ -142,12 +142,12 @@ def aim(path: Path) -> None:
     """One target on a board whose attacks aim at class 5, which nobody ever ran untargeted."""
     common = {"data_fingerprint": "data", "examples": "set", "count": 10, "threat": "linf", "family": "linf"}
     with Store.open(path) as store, store.transaction():
-        store.begin_run({"id": "run", "seed": 0, "protocol": 1})
+        store.begin_run({"id": "run", "seed": 0, "protocol": 2})
         names = ["plane", "car", "bird", "cat", "deer", "dog"]
         store.add_dataset({"fingerprint": "data", "label": "things", "classes": names, "shape": [3, 8, 8], "count": 10})
         store.add_examples("set", range(10))
         store.add_board(
-            {**common, "key": "board", "name": "things/linf/0.3", "dataset": "things", "eps": 0.3, "protocol": 1}
+            {**common, "key": "board", "name": "things/linf/0.3", "dataset": "things", "eps": 0.3, "protocol": 2}
             | {"required": ["pgd → class=5", "noise → class=5"]}
         )
         store.add_target(
@@ -158,7 +158,7 @@ def aim(path: Path) -> None:
         for attack, hits in (("pgd", 4), ("noise", 0)):
             store.add_cell(
                 {**common, "key": attack, "dataset": "things", "eps": 0.3, "attack": attack, "goal": "class=5"}
-                | {"stop": "end", "source": "t", "protocol": 1}
+                | {"stop": "first", "source": "t", "protocol": 2}
             )
             rows = [
                 {"example": e, "goal_label": 5, "reached": e < hits, "predicted": 5 * (e < hits), "size": 0.3}

@@ -188,7 +188,7 @@ def test_a_number_that_is_none_leaves_json_readable() -> None:
 def test_plugins_beyond_the_page_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     site_facts.fill(tmp_path / "results.sqlite")
     with Store.open(tmp_path / "results.sqlite") as store:
-        store.begin_run({"id": "later", "seed": 0, "protocol": 1})
+        store.begin_run({"id": "later", "seed": 0, "protocol": 2})
         store.add_plugins("later", [{"kind": "attack", "label": f"a{i}", "distribution": "x"} for i in range(3)])
     monkeypatch.setattr(provenance, "PLUGIN_LIMIT", 2)
     render(tmp_path / "results.sqlite", tmp_path / "site")

@@ -23,7 +23,7 @@ from conftest import ROOT, Advbench, Results
 from advbench.plugin import Attack, Plugin
 from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
-from advbench.store import SCHEMA_VERSION, Store, content, marks
+from advbench.store import SCHEMA_VERSION, Store, content, marks, migrations
 from advbench.store.joining import Joining
 
 SHARED = ("plugins", "skips")  # of runs, which a merge takes with the cells that they made
@@ -482,10 +482,20 @@ def test_names_from_strangers_steer_no_terminal(advbench: Advbench, results: Res
         assert all(row["command"].isprintable() for row in store.rows("SELECT command FROM runs"))
 
 
+def test_an_older_file_is_refused_with_what_brings_it_up_to_date(advbench: Advbench, tmp_path: Path) -> None:
+    older = tmp_path / "older.sqlite"
+    connection = sqlite3.connect(older, isolation_level=None)
+    migrations.migrate(connection, SCHEMA_VERSION - 1)
+    connection.close()
+    complaint = advbench("merge", tmp_path / "into.sqlite", older).complaint
+    assert "written by an older advbench" in complaint
+    assert "`advbench verify` with this version brings it up to date" in complaint
+
+
 @pytest.mark.parametrize(
     ("statement", "words"),
     [
-        (f"PRAGMA user_version = {SCHEMA_VERSION - 1}", "written by an older advbench"),
+        (f"PRAGMA user_version = {SCHEMA_VERSION - 1}", "its tables are not those that advbench makes"),
         (f"PRAGMA user_version = {SCHEMA_VERSION + 1}", "written by a newer advbench"),
         ("PRAGMA application_id = 5", "not one of advbench"),
         ("ALTER TABLE outcomes ADD COLUMN more TEXT", "its tables are not those that advbench makes"),

@@ -33,7 +33,7 @@ def begin(
     store.add_board(
         {"key": "board", "name": f"digits/{family}/{eps}", "dataset": "digits", "data_fingerprint": "data"}
         | {"threat": family, "family": family, "eps": eps, "examples": "set", "count": COUNT}
-        | {"required": sorted(required), "protocol": 1}
+        | {"required": sorted(required), "protocol": 2}
     )
     store.add_target(
         {"key": "t", "label": "t", "model": "t", "defenses": "none", "dataset": "digits", "data_fingerprint": "data"}
@@ -58,7 +58,7 @@ def attack(
     key = f"{name}{cell.get('goal', '')}"
     row = {"key": key, "dataset": "digits", "data_fingerprint": "data", "examples": "set", "count": COUNT}
     row |= {"threat": "linf", "family": "linf", "eps": 0.3, "attack": name, "attack_params": params or {}}
-    store.add_cell(row | {"goal": "untargeted", "source": "t", "protocol": 1, "needs": needs} | cell)
+    store.add_cell(row | {"goal": "untargeted", "source": "t", "protocol": 2, "needs": needs} | cell)
     outcomes = [
         {"example": e, "reached": int(e in hits), "predicted": (e + (e in hits)) % 10, "size": 0.1}
         for e in range(COUNT)
@@ -192,7 +192,7 @@ def apart(store: Store, key: str, fooled: Iterable[int], examples: Iterable[int]
     store.add_clean("t", [{"example": e, "label": e % 10, "predicted": e % 10} for e in ids if e not in known])
     row = {"key": key, "dataset": "digits", "data_fingerprint": "data", "examples": "other", "count": len(ids)}
     row |= {"threat": "linf", "family": "linf", "eps": 0.3, "attack": key, "goal": "untargeted", "source": "t"}
-    store.add_cell(row | {"protocol": 1} | cell)
+    store.add_cell(row | {"protocol": 2} | cell)
     outcomes = [
         {"example": e, "reached": int(e in hits), "predicted": (e + (e in hits)) % 10, "size": 0.1} for e in ids
     ]
@@ -233,7 +233,7 @@ def test_a_merged_attack_that_leaves_less_on_other_examples_contradicts_the_boar
     [
         (range(6), {}),  # no more than chance
         ([], {}),
-        (range(50), {"protocol": 2}),  # protocols never meet
+        (range(50), {"protocol": 1}),  # protocols never meet
         (range(50), {"eps": 0.4}),  # another ball
         (range(50), {"family": "l2"}),
         (range(50), {"eps": None, "minimizes": 1, "goal": "untargeted", "status": "failed"}),

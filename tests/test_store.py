@@ -24,12 +24,12 @@ from advbench.rates.rates import wilson
 from advbench.store import SCHEMA_VERSION, Store, content, migrations
 from advbench.store.views import VIEWS
 
-FIXED = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 1}
+FIXED = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 2}
 
 
 def cell(key: str, attack: str, source: str, **more: Any) -> dict[str, Any]:
     row = {"key": key, "dataset": "digits", "attack": attack, "source": source, "eps": 0.3, "goal": "untargeted"}
-    return {**FIXED, **row, "stop": "end", "seed": 0, **more}
+    return {**FIXED, **row, "stop": "first", "seed": 0, **more}
 
 
 def board(key: str, eps: float, required: list[str], **more: Any) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def finish(store: Store, key: str, outcomes: dict[str, list[dict[str, Any]]]) ->
 
 def begin(store: Store) -> None:
     """Targets A (wrong on example 3 even when clean) and D (a detector), on four examples."""
-    store.begin_run({"id": "run", "seed": 0, "protocol": 1, "settings": {"ε": [1, 2]}})
+    store.begin_run({"id": "run", "seed": 0, "protocol": 2, "settings": {"ε": [1, 2]}})
     store.add_dataset({"fingerprint": "data", "label": "digits", "classes": ["0", "1"], "shape": [1, 2, 2], "count": 4})
     store.add_examples("set", [0, 1, 2, 3])
     store.add_target(target("A"))
@@ -204,16 +204,33 @@ def test_an_unfinished_clean_pass_is_not_ranked(judged: Store) -> None:
 
 
 def test_protocols_never_share_a_rate(judged: Store) -> None:
-    before = judged.rates("fooling", "wide")
-    judged.add_cell(cell("new", "pgd", "A", protocol=2))
-    finish(judged, "new", {"A": [outcome(e, 1) for e in range(4)]})
-    judged.add_board(board("next", 0.3, ["pgd"], protocol=2))
-    assert judged.rates("fooling", "wide") == before
-    assert [row["cell"] for row in judged.rates("fooling", "next")] == ["new"]
+    views = ("fooling", "clean_accuracy", "robust_accuracy", "certified")
+    before = {view: judged.rates(view, "wide") for view in views}
+    judged.add_target(target("old"))
+    judged.add_clean("old", [{"example": e, "label": 0, "predicted": 0} for e in range(4)])
+    judged.add_certificates("old", [{"example": e, "family": "linf", "predicted": 0, "radius": 1.0} for e in range(4)])
+    judged.add_cell(cell("before", "pgd", "old", protocol=1))
+    finish(judged, "before", {"old": [outcome(e, 1) for e in range(4)]})
+    judged.add_board(board("first", 0.3, ["pgd"], protocol=1))
+    assert {view: judged.rates(view, "wide") for view in views} == before
+    assert [row["cell"] for row in judged.rates("fooling", "first")] == ["before"]
+    assert [row["target"] for row in judged.rates("robust_accuracy", "first")] == ["old"]
+    assert [row["target"] for row in judged.rates("certified", "first")] == ["old"]
+
+
+def test_sizes_on_boards_of_protocol_1_are_those_of_all_that_is_fooled(judged: Store) -> None:
+    judged.add_target(target("old"))
+    judged.add_clean("old", [{"example": e, "label": 0, "predicted": int(e == 3)} for e in range(4)])
+    judged.add_cell(cell("before", "pgd", "old", protocol=1))
+    finish(judged, "before", {"old": [outcome(e, 1, size=s) for e, s in enumerate((0.2, 0.1, 0.3, 0.0))]})
+    judged.add_board(board("first", 0.3, ["pgd"], protocol=1))
+    (row,) = judged.rates("sizes", "first")
+    assert (row["n"], row["mean_size"]) == (4, pytest.approx(0.15))
+    assert only(judged.rates("fooling", "first"), cell="before")["mean_size"] == pytest.approx(0.15)
 
 
 def test_the_cell_that_was_done_last_counts(judged: Store) -> None:
-    judged.add_cell(cell("pgd-A2", "pgd", "A", seed=1))
+    judged.add_cell(cell("pgd-A2", "pgd", "A"))
     assert only(judged.rates("fooling", "wide"), source="A", entrant="pgd")["cell"] == "pgd-A"
     judged.add_event("pgd-A2", "run", "failed", "no memory")
     assert only(judged.rates("fooling", "wide"), source="A", entrant="pgd")["cell"] == "pgd-A"
@@ -464,7 +481,7 @@ with Store.open(path) as store:
     store.add_target({"key": "t", "label": "t", **row})
     for i in range(int(sys.argv[4])):
         key = f"{name}{i}"
-        store.add_cell({"key": key, "attack": "a", "goal": "untargeted", "source": "t", "protocol": 1, **cell})
+        store.add_cell({"key": key, "attack": "a", "goal": "untargeted", "source": "t", "protocol": 2, **cell})
         outcomes = {"t": [{"example": e, "reached": 1, "predicted": 1} for e in range(50)]}
         store.add_shard(key, {"shard": 0, "first": 0, "count": 50}, outcomes)
         store.add_event(key, None, "done")

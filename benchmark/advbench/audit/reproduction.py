@@ -94,7 +94,10 @@ def reproduce(
     settings = replace(settings, engine=Punctual())  # its facts are in memory, and its targets made for it alone
     reporter = reporter or Reporter()
     if cell["protocol"] != PROTOCOL:
-        raise AdvbenchError(f"judged by protocol {cell['protocol']}, this advbench judges by {PROTOCOL}")
+        raise AdvbenchError(
+            f"cell {cell['key'][:12]} was crafted by protocol {cell['protocol']}, this advbench crafts by {PROTOCOL}: "
+            "`advbench verify` referees what is stored of it, `advbench run` crafts it anew"
+        )
     if store.cell_status(cell["key"]) != "done":
         raise AdvbenchError(f"cell {cell['key'][:12]} is not done: it has no number yet")
     rows = _targets(store, registry, cell, on)

@@ -12,14 +12,24 @@ import torch
 
 from advbench.audit.agreement import Agreement, lopsided, other_proofs
 from advbench.audit.aims import Aims
+from advbench.audit.first_protocol import first_ball, first_target
 from advbench.data import Data, DataFolders
 from advbench.errors import AdvbenchError, one_line
 from advbench.plugin import Dataset
 from advbench.plugins import intake
 from advbench.plugins.foreign import contained, told
 from advbench.plugins.registry import Registry
+from advbench.protocol import FIRST, SECOND
 from advbench.recipe import Recipe
-from advbench.run.derivation import Known, UnknownPartError, wrong_board, wrong_cell, wrong_dataset, wrong_target
+from advbench.run.derivation import (
+    Known,
+    UnknownPartError,
+    unproved_cell,
+    wrong_board,
+    wrong_cell,
+    wrong_dataset,
+    wrong_target,
+)
 from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
 from advbench.run.stored import dataset_named, refuse_others, stored_shards, threat_of
@@ -83,6 +93,8 @@ class Verifier:
         self.answers: dict[str, Ready] = {}
         """By target key: what it answers here to the clean images that are stored."""
         self.rows = {row["key"]: row for row in store.targets()}
+        self.protocols: dict[str, int] = {}
+        """By target key: the protocol of the cell that asked for it first, by whose rules it answers."""
 
     def boards(self) -> Iterator[Verified]:
         """Whether every board says what its parameters do; nothing where all of them do."""
@@ -164,13 +176,18 @@ class Verifier:
         if isinstance(known, str):
             result.unchecked = known
             return
+        unproved: list[str] = []
         try:
             result.differences += self._wrong_cell(cell, known)
+            if not result.differences:
+                unproved = unproved_cell(cell, self.registry, known)
         except UnknownPartError as error:
             result.unchecked = str(error)
         result.differences += self._wrong_data(cell, known)
         keys = self._judges(cell)
         for key in keys:
+            if self.protocols.setdefault(key, cell["protocol"]) != cell["protocol"]:
+                result.differences.append(f"{self.rows[key]['label']} also stands in cells of another protocol")
             if key not in self.targets:
                 self.targets[key] = self._target(key, cell, known)
                 if isinstance(target := self.targets[key], Target):
@@ -186,6 +203,7 @@ class Verifier:
         if not result.differences and not result.unchecked:
             judged = self.store.judged(cell["key"])
             _verify_cell(self.store, cell, known, self.targets, self.answers, judged, self.device, result)
+            result.unchecked = "; ".join(filter(None, [*unproved, result.unchecked]))
 
     def _judges(self, cell: Mapping[str, Any]) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""
@@ -223,7 +241,7 @@ class Verifier:
             return []
         except Exception as error:
             return [f"its parameters are not those of a target: {one_line(error)}"]
-        return wrong_target(row, plan, known[1].calibrate.fingerprint if known else None)
+        return wrong_target(row, plan, known[1].calibrate.fingerprint if known else None, cell["protocol"])
 
     def _target(self, key: str, cell: Mapping[str, Any], known: Known) -> Target | str:
         """The stored target rebuilt, or why it can't be; what its row says otherwise stands with its clean answers."""
@@ -237,6 +255,10 @@ class Verifier:
             with contained(row["label"]):
                 plan = stored_plan(row, known[0], self.registry)
                 target, fresh = find_target(row, plan, known[1], device=self.device)
+                if cell["protocol"] == FIRST:
+                    target, fresh = first_target(target, fresh, row)
+                elif cell["protocol"] == SECOND:  # its key has been held against its parts already
+                    target.key = fresh["key"] = row["key"]
         except Exception as error:  # a plugin that has changed since may fail in any way
             return f"{row['label']}: {_said(error)}"
         result.differences += _other_target(row, fresh, target)
@@ -292,7 +314,7 @@ def _verify_cell(
     result: Verified,
 ) -> None:
     dataset, data = known
-    threat = threat_of(cell)
+    threat = first_ball(threat_of(cell)) if cell["protocol"] == FIRST else threat_of(cell)
     randomised = {row["key"] for row in store.targets() if row["randomised"]}
     seen: set[int] = set()
     keys = sorted({cell["source"], *(target for target, _ in judged)})
@@ -325,6 +347,10 @@ def _verify_cell(
                     kept = pictures.pop(fresh["example"])
                     if source.draws > 1 and fresh["redrawn"] is not None and kept["redrawn"] is not None:
                         fresh["redrawn"] = kept["redrawn"]  # drawn by chance
+                    if cell["protocol"] == FIRST and fresh["words"] != kept["words"]:
+                        fresh["words"] = kept["words"]
+                        words = "words beside pictures not checkable: today's version puts them otherwise"
+                        result.unchecked = result.unchecked or words
                     if wrong := unlike(fresh, kept, dataset.shape):
                         result.differences.append(f"example {fresh['example']}: {wrong}")
             for key in keys:

@@ -15,6 +15,7 @@ from advbench.audit.verification import Verified
 from advbench.audit.verification import verify as verify_cells
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
+from advbench.protocol import FIRST
 from advbench.run.hardware import choose_device, describe_hardware, describe_versions, make_repeatable
 from advbench.store import Store, marks
 from advbench.terminal.text import say, terminal
@@ -55,6 +56,8 @@ def verify(
             tell(console, result)
             kept += written is not None and keep_mark(written, result, where)
     summary = f"{outcomes:,} verdicts and clean answers of {len(cells)} cells refereed again"
+    if first := sum(row["protocol"] == FIRST for row in cells):
+        say(console, f"{first} of {len(cells)} cells were judged by protocol {FIRST}, and refereed by its rules.")
     say(console, f"{summary}; {bad} could not be verified." if bad else f"{summary}; all verified.")
     if written is not None:
         say(console, f"{kept} marks kept in {db}; `advbench render` shows them.")

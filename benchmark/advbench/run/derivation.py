@@ -19,7 +19,7 @@ from advbench.plugins.compatibility import offered, told, why_never
 from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
-from advbench.protocol import PROTOCOL
+from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
 from advbench.run.fit import fitting_set, starting_bank
 from advbench.run.stored import threat_of
 from advbench.suite.plan import TargetPlan
@@ -72,8 +72,7 @@ def cell_key(row: Mapping[str, Any], numbers: Mapping[str, int] | None = None) -
             "threat": [row["threat"], row["params"]],
             "attack": [_name(row["attack"]), row["attack_params"]],
             **{name: value for name, value in beside.items() if value},
-            "origin": identity(row["origin"]),
-            **revisions.in_key((*revisions.CELL, row["threat"]), numbers),
+            **_made_with(row, numbers),
             "goal": row["goal"],
             "stop": row["stop"],
             "seed": row["seed"],
@@ -83,14 +82,35 @@ def cell_key(row: Mapping[str, Any], numbers: Mapping[str, int] | None = None) -
     )
 
 
+def _made_with(row: Mapping[str, Any], numbers: Mapping[str, int] | None) -> dict[str, Any]:
+    """What a cell's key takes in of the sources of its attack and of the core."""
+    if row["protocol"] <= SECOND:
+        return {"origin": row["origin"]}
+    return {"origin": identity(row["origin"]), **revisions.in_key((*revisions.CELL, row["threat"]), numbers)}
+
+
 def wrong_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
     """What a stored cell says and its parameters don't; an error where its attack or its ball is not known here.
 
     `known` is its data set; without it, what depends on images is taken as stored.
     """
+    return _held(row, registry, known)[0]
+
+
+def unproved_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
+    """What a cell of protocol 1 says and nobody can check any more, where nothing contradicts it."""
+    return _held(row, registry, known)[1]
+
+
+def _held(row: Mapping[str, Any], registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
+    """What contradicts a cell, and what can't be checked of one of protocol 1."""
     attack = _configured(registry.attacks, row["attack"], row["attack_params"], "attack")
     threat = _threat(row)
-    wrong = list(_unlike(row, cell_says(attack, threat), older=row["content"] is None))
+    says = cell_says(attack, threat)
+    unproved: list[str] = []
+    if row["protocol"] == FIRST:
+        says, unproved = _as_said_first(row, says)
+    wrong = list(_unlike(row, says, older=row["content"] is None))
     wrong += _wrong_ways(row, attack, threat, known)
     filled = dict(row)
     if known and not wrong:
@@ -105,14 +125,37 @@ def wrong_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) 
         filled["content"] = _content(attack)
     images = known or row["content"] is not None or not (attack.scope == "set" or attack.uses_bank)
     if not wrong and images and cell_key(filled) != row["key"]:
-        wrong.append(_wrong_key(row, filled))
-    return wrong
+        reads = type(attack).content is not Attack.content
+        (unproved if row["protocol"] == FIRST and reads else wrong).append(_wrong_key(row, filled, reads))
+    return wrong, unproved
+
+
+def _as_said_first(row: Mapping[str, Any], says: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What version 0.1 would have said of its attack, and what of it hangs on defaults and words that it had then.
+
+    Parameters that came later are not in its rows.
+    """
+    stored, unproved = row["attack_params"] or {}, []
+    derived = {
+        **says,
+        "attack_params": {name: value for name, value in says["attack_params"].items() if name in stored},
+    }
+    if says["attack"] != row["attack"]:
+        unproved.append(
+            f"name not checkable: it is called {_brief(row['attack'])}, and today its parameters are called "
+            f"{_brief(says['attack'])}; a default has changed since version 0.1, or the name is wrong"
+        )
+    if row["needs"] not in (None, says["needs"]):
+        unproved.append(
+            f"not checkable what it was told: {_brief(row['needs'])}, and today's version tells it {says['needs']}"
+        )
+    return {**derived, "attack": row["attack"], "needs": row["needs"]}, unproved
 
 
 def _wrong_ways(row: Mapping[str, Any], attack: Attack, threat: Threat, known: Known | None) -> Iterator[str]:
     """Settings that no run could have had with this attack."""
-    if row["protocol"] != PROTOCOL:
-        yield f"judged by protocol {row['protocol']}, this advbench judges by {PROTOCOL}"
+    if row["protocol"] not in KNOWN:
+        yield f"judged by protocol {row['protocol']}, this advbench knows {FIRST} to {PROTOCOL}"
     if attack.minimizes and not math.isinf(threat.eps):
         yield f"{attack.label} looks for the smallest perturbation, and its ball has the radius {threat.eps:g}"
     if row["seed"] is None:
@@ -160,13 +203,13 @@ def wrong_examples(row: Mapping[str, Any], known: Known) -> str:
     return f"its examples are not the first {row['count']} of {known[0].label}"
 
 
-def _wrong_key(row: Mapping[str, Any], filled: Mapping[str, Any]) -> str:
+def _wrong_key(row: Mapping[str, Any], filled: Mapping[str, Any], reads: bool) -> str:
     areas = (*revisions.CELL, row["threat"])
     for numbers in revisions.earlier(areas):
         if cell_key(filled, numbers) == row["key"]:
             older = ", ".join(area for area in areas if numbers.get(area, 1) != revisions.REVISIONS.get(area, 1))
             return f"it was crafted by an earlier revision of {older}; run it again with this version"
-    if row["content"] is None:
+    if row["content"] is None and (reads or row["protocol"] != FIRST):
         return (
             "its key is not checkable: it is older than the columns that say what its attack read, and what is here "
             "gives another key; run it again with this version"
@@ -197,16 +240,20 @@ def target_says(plan: TargetPlan) -> dict[str, Any]:
     }
 
 
-def wrong_target(row: Mapping[str, Any], plan: TargetPlan, calibrate: str | None) -> list[str]:
+def wrong_target(
+    row: Mapping[str, Any], plan: TargetPlan, calibrate: str | None, protocol: int = PROTOCOL
+) -> list[str]:
     """What a stored target says of itself and its parts don't; its network is not asked for.
 
-    `calibrate` is the fingerprint of the held-out images; without it the key is taken as stored.
+    `calibrate` is the fingerprint of the held-out images; without it the key is taken as stored. `protocol` is that of
+    the target's cells. The oldest targets of protocol 1 answer by chance and were asked once.
     """
     wrong = list(_unlike(row, target_says(plan)))
     detects = any(defense.detects for defense in plan.defenses)
     if detects != (row["threshold"] is not None) or detects != (row["false_positive_rate"] is not None):
         wrong.append(f"it {'has' if detects else 'has no'} detector, and a threshold is stored as if it were otherwise")
-    if bool(row["randomised"]) != (row["draws"] > 1):
+    once = protocol == FIRST and row["draws"] == 1
+    if bool(row["randomised"]) != (row["draws"] > 1) and not once:
         wrong.append(f"its randomised is {row['randomised']}, and it was judged by {row['draws']} draws")
     if not wrong and calibrate is not None:
         key = target_key(
@@ -218,6 +265,7 @@ def wrong_target(row: Mapping[str, Any], plan: TargetPlan, calibrate: str | None
             calibrate=calibrate,
             false_positive_rate=row["false_positive_rate"],
             draws=row["draws"],
+            protocol=protocol,
         )
         if key != row["key"]:
             wrong.append("its key is not that of what it says")
@@ -268,7 +316,9 @@ def wrong_board(row: Mapping[str, Any], known: Known | None) -> list[str]:
     required = row["required"]
     if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
         wrong.append("the attacks that it requires are not a list of names")
-    elif required != sorted(set(required)):
+    elif row["protocol"] not in KNOWN:
+        wrong.append(f"it is judged by protocol {row['protocol']}, this advbench knows {FIRST} to {PROTOCOL}")
+    elif row["protocol"] > FIRST and required != sorted(set(required)):
         wrong.append("the attacks that it requires are not in order, or some stand there twice")
     if known:
         wrong += _unlike(row, {"dataset": known[0].label, "data_fingerprint": known[1].judge.fingerprint})

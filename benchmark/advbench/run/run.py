@@ -23,6 +23,7 @@ from advbench.plugins.registry import Registry
 from advbench.problem.bank import Bank
 from advbench.problem.fit import Fit
 from advbench.protocol import PROTOCOL
+from advbench.run.anew import asked, why_anew
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.derivation import cell_key, cell_says
 from advbench.run.fit import fitting_set, starting_bank
@@ -182,6 +183,11 @@ class Session:
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         runnable = [cell for cell in cells if cell.source in self.ready]
         self.reporter.planned(len(runnable), sum(len(self._examples(cell)) for cell in runnable))
+        wanted = [
+            asked(cell, self.suite, self.datasets[cell.source.dataset], self._examples(cell)) for cell in runnable
+        ]
+        if reason := why_anew(self.store, wanted):
+            self.reporter.say(reason)
         for cell in runnable:
             self.settings.check_interrupted()
             self._cell(cell)

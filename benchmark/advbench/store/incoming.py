@@ -50,17 +50,23 @@ def _refuse(connection: sqlite3.Connection, path: Path) -> None:
     version = version_of(connection)
     if version == 0:
         raise AdvbenchError(f"{path} is empty; there is nothing to merge")
+    refuse_foreign_parts(connection, path)
+    refuse_damage(connection, path)
     if version < SCHEMA_VERSION:
+        _refuse_other_protocols(connection, path)  # no schema of today would help it
         raise AdvbenchError(
             f"{path}: written by an older advbench (schema {version}, not {SCHEMA_VERSION}); "
             "`advbench verify` with this version brings it up to date"
         )
-    refuse_foreign_parts(connection, path)
-    refuse_damage(connection, path)
     with closing(connect_memory()) as ours:
         known = _schema(ours)
     if _schema(connection) != known:
         raise AdvbenchError(f"{path}: its tables are not those that advbench makes; merge a database of `advbench run`")
+    _refuse_other_protocols(connection, path)
+
+
+def _refuse_other_protocols(connection: sqlite3.Connection, path: Path) -> None:
+    """Cells of another protocol can't be crafted again here, so nobody could tell a weak one from what it is called."""
     for table in ("cells", "boards"):
         for (protocol,) in connection.execute(f"SELECT DISTINCT protocol FROM {table}"):
             if protocol != PROTOCOL:

@@ -45,6 +45,8 @@ _OUTCOMES = _mixed(
 )
 _CLEAN = _mixed("c.example", "c.label", "c.predicted", _whole("c.suspicion"), _whole("c.confidence"))
 _CERTIFICATES = _mixed("p.example", "length(p.family)", "p.predicted", _whole("p.radius"))
+_LATER = ("beyond_gradients", "content", "fit_fingerprint", "bank_fingerprint")
+"""Columns of cells that the first marks did not know; a cell that is older than them has NULL there."""
 _THESE = "IN (SELECT value FROM json_each(?))"
 
 
@@ -113,7 +115,9 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
         """,
         these,
     ):
-        cell = {name: value for name, value in said[row["cell"]].items() if name != "id"}
+        known = said[row["cell"]]
+        unknown = {"id", *(name for name in _LATER if known["content"] is None and known[name] is None)}
+        cell = {name: value for name, value in known.items() if name not in unknown}
         clean = answers.get((cell["examples"], row["target"]))
         facts = [cell, shards[row["cell"]], targets[row["target"]], clean, row["n"], row["outcomes"]]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

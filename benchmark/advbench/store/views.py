@@ -69,6 +69,8 @@ JOIN targets t ON t.key = k.source
 
 IN_BALL = "o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps * (1 + 1e-6))"
 FOOLED = f"o.reached AND {IN_BALL}"
+# Images that were wrong when clean need no perturbation, and their zeros would be averaged in; protocol 1 did so.
+SIZED = "(c.predicted = c.label OR b.protocol < 2)"
 # A suspicion that is no number raises no alarm.
 ALARM = "coalesce({row}.suspicion > t.threshold, 0)"
 
@@ -83,7 +85,7 @@ WITH counted AS MATERIALIZED (
     count(*) FILTER (WHERE c.predicted = c.label AND {FOOLED}) AS fooled_first_right,
     count(*) FILTER (WHERE c.predicted = c.label AND o.predicted <> c.label AND {IN_BALL}) AS broken,
     count(*) FILTER (WHERE {FOOLED} AND NOT {ALARM.format(row="o")}) AS undetected,
-    avg(o.size) FILTER (WHERE c.predicted = c.label AND {FOOLED}) AS mean_size,
+    avg(o.size) FILTER (WHERE {SIZED} AND {FOOLED}) AS mean_size,
     count(o.violation) AS violations
   FROM cells k
   CROSS JOIN boards b NOT INDEXED
@@ -122,8 +124,7 @@ SELECT board, board_name, cell, entrant, attack, goal, stop, source, source_labe
 FROM rates WHERE NOT own
 """
 
-# How large the perturbations are that fool a cell's own target, on images that were right when clean: those that were
-# wrong need none, and their zeros would be averaged in.
+# How large the perturbations are that fool a cell's own target, on images that were right when clean.
 SIZES = f"""
 WITH ordered AS (
   SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, o.size,
@@ -135,7 +136,7 @@ WITH ordered AS (
   CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
   CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
   WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND {SAME_BOARD}
-    AND c.predicted = c.label AND {FOOLED}
+    AND {SIZED} AND {FOOLED}
 ), counted AS (
   SELECT board_id, cell_id, target_id, count(*) AS n, avg(size) AS mean_size,
     avg(size) FILTER (WHERE place IN ((n + 1) / 2, (n + 2) / 2)) AS median_size
@@ -155,9 +156,11 @@ SELECT board, board_name, cell, entrant, attack, goal, stop, target, target_labe
 FROM rates WHERE own
 """
 
-# Targets of the board's data set that have answered some of its examples.
+# Targets of the board's data set and protocol that have answered some of its examples. A target's key names its
+# protocol, so that all its cells are of one.
 CLEAN_ACCURACY = f"""
-WITH counted AS MATERIALIZED (
+WITH protocols AS MATERIALIZED (SELECT DISTINCT source, protocol FROM cells),
+counted AS MATERIALIZED (
   SELECT b.rowid AS board_id, t.id AS target_id, count(*) AS n, count(*) FILTER (WHERE c.predicted = c.label) AS right,
     count(*) FILTER (WHERE {ALARM.format(row="c")}) AS alarms
   FROM boards b NOT INDEXED
@@ -165,6 +168,7 @@ WITH counted AS MATERIALIZED (
   CROSS JOIN example_sets e ON e.fingerprint = b.examples
   CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
   WHERE t.data_fingerprint = b.data_fingerprint
+    AND NOT EXISTS (SELECT 1 FROM protocols p WHERE p.source = t.key AND p.protocol <> b.protocol)
   GROUP BY b.rowid, t.id
 ), named AS (
   SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, b.count, n, right,
@@ -299,7 +303,8 @@ JOIN ordered u ON (u.board, u.source, u.name, u.goal, u.by_undetected) = (p.boar
 
 # Right on the clean image, and proved to stay so at least as far as the board's ball reaches.
 CERTIFIED = f"""
-WITH counted AS (
+WITH listed AS MATERIALIZED (SELECT board, target FROM clean_accuracy),
+counted AS (
   SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, b.count, count(*) AS n,
     count(*) FILTER (WHERE p.predicted = c.label AND p.radius >= b.eps) AS right
   FROM boards b
@@ -307,6 +312,7 @@ WITH counted AS (
   JOIN example_sets e ON e.fingerprint = b.examples
   JOIN certificates p ON p.target = t.id AND p.example = e.example AND p.family = b.family
   JOIN clean c ON c.target = t.id AND c.example = e.example
+  WHERE (b.key, t.key) IN (SELECT board, target FROM listed)
   GROUP BY b.key, t.id
 )
 SELECT *, {wilson("right", "n", "accuracy")} FROM counted WHERE n = count

@@ -22,7 +22,7 @@ from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered
 from advbench.plugins.origin import identity
 from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.protocol import PROTOCOL
+from advbench.protocol import FIRST, PROTOCOL, SECOND
 from advbench.target.answer import COMPANY, DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
 from advbench.target.trial import Trial, logits_of, suspicion_of, wrapped
 
@@ -232,26 +232,35 @@ def target_key(
     calibrate: str,
     false_positive_rate: float | None,
     draws: int,
+    protocol: int = PROTOCOL,
 ) -> str:
     """A hash of everything that can change its answers; `judge` and `calibrate` are fingerprints of images."""
+    chance = {"draws": draws, **({"company": COMPANY} if protocol > FIRST else {})}
     return content_key(
         {
             "model": model.name,
             "model parameters": {k: v for k, v in model.params().items() if k != "weights"},
             "defenses": [[d.name, d.params()] for d in defenses],
-            "origins": {
-                part: [identity(one) for one in found] if part == "defenses" else identity(found)
-                for part, found in origins.items()
-            },
-            **revisions.in_key(revisions.TARGET),
+            **_made_with(origins, protocol),
             "weights": weights_sha256,
             "judge": judge,
             "calibrate": calibrate,
             "false positive rate": false_positive_rate,
-            "protocol": PROTOCOL,
-            **({"draws": draws, "company": COMPANY} if draws > 1 else {}),
+            "protocol": protocol,
+            **(chance if draws > 1 else {}),
         }
     )
+
+
+def _made_with(origins: Mapping[str, Any], protocol: int) -> dict[str, Any]:
+    """What a target's key takes in of the sources of its parts and of the core."""
+    if protocol <= SECOND:
+        return {"origins": dict(origins)}
+    found = {
+        part: [identity(one) for one in said] if part == "defenses" else identity(said)
+        for part, said in origins.items()
+    }
+    return {"origins": found, **revisions.in_key(revisions.TARGET)}
 
 
 def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float, device: torch.device) -> None:

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.errors import AdvbenchError, plain
+from advbench.protocol import suffix
 from advbench.rates import evidence
 from advbench.rates.aim import aim_of
 from advbench.rates.evidence import Evidence
@@ -103,7 +104,7 @@ def _board_tables(
     for place, part in enumerate(parts):
         continued = ", continued" if place else " · percent right, 95 % interval"
         aim = f", aimed at {aimed}" if (aimed := aim_of(board["required"], classes)) else ""
-        title = f"{board['name']}{aim} · {board['count']} examples{continued}"
+        title = f"{board['name']}{aim}{suffix(board['protocol'])} · {board['count']} examples{continued}"
         found = table()
         names(found, "target", labels)
         for heading in ("clean",) if not place else ():

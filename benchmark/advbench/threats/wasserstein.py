@@ -155,6 +155,13 @@ class Wasserstein(Threat):
 
         Each in all, as a share of the image's mass: what is little in every row can be half of a dark image.
         """
+        wrong = torch.stack([part.flatten(1).sum(1, dtype=torch.float64) for part in self.faults(x, p)])
+        mass = x.flatten(1).sum(1, dtype=torch.float64)
+        # where there is no mass, any is too much
+        return torch.where(wrong > 0, wrong / mass, 0).amax(0)
+
+    def faults(self, x: Tensor, p: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What no plan has: mass below zero, rows that differ from their pixels, mass sent out of the image."""
         height, width = x.shape[-2:]
         negative = p.clamp_max(0).neg()
         unbalanced = (p.sum(1) - x).abs()
@@ -163,10 +170,7 @@ class Wasserstein(Threat):
         column = torch.arange(width, device=x.device) + right.view(-1, 1, 1)
         inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
         stray = p.abs().masked_fill(inside.unsqueeze(1), 0)
-        wrong = torch.stack([part.flatten(1).sum(1, dtype=torch.float64) for part in (negative, unbalanced, stray)])
-        mass = x.flatten(1).sum(1, dtype=torch.float64)
-        # where there is no mass, any is too much
-        return torch.where(wrong > 0, wrong / mass, 0).amax(0)
+        return negative, unbalanced, stray
 
     def moved(self, x: Tensor, p: Tensor) -> Tensor:
         ways = torch.stack(self._window(x)).to(p.dtype)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from advbench.protocol import PROTOCOL, suffix
 from advbench.rates.aim import aim_of
 from advbench.rates.evidence import Evidence
 from advbench.rates.rates import shared_ranks
@@ -105,11 +106,21 @@ class Board:
     @property
     def title(self) -> str:
         """The name, and what it does not say."""
-        return f"{self.name}, aimed at {self.aim}" if self.aim else self.name
+        return f"{self.name}{self._beside}"
 
     @property
     def aimed_ball(self) -> str:
-        return f"{self.ball}, aimed at {self.aim}" if self.aim else self.ball
+        return f"{self.ball}{self._beside}"
+
+    @property
+    def _beside(self) -> str:
+        aim = f", aimed at {self.aim}" if self.aim else ""
+        return f"{aim}{suffix(self.protocol)}"
+
+    @property
+    def earlier(self) -> bool:
+        """Whether it was judged by rules that no longer hold."""
+        return self.protocol < PROTOCOL
 
     @property
     def ranked(self) -> tuple[Entry, ...]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from advbench.protocol import PROTOCOL
 from advbench.store import Store
 from advbench_leaderboard.facts.rate import Rate, rate_of
 
@@ -50,6 +51,11 @@ class Cell:
     seconds: float
     forwards: int
     backwards: int
+
+    @property
+    def earlier(self) -> bool:
+        """Whether it was crafted and judged by rules that no longer hold."""
+        return self.protocol < PROTOCOL
 
 
 @dataclass(frozen=True, slots=True)
