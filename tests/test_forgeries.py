@@ -609,7 +609,7 @@ def test_crafting_again_ends_and_says_what_is_left(
     from advbench.audit.recrafting import Recrafting
 
     db = entry(attacks="['pgd(steps=3)', noise]")
-    monkeypatch.setattr(door, "recrafting_of", lambda text: Recrafting(longest=0))
+    monkeypatch.setattr(door, "recrafting_of", lambda text, timeout: Recrafting(longest=0))
     done = advbench("merge", tmp_path / "into.sqlite", db)
     assert done.code == 0
     assert "2 of 2 draws" in done.out

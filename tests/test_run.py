@@ -233,9 +233,9 @@ def test_whatever_can_change_an_outcome_changes_the_key(memory: Store, changes: 
     assert evaluate(memory, suite(**changes)).kept == 0
 
 
-@pytest.mark.parametrize("part", ["version", "digest"])
-def test_another_version_or_source_of_a_plugin_is_no_cache_hit(
-    memory: Store, monkeypatch: pytest.MonkeyPatch, part: str
+@pytest.mark.parametrize(("part", "kept"), [("version", True), ("digest", False)])
+def test_another_source_of_a_plugin_is_no_cache_hit_and_another_version_alone_is(
+    memory: Store, monkeypatch: pytest.MonkeyPatch, part: str, kept: bool
 ) -> None:
     evaluate(memory, suite())
     original = Registry.origin
@@ -245,7 +245,7 @@ def test_another_version_or_source_of_a_plugin_is_no_cache_hit(
         return replace(origin, **{part: "other"}) if isinstance(plugin, Attack) else origin
 
     monkeypatch.setattr(Registry, "origin", other)
-    assert evaluate(memory, suite()).kept == 0
+    assert bool(evaluate(memory, suite()).kept) is kept
 
 
 def test_other_weights_under_the_same_name_are_no_cache_hit(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:

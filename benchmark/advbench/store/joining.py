@@ -43,7 +43,7 @@ class Table:
     by: str
     identity: tuple[str, ...]
     apart: frozenset[str] = frozenset()
-    """Columns that may differ: clocks, machines and paths."""
+    """Columns that may differ: clocks, machines, paths, and versions that no key takes in."""
 
 
 TABLES = (
@@ -69,7 +69,9 @@ TABLES = (
         "examples",
         ("fingerprint", "position"),
     ),
-    Table("targets", f"SELECT * FROM targets WHERE key IN ({_TARGETS})", "targets", ("key",), frozenset({"id"})),
+    Table(
+        "targets", f"SELECT * FROM targets WHERE key IN ({_TARGETS})", "targets", ("key",), frozenset({"id", "origins"})
+    ),
     Table(
         "clean",
         f"SELECT c.*, t.key AS target FROM clean c JOIN targets t ON t.id = c.target WHERE t.key IN ({_TARGETS})",
@@ -83,7 +85,7 @@ TABLES = (
         "targets",
         ("target", "example", "family"),
     ),
-    Table("cells", f"SELECT * FROM cells WHERE key IN ({_TARGETS})", "cell", ("key",), frozenset({"id"})),
+    Table("cells", f"SELECT * FROM cells WHERE key IN ({_TARGETS})", "cell", ("key",), frozenset({"id", "origin"})),
     Table(
         "shards",
         f"SELECT s.*, c.key AS cell FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key IN ({_TARGETS})",
