@@ -328,7 +328,7 @@ def test_what_a_target_says_is_derived_from_its_parts(advbench: Advbench, entry:
 )
 def test_suspicions_in_a_tiny_unit_are_no_freedom_to_write_others(advbench: Advbench, entry: Entry, sql: str) -> None:
     """Else every perturbation would have been noticed, and no clean image suspected."""
-    db = entry("entry", "--defense", "toy-doubting(unit=0.001)")
+    db = entry("entry", "--defense", "toy-measuring")
     taken(advbench, db)
     forge(db, sql)
     refused(advbench, db, "threshold" if "threshold" in sql else "suspicion")

@@ -91,7 +91,7 @@ def test_it_is_verified_by_its_own_rules(advbench: Advbench, old: Path) -> None:
         (f"UPDATE cells SET eps = 0.3 WHERE id = {LINF}", "eps is stored as 0.3, and what it was made with says 0.2"),
         (f"UPDATE cells SET budget = 1 WHERE id = {LINF}", "its key is not that of what it says"),
         (f"UPDATE cells SET protocol = 2 WHERE id = {LINF}", "its key is not that of what it says"),
-        (f"UPDATE cells SET protocol = 3 WHERE id = {LINF}", "judged by protocol 3, this advbench knows 1 and 2"),
+        (f"UPDATE cells SET protocol = 4 WHERE id = {LINF}", "judged by protocol 4, this advbench knows 1 to 3"),
         (f"UPDATE cells SET beyond_gradients = 1 WHERE id = {LINF}", "beyond_gradients is stored as 1"),
         ("UPDATE targets SET label = 'tank' WHERE label = 'toy'", "label is stored as tank"),
         ("UPDATE targets SET false_positive_rate = 0.2 WHERE threshold > -9", "its key is not that of what it says"),
@@ -174,7 +174,7 @@ def test_cells_of_today_gain_nothing_by_calling_themselves_old(
 
 def test_nobody_takes_it_in_and_the_line_says_what_helps(advbench: Advbench, old: Path, results: Results) -> None:
     into = old.with_name("into.sqlite")
-    words = "judged by protocol 1, this advbench judges by 2"
+    words = "judged by protocol 1, this advbench judges by 3"
     assert words in advbench("merge", into, old).complaint
     with Store.open(old):
         pass
@@ -184,7 +184,7 @@ def test_nobody_takes_it_in_and_the_line_says_what_helps(advbench: Advbench, old
     assert not into.exists()
     key = rows(old, "SELECT key FROM cells ORDER BY id LIMIT 1")[0]["key"]
     said = advbench("reproduce", key, "--db", old).complaint
-    assert "was crafted by protocol 1, this advbench crafts by 2: `advbench verify` referees what is stored" in said
+    assert "was crafted by protocol 1, this advbench crafts by 3: `advbench verify` referees what is stored" in said
     assert advbench("merge", old, results.db).code == 0  # it may grow itself
     assert advbench("verify", "--db", old).code == 0
 
@@ -192,7 +192,7 @@ def test_nobody_takes_it_in_and_the_line_says_what_helps(advbench: Advbench, old
 def test_a_run_says_in_one_line_what_it_crafts_again_and_boards_stay_apart(advbench: Advbench, old: Path) -> None:
     suite = old.with_name("two.yaml")
     before = rows(old, "SELECT * FROM robust_accuracy ORDER BY board, target")
-    line = "1 cell is here by protocol 1 and crafted again by protocol 2, whose rules are others"
+    line = "1 cell is here by protocol 1 and crafted again by protocol 3, whose rules are others"
     done = advbench("run", suite, "--db", old)
     assert done.code == 0, done.out + done.err
     assert line in " ".join(done.out.split())
@@ -204,7 +204,7 @@ def test_a_run_says_in_one_line_what_it_crafts_again_and_boards_stay_apart(advbe
     boards = {row["key"]: row["protocol"] for row in rows(old, "SELECT * FROM boards")}
     after = rows(old, "SELECT * FROM robust_accuracy ORDER BY board, target")
     assert [row for row in after if boards[row["board"]] == 1] == before
-    assert [row["target_label"] for row in after if boards[row["board"]] == 2] == ["toy"]
+    assert [row["target_label"] for row in after if boards[row["board"]] == 3] == ["toy"]
 
 
 def test_a_run_of_something_else_says_nothing_of_old_cells(advbench: Advbench, old: Path) -> None:

@@ -153,10 +153,20 @@ class Doubting(Defense):
     detects = True
     differentiable = True
 
-    unit: float = 1.0
+    def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
+        return -images.flatten(1).mean(1)
+
+
+@dataclass(frozen=True)
+class Measuring(Doubting):
+    """The same in another unit."""
+
+    name = "toy-measuring"
+
+    unit: float = 1e-3
 
     def suspicion(self, net: nn.Module, images: Tensor) -> Tensor:
-        return -images.flatten(1).mean(1) * self.unit
+        return super().suspicion(net, images) * self.unit
 
 
 @dataclass(frozen=True)
@@ -196,4 +206,4 @@ def advbench_attacks() -> list[Attack]:
 
 @hookimpl
 def advbench_defenses() -> list[Defense]:
-    return [Doubting(), Dice()]
+    return [Doubting(), Measuring(), Dice()]

@@ -13,7 +13,8 @@ from typing import Any
 import torch
 
 from advbench.audit.recrafting import Crafted, Recrafting, craft_again, lots
-from advbench.audit.verification import Verified, Verifier
+from advbench.audit.refereeing import Verified
+from advbench.audit.verification import Verifier
 from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, one_line, plain
 from advbench.plugins.foreign import contained

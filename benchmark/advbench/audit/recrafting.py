@@ -14,7 +14,7 @@ from typing import Any
 
 from advbench.audit.agreement import UNLIKELY
 from advbench.audit.reproduction import Number, Reproduced, reproduce
-from advbench.errors import AdvbenchError, TimeUpError, one_line
+from advbench.errors import TimeUpError, one_line
 from advbench.plugins.registry import Registry
 from advbench.rates.aim import entrant
 from advbench.rates.rates import binomial
@@ -69,7 +69,7 @@ def craft_again(
     except TimeUpError as error:
         return Crafted(str(error))
     except Exception as error:
-        words = str(error) if isinstance(error, AdvbenchError) else one_line(error)
+        words = one_line(error)
         return Crafted(f"could not be crafted again: {words}", failed=True)
     turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
     if turned and not exact and not found.contradictions and not any(map(_lopsided, found.numbers)):

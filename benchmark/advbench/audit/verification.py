@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
-from advbench.audit.agreement import Agreement, lopsided, other_proofs
-from advbench.audit.aims import Aims
-from advbench.audit.first_protocol import first_ball, first_target
+from advbench.audit.agreement import Agreement, other_proofs
+from advbench.audit.first_protocol import first_target
+from advbench.audit.refereeing import Refereeing, Verified
 from advbench.data import Data, DataFolders
 from advbench.errors import AdvbenchError, one_line
 from advbench.plugin import Dataset
@@ -30,36 +28,11 @@ from advbench.run.derivation import (
     wrong_dataset,
     wrong_target,
 )
-from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
-from advbench.run.stored import dataset_named, refuse_others, stored_shards, threat_of
+from advbench.run.stored import dataset_named, refuse_others
 from advbench.store import Store, marks
 from advbench.target.clean import clean_pass
-from advbench.target.referee import Verdict, judge, render
 from advbench.target.target import Target
-
-
-@dataclass
-class Verified:
-    """What became of one cell's outcomes, of one target's clean answers, or of a board."""
-
-    cell: str
-    """Its key; empty for clean answers and boards."""
-    label: str
-    noun: str = "outcomes"
-    """What was refereed; empty for a board, where nothing is."""
-    outcomes: int = 0
-    differences: list[str] = field(default_factory=list)
-    unchecked: str = ""
-    """Why nothing, or not everything, could be checked."""
-    facts: dict[str, str] = field(default_factory=dict)
-    """Of a cell: the checksums, by target, of what was stored when this began (`store.marks`)."""
-    shaken: str = ""
-    """Of a cell: the targets whose clean answers differ or could not be checked, so that its rates can't be trusted."""
-
-    @property
-    def sound(self) -> bool:
-        return not self.differences and not self.unchecked
 
 
 def verify(
@@ -111,7 +84,7 @@ class Verifier:
         try:
             return wrong_board(board, None if isinstance(known, str) else known)
         except Exception as error:  # parameters that its ball does not have, or that are none at all
-            return [_said(error)]
+            return [one_line(error)]
 
     def known(self, row: Mapping[str, Any]) -> Known | str:
         """The data set of a cell or a board, or why it is not here."""
@@ -201,8 +174,7 @@ class Verifier:
                     yield self.clean[key]
         result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
         if not result.differences and not result.unchecked:
-            judged = self.store.judged(cell["key"])
-            _verify_cell(self.store, cell, known, self.targets, self.answers, judged, self.device, result)
+            Refereeing(self.store, cell, known, self.targets, self.answers, self.device, result).run()
             result.unchecked = "; ".join(filter(None, [*unproved, result.unchecked]))
 
     def _judges(self, cell: Mapping[str, Any]) -> list[str]:
@@ -215,7 +187,7 @@ class Verifier:
         except UnknownPartError:
             raise
         except Exception as error:  # parameters that its attack or its ball does not have, or that are none at all
-            return [_said(error)]
+            return [one_line(error)]
 
     def _wrong_data(self, cell: Mapping[str, Any], known: Known | None) -> list[str]:
         """What is said of a cell's data set and its examples beside the cell."""
@@ -260,7 +232,7 @@ class Verifier:
                 elif cell["protocol"] == SECOND:  # its key has been held against its parts already
                     target.key = fresh["key"] = row["key"]
         except Exception as error:  # a plugin that has changed since may fail in any way
-            return f"{row['label']}: {_said(error)}"
+            return f"{row['label']}: {one_line(error)}"
         result.differences += _other_target(row, fresh, target)
         self.clean[key] = result
         return target
@@ -284,10 +256,6 @@ class Verifier:
         result.differences += other_proofs(certificate_rows(ready), self.store.certificates(key))
 
 
-def _said(error: Exception) -> str:
-    return str(error) if isinstance(error, AdvbenchError) else one_line(error)
-
-
 def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Target) -> list[str]:
     """Where a target's row is not that of the target rebuilt here."""
     wrong = []
@@ -301,106 +269,3 @@ def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Targ
         if row[name] != fresh[name] and not wrong:
             wrong.append(f"its {name.replace('_', ' ')} is {fresh[name]}, stored {row[name]}")
     return wrong
-
-
-def _verify_cell(
-    store: Store,
-    cell: dict[str, Any],
-    known: Known,
-    targets: Mapping[str, Target | str],
-    answers: Mapping[str, Ready],
-    judged: set[tuple[str, int]],
-    device: torch.device,
-    result: Verified,
-) -> None:
-    dataset, data = known
-    threat = first_ball(threat_of(cell)) if cell["protocol"] == FIRST else threat_of(cell)
-    randomised = {row["key"] for row in store.targets() if row["randomised"]}
-    seen: set[int] = set()
-    keys = sorted({cell["source"], *(target for target, _ in judged)})
-    stored = {key: {row["example"]: row for row in store.outcomes(cell["key"], key)} for key in keys}
-    shown_first = shown_of(store.examples(cell["examples"]), dataset.shape)
-    pictures = {row["example"]: row for row in store.exhibits(cell["key"])}
-    shown = frozenset(pictures)
-    result.unchecked = "; ".join(str(targets[key]) for key in keys if isinstance(targets[key], str))
-    result.differences += _wrong_shards(store, cell, judged)
-    for key in keys:
-        if key in answers and (
-            silent := set(store.examples(cell["examples"])) - set(answers[key].examples.ids.tolist())
-        ):
-            label = answers[key].target.label
-            result.differences.append(
-                f"{len(silent)} examples have no clean answer of {label}, {min(silent)} among them"
-            )
-    drawn: dict[str, list[tuple[Verdict, Mapping[str, Any]]]] = defaultdict(list)
-    aims = Aims.of(cell, known, answers.get(cell["source"]), device)
-    try:
-        for shard in stored_shards(store, cell, data.judge, device):
-            rendered = render(threat, shard.x, shard.p)
-            seen.update(shard.examples.ids.tolist())
-            if aims and (wrong := aims.wrong(shard.examples.ids.tolist(), shard.goal.labels.tolist())):
-                result.differences.append(f"shard {shard.number}: {wrong}")
-            if isinstance(source := targets[cell["source"]], Target):
-                ids = shard.examples.ids
-                due = shown & shown_first & set(ids.tolist())
-                for fresh in exhibits(source, threat, shard.x, shard.p, rendered.images, ids, due):
-                    kept = pictures.pop(fresh["example"])
-                    if source.draws > 1 and fresh["redrawn"] is not None and kept["redrawn"] is not None:
-                        fresh["redrawn"] = kept["redrawn"]  # drawn by chance
-                    if cell["protocol"] == FIRST and fresh["words"] != kept["words"]:
-                        fresh["words"] = kept["words"]
-                        words = "words beside pictures not checkable: today's version puts them otherwise"
-                        result.unchecked = result.unchecked or words
-                    if wrong := unlike(fresh, kept, dataset.shape):
-                        result.differences.append(f"example {fresh['example']}: {wrong}")
-            for key in keys:
-                target = targets[key]
-                if isinstance(target, str) or (key, shard.number) not in judged:
-                    continue
-                agreement = Agreement.of(answers[key])
-                verdicts = judge(target, rendered, shard.goal, shard.places)
-                rows = zip(shard.examples.ids.tolist(), shard.goal.labels.tolist(), verdicts, strict=True)
-                for example, goal_label, verdict in rows:
-                    result.outcomes += 1
-                    found = stored[key].pop(example, None)
-                    exact = key not in randomised or target.repeats
-                    difference = "is not stored"
-                    if found is not None:
-                        difference = agreement.difference(verdict, goal_label, found, exact)
-                        drawn[key] += [] if exact else [(verdict, found)]
-                    if difference:
-                        result.differences.append(f"example {example} on {target.label}: {difference}")
-    except Exception as error:  # a missing or damaged artifact, or a target that fails, concerns this cell alone
-        result.differences.append(str(error) if isinstance(error, AdvbenchError) else one_line(error))
-        return
-    for key, pairs in drawn.items():
-        again, stated = [verdict.reached for verdict, _ in pairs], [bool(row["reached"]) for _, row in pairs]
-        result.differences += lopsided(f"fooled on {getattr(targets[key], 'label', key)}", again, stated)
-    if store.cell_status(cell["key"]) == "done" and aims and (lost := aims.missing(seen)):
-        result.differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
-    shows = bool(shown) or cell["content"] is not None  # a cell may be older than pictures
-    if shows and (hidden := (shown_first & seen) - shown):
-        result.differences.append(f"example {min(hidden)}: no picture of it is stored")
-    if pictures and isinstance(targets[cell["source"]], Target):
-        result.differences.append(f"example {min(pictures)}: a picture of what is not among the first perturbations")
-    for key in keys:
-        target = targets[key]
-        if isinstance(target, Target):
-            left = [f"example {example} on {target.label}: stored, but no perturbation is" for example in stored[key]]
-            result.differences += left
-
-
-def _wrong_shards(store: Store, cell: Mapping[str, Any], judged: set[tuple[str, int]]) -> list[str]:
-    """Shards of a cell that is done cover its examples, one after the other, and its source has judged all of them."""
-    shards = [row for _, row in sorted(store.shards(cell["key"]).items())]
-    if store.cell_status(cell["key"]) != "done":
-        return []
-    size = shards[0]["count"] if shards else 0
-    spans = [
-        (number, first, min(size, cell["count"] - first))
-        for number, first in enumerate(range(0, cell["count"], size or 1))
-    ]
-    if not size or [(row["shard"], row["first"], row["count"]) for row in shards] != spans:
-        return [f"its shards do not cover its {cell['count']} examples one after the other"]
-    unjudged = [row["shard"] for row in shards if (cell["source"], row["shard"]) not in judged]
-    return [f"shard {unjudged[0]} was not judged on its own target"] if unjudged else []

@@ -11,7 +11,7 @@ import torch
 import typer
 from rich.console import Console
 
-from advbench.audit.verification import Verified
+from advbench.audit.refereeing import Verified
 from advbench.audit.verification import verify as verify_cells
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError

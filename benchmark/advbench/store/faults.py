@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from advbench.errors import plain
-from advbench.store.records import DIGEST, FORMS, UnreadableError, document, parsed, wrong
+from advbench.store.forms import DIGEST, document
+from advbench.store.records import FORMS, UnreadableError, parsed, wrong
 
 READING_FAILED = (
     LookupError,
