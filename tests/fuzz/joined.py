@@ -34,13 +34,13 @@ def _read(db: Path) -> dict[Any, Any]:
     with Store.open(db, readonly=True) as store, store.tallied():
         found: dict[Any, Any] = {}
         for row in store.rates("rates"):
-            place = ("rates", row["board_name"], row["source_label"], row["target_label"], row["entrant"], row["cell"])
+            place = ("rates", row["board"], row["source_label"], row["target_label"], row["entrant"], row["cell"])
             found[place] = tuple(row[name] for name in NUMBERS)
         for row in store.rates("robust_accuracy"):
             if row["n"]:
-                found["robust", row["board_name"], row["target_label"]] = (row["n"], row["right"])
+                found["robust", row["board"], row["target_label"]] = (row["n"], row["right"])
         for row in store.rates("clean_accuracy"):
-            found["clean", row["board_name"], row["target_label"]] = (row["n"], row["right"], row["alarms"])
+            found["clean", row["board"], row["target_label"]] = (row["n"], row["right"], row["alarms"])
         for row in store.rates("certified"):
-            found["certified", row["board_name"], row["target_label"]] = (row["n"], row["right"])
+            found["certified", row["board"], row["target_label"]] = (row["n"], row["right"])
     return found

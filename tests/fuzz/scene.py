@@ -7,6 +7,7 @@ import io
 import os
 import shutil
 import signal
+import sqlite3
 import sys
 import traceback
 from collections.abc import Callable
@@ -20,6 +21,16 @@ import conftest
 import torch
 
 SUITE = conftest.TOYS
+BESIDE = """\
+name: beside
+data: toy-blots
+examples: 6
+models: [toy]
+defenses: ["randomized-smoothing(samples=5, proof=60)", gaussian-noise(sigma=0.05)]
+attacks: [noise, pgd(steps=3), ddn(steps=2)]
+threats: [l2(eps=1), rotate-shift]
+"""
+"""What brings rows of the other tables: certificates, doubts about targets, pairs that don't meet."""
 ODD = (
     *("", " ", "0", "-1", "1e308", "-1e308", "1e-320", "nan", "inf", "-inf", "1/0", "8/255", "9" * 30, "0x10", "1_0"),
     *(
@@ -148,9 +159,23 @@ class Scene:
         cli.discover = lambda: registry  # the same for every command: reading plugins takes longer than most cases
         (folder / "toys.yaml").write_text(SUITE)
         scene = cls(folder, folder / "toys.yaml", folder / "toys.sqlite", registry)
-        ended = scene.advbench("run", scene.suite, "--db", scene.db)
-        if ended.code:
-            raise SystemExit(f"the scene can't be made: {ended.out}{ended.err}")
+        beside, other = folder / "beside.yaml", folder / "other.sqlite"
+        beside.write_text(BESIDE)
+        for arguments in (
+            ("run", scene.suite, "--db", scene.db),
+            ("run", beside, "--db", other),
+            ("merge", scene.db, other, "--reproduce", "none"),
+            ("verify", "--db", scene.db),
+        ):
+            ended = scene.advbench(*arguments)
+            if ended.code:
+                raise SystemExit(f"the scene can't be made: {' '.join(map(str, arguments))}: {ended.out}{ended.err}")
+        with sqlite3.connect(scene.db) as connection:
+            tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+            empty = [name for name in tables if not connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]]
+        connection.close()
+        if empty:
+            raise SystemExit(f"no case will ever meet a row of {', '.join(empty)}")
         return scene
 
     def advbench(self, *arguments: object) -> Ended:
