@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Advbench
+from conftest import Advbench, Results
 
 from advbench.run.derivation import board_key, cell_key
 from advbench.store import Store
@@ -581,6 +582,29 @@ def endless(entry: Entry, attacks: str) -> Path:
     )
     rehash(db)
     return db
+
+
+@pytest.mark.parametrize("part", ["wrap", "suspicion"])
+def test_a_target_that_takes_for_ever_to_answer_ends_in_time_and_is_said(
+    advbench: Advbench, results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
+    """A stranger's defense may ask itself a thousand million times."""
+    import advbench_toys
+
+    db = results.copy(tmp_path)
+    monkeypatch.setattr(advbench_toys.Doubting, part, lambda *given: time.sleep(600))
+    (key, *_) = [
+        row["key"]
+        for row in rows(
+            db, "SELECT c.key FROM cells c JOIN targets t ON t.key = c.source WHERE t.defenses = 'toy-doubting'"
+        )
+    ]
+    done = advbench("verify", key, "--no-mark", "--timeout", "0.5", "--db", db)
+    assert done.code == 1
+    assert "no answers within 0.5 s; `verify --timeout` gives more" in " ".join(done.out.split())
+    again = advbench("reproduce", key, "--timeout", "0.5", "--db", db)
+    assert again.code == 1
+    assert "not ready within 0.5 s; `--timeout` gives it more" in " ".join((again.out + again.err).split())
 
 
 @pytest.mark.parametrize("attacks", ["pgd(steps=1)", "toy-sleeping"], ids=["asks on", "asks nothing"])

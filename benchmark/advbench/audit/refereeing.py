@@ -13,7 +13,7 @@ import torch
 from advbench.audit.agreement import Agreement, lopsided
 from advbench.audit.aims import Aims
 from advbench.audit.first_protocol import first_ball
-from advbench.errors import one_line
+from advbench.errors import TimeUpError, one_line
 from advbench.protocol import FIRST
 from advbench.run.derivation import Known
 from advbench.run.exhibits import exhibits, shown_of, unlike
@@ -74,6 +74,8 @@ class Refereeing:
         try:
             for shard in stored_shards(self.store, self.cell, self.known[1].judge, self.device):
                 self._shard(shard)
+        except TimeUpError:
+            raise
         except Exception as error:  # a missing or damaged artifact, or a target that fails, concerns this cell alone
             self.result.differences.append(one_line(error))
             return

@@ -6,9 +6,11 @@ import math
 import time
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
+from advbench.crafting.alarm import within
 from advbench.crafting.engine import Punctual
 from advbench.data import Data, Examples
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
@@ -88,7 +90,8 @@ def reproduce(
     The attack is the one that its label names here, the ball that of the board on which the cell stands, whatever
     parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
     on this machine are trained anew; where that takes long, only if the settings say so. After `timeout` seconds of
-    crafting it ends with a `TimeUpError`: a stranger's attack may ask for any number of steps.
+    crafting, or of making one target ready, it ends with a `TimeUpError`: a stranger's attack may ask for any number of
+    steps, and a stranger's defense for any number of draws.
     """
     began = time.monotonic()
     settings = replace(settings, engine=Punctual())  # its facts are in memory, and its targets made for it alone
@@ -128,10 +131,12 @@ def reproduce(
         )
         record_dataset(scratch, registry, dataset, data)
         scratch.add_examples(examples.fingerprint, examples.ids.tolist())
-        ready = {
-            plans[row["key"]]: _ready(scratch, registry, row, plans[row["key"]], data, examples, settings, reporter)
-            for row in rows
-        }
+        ready = {}
+        for row in rows:
+            label = f"{row['label']}: not ready within {timeout:g} s; `--timeout` gives it more" if timeout else ""
+            with within(timeout, label) if timeout else nullcontext():
+                target = plans[row["key"]]
+                ready[target] = _ready(scratch, registry, row, target, data, examples, settings, reporter)
         Session(suite, scratch, registry, settings, reporter, summary, ready, {dataset: data}).craft((plan,))
         if summary.failed:
             reason = summary.failed[0][1]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any
 
 import torch
@@ -11,8 +11,9 @@ import torch
 from advbench.audit.agreement import Agreement, other_proofs
 from advbench.audit.first_protocol import first_target
 from advbench.audit.refereeing import Refereeing, Verified
+from advbench.crafting.alarm import within
 from advbench.data import Data, DataFolders
-from advbench.errors import AdvbenchError, one_line
+from advbench.errors import AdvbenchError, TimeUpError, one_line
 from advbench.plugin import Dataset
 from advbench.plugins import intake
 from advbench.plugins.foreign import contained, told
@@ -34,6 +35,9 @@ from advbench.store import Store, marks
 from advbench.target.clean import clean_pass
 from advbench.target.target import Target
 
+PATIENCE = 3600.0
+"""Seconds for one target to be made ready, to answer all clean images, or to judge one cell."""
+
 
 def verify(
     store: Store,
@@ -42,12 +46,13 @@ def verify(
     *,
     folders: DataFolders,
     device: torch.device,
+    patience: float = PATIENCE,
 ) -> Iterator[Verified]:
     """Hold every board against its parameters, then the cells against theirs, and referee what they stored.
 
     The targets are asked again about the clean images, and judge the stored perturbations once more.
     """
-    verifier = Verifier(store, registry, folders, device)
+    verifier = Verifier(store, registry, folders, device, patience)
     yield from verifier.boards()
     for cell in cells:
         yield from verifier.cell(cell)
@@ -56,8 +61,11 @@ def verify(
 class Verifier:
     """Referees cells again, and each target's clean answers before the first cell that was judged on it."""
 
-    def __init__(self, store: Store, registry: Registry, folders: DataFolders, device: torch.device) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, folders: DataFolders, device: torch.device, patience: float = PATIENCE
+    ) -> None:
         self.store, self.registry, self.folders, self.device = store, registry, folders, device
+        self.patience = patience
         self.datasets: dict[str, Known | str] = {}
         self.loaded: dict[Dataset, Data | str] = {}
         self.targets: dict[str, Target | str] = {}
@@ -165,8 +173,10 @@ class Verifier:
                 self.targets[key] = self._target(key, cell, known)
                 if isinstance(target := self.targets[key], Target):
                     try:
-                        with told(f"{target.label}: it failed when it was asked"):
+                        with self._in_time(target.label), told(f"{target.label}: it failed when it was asked"):
                             self._ask(key, target, known[1])
+                    except TimeUpError as error:
+                        self.targets[key] = self.clean[key].unchecked = str(error)
                     except AdvbenchError as error:
                         self.targets[key] = one_line(error)
                         self.clean[key].differences.append(f"they can't be refereed: {error}")
@@ -174,8 +184,16 @@ class Verifier:
                     yield self.clean[key]
         result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
         if not result.differences and not result.unchecked:
-            Refereeing(self.store, cell, known, self.targets, self.answers, self.device, result).run()
+            try:
+                with self._in_time("its targets"):
+                    Refereeing(self.store, cell, known, self.targets, self.answers, self.device, result).run()
+            except TimeUpError as error:
+                result.unchecked = str(error)
             result.unchecked = "; ".join(filter(None, [*unproved, result.unchecked]))
+
+    def _in_time(self, who: str) -> AbstractContextManager[None]:
+        """A stranger's target may ask itself any number of times; asking it comes to an end."""
+        return within(self.patience, f"{who}: no answers within {self.patience:g} s; `verify --timeout` gives more")
 
     def _judges(self, cell: Mapping[str, Any]) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""
@@ -224,7 +242,7 @@ class Verifier:
             self.clean[key] = result
             return f"{row['label']}: {wrong[0]}"
         try:
-            with contained(row["label"]):
+            with self._in_time(row["label"]), contained(row["label"]):
                 plan = stored_plan(row, known[0], self.registry)
                 target, fresh = find_target(row, plan, known[1], device=self.device)
                 if cell["protocol"] == FIRST:

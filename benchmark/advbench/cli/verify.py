@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from advbench.audit.refereeing import Verified
+from advbench.audit.verification import PATIENCE
 from advbench.audit.verification import verify as verify_cells
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
@@ -36,6 +37,10 @@ def verify(
     data: opt.DataFolder = None,
     device: opt.Device = "auto",
     offline: opt.Offline = False,
+    timeout: Annotated[
+        float | None,
+        typer.Option(metavar="SECONDS", help="Seconds that a target may take to answer; else an hour."),
+    ] = None,
     mark: Annotated[
         bool, typer.Option("--mark/--no-mark", help="Keep in the database what was found, for pages to show.")
     ] = True,
@@ -44,13 +49,14 @@ def verify(
     console = terminal()
     make_repeatable()
     folders, where, registry = opt.folders(data, offline), choose_device(device), context.obj.checked()
+    patience = opt.seconds(timeout) or PATIENCE
     outcomes = bad = kept = 0
     # the one that writes is closed last, and takes SQLite's log file with it
     with _written_to(db) if mark else nullcontext() as written, Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
         if not cells:
             raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
-        for result in verify_cells(store, registry, cells, folders=folders, device=where):
+        for result in verify_cells(store, registry, cells, folders=folders, device=where, patience=patience):
             outcomes += result.outcomes
             bad += not result.sound
             tell(console, result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from advbench.errors import AdvbenchError, PluginError, words
+from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.interrupts import by_a_person
 
 
@@ -36,23 +36,3 @@ def told(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise PluginError(f"{what}: {one_line(error)}") from error
-
-
-def plain(text: str) -> str:
-    """Without control characters, which would steer a terminal."""
-    if text.isprintable():
-        return text.strip()
-    return "".join(c if c.isprintable() else " " for c in text).strip()
-
-
-def shown(value: object) -> str:
-    try:
-        return plain(repr(value))[:80]
-    except Exception:  # a stranger's repr
-        return f"a {type(value).__name__}"
-
-
-def one_line(error: BaseException) -> str:
-    text = plain(words(error))
-    name = "" if isinstance(error, PluginError) else type(error).__name__
-    return ": ".join(part for part in (name, text) if part)
