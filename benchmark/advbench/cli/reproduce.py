@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from advbench.audit.reproduction import Number, Reproduced
-from advbench.audit.reproduction import reproduce as reproduce_cell
 from advbench.cli import options as opt
-from advbench.cli.progress import Display
-from advbench.run.hardware import choose_device
-from advbench.run.run import Settings
 from advbench.store import Store
 from advbench.terminal.text import duration, percent, say, terminal
 
-
-def register(app: typer.Typer) -> None:
-    app.command("reproduce")(reproduce)
+if TYPE_CHECKING:
+    from advbench.audit.reproduction import Number, Reproduced
 
 
 def reproduce(
@@ -39,6 +33,11 @@ def reproduce(
     offline: opt.Offline = False,
 ) -> None:
     """Craft cells again, from scratch, and hold their numbers against the stored ones; exit code 1 when one differs."""
+    from advbench.audit.reproduction import reproduce as reproduce_cell
+    from advbench.cli.progress import Display
+    from advbench.run.hardware import choose_device
+    from advbench.run.run import Settings
+
     console = terminal()
     command = shlex.join(["advbench", *sys.argv[1:]])
     folders = opt.folders(data, offline)

@@ -13,35 +13,17 @@ import typer
 from rich.console import Console
 
 from advbench.cli import options as opt
-from advbench.cli.progress import Display
-from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
-from advbench.run.hardware import choose_device
-from advbench.run.run import Settings, gather
-from advbench.run.run import run as run_suite
 from advbench.store import Store
-from advbench.suite.plan import make_plan
-from advbench.suite.suite import load_suite
 from advbench.terminal.tables import print_boards
 from advbench.terminal.text import duration, say, terminal
 
 
-def register(app: typer.Typer) -> None:
-    app.command("run")(run)
-
-
+@opt.asking
 def run(
     context: typer.Context,
-    suite: opt.SuiteArgument = "quick",
-    examples: opt.Examples = None,
-    seed: opt.Seed = None,
+    asked: opt.Asked,
     device: opt.Device = "auto",
-    attack: opt.Attacks = None,
-    model: opt.Models = None,
-    defense: opt.Defenses = None,
-    threat: opt.Threats = None,
-    goal: opt.Goals = None,
-    dataset: opt.Datasets = None,
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
@@ -51,34 +33,27 @@ def run(
     strict: opt.Strict = False,
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
+    from advbench.cli.progress import Display
+    from advbench.crafting.engine import InProcess, Isolated
+    from advbench.run.hardware import choose_device
+    from advbench.run.run import Settings, gather
+    from advbench.run.run import run as run_suite
+    from advbench.suite.plan import make_plan
+
     console = terminal()
     registry = context.obj.checked(strict)
-    wanted = load_suite(
-        suite,
-        registry,
-        opt.overrides(
-            examples=examples,
-            seed=seed,
-            attacks=attack,
-            models=model,
-            defenses=defense,
-            threats=threat,
-            goals=goal,
-            datasets=dataset,
-        ),
-    )
+    wanted = asked.load(registry)
     if not (laid_out := make_plan(wanted)).cells:
         first, *others = laid_out.reasons
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
-    engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,
             folders=folders,
             batch=batch,
-            engine=engine,
+            engine=Isolated() if isolate else InProcess(),
             command=shlex.join(["advbench", *sys.argv[1:]]),
             train=train,
             interrupted=interrupted,

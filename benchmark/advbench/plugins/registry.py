@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback as tracebacks
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,7 +14,9 @@ import pluggy
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, plain
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.foreign import contained
+from advbench.plugins.installed import PLUGINS_VARIABLE
 from advbench.plugins.origin import Origin, source_digest
+from advbench.plugins.remembered import Row
 from advbench.plugins.spec import Call, parse, parse_chain
 from advbench.plugins.values import configure
 
@@ -22,9 +24,6 @@ if TYPE_CHECKING:
     import typer
 
 K = TypeVar("K", bound=Plugin)
-
-PLUGINS_VARIABLE = "ADVBENCH_PLUGINS"
-"""Entry points or distributions, with commas between, that alone are loaded; `builtin` is all of advbench's."""
 
 KINDS: dict[str, tuple[str, type[Plugin]]] = {
     "advbench_attacks": ("attack", Attack),
@@ -46,19 +45,6 @@ class Broken:
 
     def __str__(self) -> str:
         return f"{self.origin} is broken and was left out: {self.error}; `advbench plugins --traceback` shows where"
-
-
-@dataclass(frozen=True)
-class Row:
-    """An entrant, for `advbench plugins`."""
-
-    kind: str
-    label: str
-    summary: str
-    reference: str
-    distribution: str
-    version: str
-    entry_point: str
 
 
 @dataclass(frozen=True)
@@ -116,11 +102,11 @@ class Registry:
         owners = (one.origin for one in self.loaded for entrant in one.entrants if type(entrant) is type(plugin))
         return dataclasses.replace(next(owners, Origin("", "", "")), digest=source_digest(type(plugin)))
 
-    def commands(self, app: typer.Typer) -> None:
-        """Let plugins add commands to the command line; one that fails adds none and is set aside."""
+    def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> None:
+        """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside."""
         for one in list(self.loaded):
             try:
-                _add_commands(one, app)
+                _add_commands(one, app, set(taken))
             except KeyboardInterrupt:
                 raise
             except BaseException as error:
@@ -203,7 +189,7 @@ def check_chain(chain: tuple[Defense, ...]) -> None:
         raise AdvbenchError(f"defense {twice!r} stands twice in one chain")
 
 
-def _add_commands(one: Loaded, app: typer.Typer) -> None:
+def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> None:
     """Try the plugin's commands on an empty app first: what can't be built must not take the command line with it."""
     if not one.manager.hook.advbench_commands.get_hookimpls():
         return
@@ -215,9 +201,8 @@ def _add_commands(one: Loaded, app: typer.Typer) -> None:
         raise PluginError("advbench_commands may add commands, not a callback")
     if not scratch.registered_commands and not scratch.registered_groups:
         return
-    taken = _command_names(app) & _command_names(scratch)
-    if taken:
-        raise PluginError(f"the command {min(taken)!r} exists already")
+    if twice := (taken | _command_names(app)) & _command_names(scratch):
+        raise PluginError(f"the command {min(twice)!r} exists already")
     typer.main.get_command(scratch)
     app.registered_commands += scratch.registered_commands
     app.registered_groups += scratch.registered_groups
