@@ -49,10 +49,10 @@ class App:
     @cached_property
     def memory(self) -> Memory:
         """What a full discovery found, the last one while nothing has changed since."""
-        if self._registry is None and (found := recalled()):
+        if found := recalled():
             return found
-        _ = self.registry
-        return self._memory()
+        remember(found := self._memory())
+        return found
 
     @cached_property
     def points(self) -> dict[str, Point]:
@@ -74,10 +74,13 @@ class App:
         if not self.strangers:
             return None
         _ = self.registry
-        return loading.all_of(self._answered).get(name)
+        if (found := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
+            remember(memory := self._memory())  # what was remembered is not so
+            self.memory = memory
+        return found
 
     def _discovered(self) -> Registry:
-        """Everything, and what may be told of it without loading it again."""
+        """Everything that is installed; who wants a command that is taken is broken like one that can't be loaded."""
         from advbench.plugins.discovery import discover
 
         _one_thread_per_core_unless_told()
@@ -86,12 +89,10 @@ class App:
             if self.points.get(point.name, (None, None))[1] != origin:
                 registry.set_aside(origin, PluginError(f"the command {point.name!r} exists already"))
         registry.commands(self._answered, (*loading.COMMANDS, *self.points))
-        self._registry = registry
-        if recalled() is None:
-            remember(self._memory())
         return registry
 
     def _memory(self) -> Memory:
+        registry = self.registry
         commands = {name: command.help or "" for name, command in loading.all_of(self._answered).items()}
         for name, (point, origin) in self.points.items():
             if not origin.built_in:
@@ -99,7 +100,7 @@ class App:
                     commands[name] = loading.loaded(point, origin).help or ""
                 except PluginError as error:
                     commands[name] = f"Can't be loaded: {one_line(error)}"
-        return Memory(tuple(self.registry.describe()), commands, whole=not self.registry.broken)
+        return Memory(tuple(registry.describe()), commands, whole=not registry.broken)
 
 
 def _command_points() -> list[Point]:

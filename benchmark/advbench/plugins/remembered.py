@@ -71,11 +71,11 @@ def remember(memory: Memory) -> None:
 
 def _memory(found: Mapping[str, Any]) -> Memory:
     """Out of a file that may say anything; the errors of what is no memory are the caller's."""
-    rows = tuple(Row(**row) for row in found["entrants"])
-    texts = [*found["commands"].items(), *(dataclasses.astuple(row) for row in rows)]
+    rows, commands = tuple(Row(**row) for row in found["entrants"]), dict(found["commands"])
+    texts = [*commands.items(), *(dataclasses.astuple(row) for row in rows)]
     if not all(isinstance(word, str) for words in texts for word in words) or not isinstance(found["whole"], bool):
         raise TypeError("not a memory")
-    return Memory(rows, dict(found["commands"]), found["whole"])
+    return Memory(rows, commands, found["whole"])
 
 
 def _place() -> Path:
