@@ -42,8 +42,8 @@ def run(
 
     console = terminal()
     registry = context.obj.checked(strict)
-    wanted = asked.load(registry)
-    if not (laid_out := make_plan(wanted)).cells:
+    laid_out = make_plan(asked.load(registry))
+    if not laid_out.cells:
         first, *others = laid_out.reasons
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
@@ -58,10 +58,10 @@ def run(
             train=train,
             interrupted=interrupted,
         )
-        gathered = gather(wanted, settings)
+        gathered = gather(laid_out, settings)
         with Store.open(db) as store:
             with Display(console) as display:
-                summary = run_suite(wanted, store, registry, settings, display, gathered)
+                summary = run_suite(gathered, store, registry, settings, display)
             print_boards(console, store, keys=summary.boards)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""
