@@ -16,6 +16,7 @@ import pytest
 
 from advbench.cli.app import App
 from advbench.cli.loading import COMMANDS
+from advbench.hooks import COMMAND_GROUP
 from advbench.plugins.installed import installed
 from advbench.plugins.remembered import Memory, Row, fingerprint, recalled, remember
 
@@ -78,7 +79,7 @@ def in_turn(
 
 
 def test_help_version_and_completion_load_no_torch(tmp_path: Path) -> None:
-    own = [*COMMANDS, *(point.name for point, origin in installed("advbench.commands") if origin.built_in)]
+    own = [*COMMANDS, *(point.name for point, origin in installed(COMMAND_GROUP) if origin.built_in)]
     assert {"render", "serve", "speed"} <= set(own)
     wanted = [["--version"], ["--help"], [], *([name, "--help"] for name in own), ["--show-completion"]]
     done = in_turn(*wanted, cache=tmp_path, complete="advbench re")

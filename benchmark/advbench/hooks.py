@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 GROUP = "advbench"
 """The entry-point group, for the built-ins and for everybody else's."""
-COMMANDS = "advbench.commands"
+COMMAND_GROUP = "advbench.commands"
 """The entry-point group of commands: a name, and the function or `typer.Typer` that is loaded when it is asked for."""
 
 hookspec = pluggy.HookspecMarker("advbench")

@@ -105,7 +105,7 @@ class App:
 
 def _command_points() -> list[Point]:
     """The installed entry points of commands that `ADVBENCH_PLUGINS` lets through; our own load no plugin."""
-    points = installed(hooks.COMMANDS)
+    points = installed(hooks.COMMAND_GROUP)
     own = [one for one in points if one[1].built_in]
     return [*own, *(one for one in chosen(points) if one not in own)]
 

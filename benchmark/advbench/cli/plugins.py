@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from advbench.plugins.registry import Broken
     from advbench.plugins.remembered import Row
 
-_KINDS = ("attack", "model", "defense", "data set")
-
 
 def plugins(
     context: typer.Context,
@@ -50,7 +48,7 @@ def plugins(
     found = table()
     for heading in ("kind", "name", "shipped by", "what it is"):
         found.add_column(heading, overflow="fold")
-    for entrant in sorted(listed, key=lambda each: _KINDS.index(each.kind)):
+    for entrant in listed:
         words = (entrant.kind, entrant.label, f"{entrant.distribution} {entrant.version}", entrant.summary)
         found.add_row(*(Text(plain(word)) for word in words))
     console.print(found)

@@ -41,7 +41,7 @@ def chosen(points: Iterable[Point]) -> list[Point]:
     wanted = [word.strip() for word in restriction().split(",") if word.strip()]
     if not wanted:
         return points
-    origins = [origin for group in (hooks.GROUP, hooks.COMMANDS) for _, origin in installed(group)]
+    origins = [origin for group in (hooks.GROUP, hooks.COMMAND_GROUP) for _, origin in installed(group)]
     known = sorted(set().union(*(origin.names for origin in origins)))
     for word in wanted:
         if not any(origin.is_called(word) for origin in origins):

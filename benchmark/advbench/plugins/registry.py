@@ -127,8 +127,8 @@ class Registry:
         return rendered
 
     def describe(self) -> list[Row]:
-        """Every entrant and who shipped it."""
-        return [
+        """Every entrant and who shipped it, kind by kind."""
+        rows = [
             Row(
                 kind_of(entrant),
                 entrant.label,
@@ -141,6 +141,7 @@ class Registry:
             for one in self.loaded
             for entrant in one.entrants
         ]
+        return [row for word, _ in KINDS.values() for row in rows if row.kind == word]
 
     def set_aside(self, origin: Origin, error: BaseException) -> None:
         """Go on without a plugin, or raise its error when `strict`."""

@@ -90,7 +90,7 @@ def fingerprint() -> str:
     Distributions by name, since a plugin may fail for the lack or the version of any; those with plugins also by the
     record of their files, and by the times of sources that are no part of that record (editable installations).
     """
-    points = [point for group in (hooks.GROUP, hooks.COMMANDS) for point in chosen(installed(group))]
+    points = [point for group in (hooks.GROUP, hooks.COMMAND_GROUP) for point in chosen(installed(group))]
     parts: list[object] = [FORMAT, sys.version, restriction(), sorted(_distributions())]
     packages = {"advbench": ""}  # the core's own edits decide, too
     records: dict[str, str] = {}
