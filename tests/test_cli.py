@@ -6,6 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,8 +16,10 @@ import torch
 from safetensors.numpy import load_file, save_file
 
 from advbench import AdvbenchError, evaluate
+from advbench.cli.options import Asked
 from advbench.run import unready
 from advbench.store import Store, content
+from advbench.terminal.tables import board_of
 
 if TYPE_CHECKING:
     from conftest import Advbench, Results
@@ -684,3 +687,24 @@ def test_verify_misses_the_examples_that_somebody_took_away(
     printed = advbench("verify", found["key"][:12], "--db", copied)
     assert printed.code == 1
     assert "examples have no perturbation" in printed.out
+
+
+def test_a_cell_stands_where_the_board_of_its_ball_does(store: Store) -> None:
+    boards, cells = store.boards(), store.rows("SELECT * FROM cells")
+    names = {(board["threat"], board["eps"]): board["name"] for board in boards}
+    for one in cells:
+        assert board_of(one, boards) == board_of(one, ()) == names[one["threat"], one["eps"]]
+    turned = {**cells[0], "threat": "rotate-shift", "eps": 0.5, "family": "rotate-shift(degrees=30, pixels=3)"}
+    turned["params"] = {"eps": 0.5, "degrees": 30.0, "pixels": 3.0}
+    board = {**boards[0], **turned, "name": f"{turned['dataset']}/rotate-shift/15°,1.5px/seed=7", "seed": 7}
+    assert board_of(turned, [*boards, board]) == "toy-blots/rotate-shift/15°,1.5px"
+    assert board_of(turned, boards) == "toy-blots/rotate-shift(degrees=30, pixels=3)/0.5"
+    assert board_of({**cells[0], "eps": None, "params": {"eps": "inf"}}, boards) == "toy-blots/linf/inf"
+
+
+def test_plan_and_run_take_a_suite_with_the_same_changes(advbench: Advbench) -> None:
+    asked = {f"--{field.name}" for field in fields(Asked)} - {"--suite"}
+    for command in ("plan", "run"):
+        shown = advbench(command, "--help").out
+        assert asked <= set(re.findall(r"--[a-z-]+", shown))
+        assert "[SUITE]" in shown

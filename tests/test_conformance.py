@@ -28,8 +28,8 @@ from advbench import (
     Recipe,
     hookimpl,
 )
-from advbench.cli.check import register
-from advbench.cli.options import App
+from advbench.cli.app import App
+from advbench.cli.check import check
 from advbench.plugin import Plugin
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
@@ -659,7 +659,7 @@ def test_a_class_that_is_not_declared_fails_one_check_and_not_all() -> None:
 def checked(*arguments: str, **entrants: dict[str, Plugin]) -> tuple[int, str]:
     app = typer.Typer()
     app.callback()(lambda: None)
-    register(app)
+    app.command("check")(check)
     registry = Registry(**entrants) if entrants else discover()  # type: ignore[arg-type]
     result = CliRunner().invoke(app, ["check", *arguments], obj=App(registry))
     if isinstance(result.exception, AdvbenchError):

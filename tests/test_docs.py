@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 
 from advbench import hooks
 from advbench.suite.board import BOARD_KEYS
@@ -64,8 +63,9 @@ def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     (metadata / "METADATA").write_text(
         f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     )
-    points = [f"{name} = {module}\n" for name, module in project["entry-points"]["advbench"].items()]
-    (metadata / "entry_points.txt").write_text("".join(["[advbench]\n", *points]))
+    with (metadata / "entry_points.txt").open("w") as file:
+        for group, points in project["entry-points"].items():
+            file.writelines([f"[{group}]\n", *(f"{name} = {target}\n" for name, target in points.items())])
     monkeypatch.syspath_prepend(str(ACME))
     monkeypatch.syspath_prepend(str(metadata.parent))
     yield
@@ -76,12 +76,11 @@ def acme(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
 def command_line(acme: None) -> Any:
     """The whole command line, with the commands that plugins add, as click sees it."""
     from advbench.cli import command_line
-    from advbench.plugins.discovery import discover
+    from advbench.cli.app import App
 
-    registry = discover()
-    whole = command_line(registry)
-    assert [str(broken) for broken in registry.broken] == []
-    return typer.main.get_command(whole)
+    app = App()
+    assert [str(broken) for broken in app.registry.broken] == []
+    return command_line(app)
 
 
 def test_every_snippet_is_of_a_kind_that_is_checked() -> None:
@@ -133,8 +132,8 @@ def test_commands_and_their_options_exist(snippet: Snippet, command_line: Any) -
             assert [word for word in arguments if "=" not in word and word not in targets] == []
         elif program == "advbench":
             name, *arguments = arguments
-            assert name in command_line.commands, f"no such command: {line}"
-            command_line.commands[name].make_context(name, arguments)
+            assert name in command_line.list_commands(None), f"no such command: {line}"
+            command_line.resolve_command(None, [name])[1].make_context(name, arguments)
         else:
             assert program in {"cd", "git", "pip"}, f"nobody checks: {line}"
 
@@ -195,8 +194,13 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_every_command_and_option_is_documented(command_line: Any) -> None:
     known = {
-        name: {opt for parameter in command.params for opt in parameter.opts if opt.startswith("--")}
-        for name, command in command_line.commands.items()
+        name: {
+            opt
+            for parameter in command_line.get_command(None, name).params
+            for opt in parameter.opts
+            if opt.startswith("--")
+        }
+        for name in command_line.list_commands(None)
         if not name.startswith("acme-")
     }
     parts = re.split(r"^### `advbench (\S+)[^`]*`$", section("Commands"), flags=re.MULTILINE)[1:]

@@ -422,7 +422,7 @@ def test_the_command_renders_and_names_the_index(tmp_path: Path) -> None:
     fill(tmp_path / "results.sqlite")
     app = typer.Typer()
     app.callback()(lambda: None)
-    advbench_leaderboard.advbench_commands(app)
+    app.command("render")(advbench_leaderboard.render_command)
     options = ["render", "--db", str(tmp_path / "results.sqlite"), "--out", str(tmp_path / "site")]
     result = CliRunner().invoke(app, options)
     assert result.exit_code == 0, result.output

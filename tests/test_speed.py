@@ -168,7 +168,7 @@ def test_an_attack_of_ours_that_fails_is_a_row_too() -> None:
 
 def test_the_command_goes_on_after_what_fails(advbench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     peers = [Peer("ART", "torch", "pgd", frozenset({"linf"}), fails)]
-    monkeypatch.setattr("advbench_peers.command.peers_of", lambda attack, threat: peers)
+    monkeypatch.setattr("advbench_peers.peers.peers_of", lambda attack, threat: peers)
     toys = ("speed", "--dataset", "toy-blots", "--attack", "pgd(steps=2)", "--examples", 4, "--rounds", 1)
     done = advbench(*toys, "--model", "toy", COLUMNS="200")
     assert done.code == 0, done.err

@@ -758,3 +758,19 @@ def test_a_folder_that_cannot_hold_artifacts(tmp_path: Path) -> None:
     (tmp_path / "results.artifacts").write_text("in the way")
     with Store.open(tmp_path / "results.sqlite") as store, pytest.raises(AdvbenchError, match="can't be written"):
         store.artifacts.put({"p": torch.zeros(4)})
+
+
+def test_a_question_in_sql_changes_nothing_and_has_an_answer(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "asked.sqlite") as store:
+        store.connection.execute("CREATE TABLE noted (word TEXT)")
+        for sql in ("INSERT INTO noted VALUES ('x') RETURNING word", "WITH one AS (SELECT 1) SELECT * FROM one"):
+            assert len(store.rows(sql)) == 1
+        for sql in ("INSERT INTO noted VALUES ('x')", "DELETE FROM noted"):
+            with pytest.raises(ValueError, match="no answer"):
+                store.rows(sql)
+        assert store.rows("SELECT * FROM noted") == []
+        assert store.rows("SELECT 1 AS same, 2 AS other, 3 AS same") == [{"same": 1, "other": 2}]
+        with store.transaction():
+            store.connection.execute("INSERT INTO noted VALUES ('kept')")
+            assert store.rows("SELECT word FROM noted") == [{"word": "kept"}]
+        assert store.rows("SELECT word FROM noted") == [{"word": "kept"}]

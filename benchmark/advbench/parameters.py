@@ -96,6 +96,20 @@ def written(value: Any) -> str:
     return str(value)
 
 
+def written_radius(eps: float) -> str:
+    """A ball's radius as a board's name has it: `0.3`, or `8/255`.
+
+    As a fraction where the number is plainly a count of grey levels and no short decimal.
+    """
+    if not math.isfinite(eps):
+        return written(eps)
+    levels = round(eps * 255)
+    short = float(f"{eps:.3g}") == eps
+    if not short and 0 < levels <= 255 and abs(eps - levels / 255) < 1e-9:
+        return f"{levels}/255"
+    return written(eps)
+
+
 def _jsonable(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return repr(value)  # JSON has no infinity

@@ -15,12 +15,6 @@ _DB = Annotated[Path, typer.Option("--db", help="The SQLite database of results.
 
 
 @hookimpl
-def advbench_commands(app: typer.Typer) -> None:
-    app.command("render")(render_command)
-    app.command("serve")(serve_command)
-
-
-@hookimpl
 def advbench_finished(database: Path) -> Path:
     """The pages of a run's database, in a folder beside it."""
     from advbench_leaderboard.render import render

@@ -131,9 +131,6 @@ threats: ["linf(eps=0.2)"]
 """
 
 
-@hookimpl
-def advbench_commands(app: typer.Typer) -> None:
-    @app.command("acme-suite")
-    def suite() -> None:
-        """Print a suite that tries what acme ships."""
-        typer.echo(SUITE, nl=False)
+def suite() -> None:
+    """Print a suite that tries what acme ships."""
+    typer.echo(SUITE, nl=False)

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, did_you_mean, plain
-from advbench.plugin import Plugin
-from advbench.plugins.registry import Broken, Registry
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
 from advbench.terminal.text import complain
-from advbench.testing import Check, checks, run_checks
+
+if TYPE_CHECKING:
+    from advbench.plugin import Plugin
+    from advbench.plugins.registry import Broken, Registry
+    from advbench.testing import Check
 
 KINDS = ("attack", "model", "defense", "data set")
 WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}
-
-
-def register(app: typer.Typer) -> None:
-    app.command("check")(check)
 
 
 def check(
@@ -39,6 +36,9 @@ def check(
     strict: opt.Strict = False,
 ) -> None:
     """Hold plugins against the contract, on tiny images; exit code 1 when one breaks it, or nothing could be tried."""
+    from advbench.data import DataFolders
+    from advbench.testing import checks
+
     context.obj.refuse_broken(strict)
     registry: Registry = context.obj.registry
     folders = DataFolders.default(data or ())
@@ -69,6 +69,8 @@ class Hand:
 
     def hold(self, name: str, found: list[Check]) -> None:
         """All checks of what was named; that none of them could be tried is a failure, too."""
+        from advbench.testing import run_checks
+
         tried = False
         reasons: dict[str, None] = {}
         for check, (_, ok, message) in zip(found, run_checks(found), strict=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -14,14 +14,15 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, plain
-from advbench.plugins.registry import Registry
 from advbench.rates.comparison import Comparison
 from advbench.rates.comparison import compare as compare_targets
 from advbench.rates.notes import Note, notes
-from advbench.run.stored import target_named
 from advbench.store import Store
 from advbench.terminal.tables import names, numbers, show_table, table
 from advbench.terminal.text import interval, percent, say, tell, terminal
+
+if TYPE_CHECKING:
+    from advbench.cli.app import App
 
 _SUFFIXES = {".sqlite", ".sqlite3", ".db"}
 _WIDE = 120
@@ -65,10 +66,6 @@ class Found:
         return Found([c for c in self.comparisons if c.board in boards], lacking, doubts)
 
 
-def register(app: typer.Typer) -> None:
-    app.command("compare")(compare)
-
-
 def compare(
     context: typer.Context,
     a: Annotated[str, typer.Argument(metavar="A", help="A target's label, or a database.")],
@@ -91,7 +88,7 @@ def compare(
     databases = [name for name in (a, b) if _is_database(name)]
     if len(databases) == 1:
         raise AdvbenchError(f"{databases[0]} is a database and the other is not: name two databases or two targets")
-    found = _databases(Path(a), Path(b)) if databases else _targets(a, b, db, context.obj.registry)
+    found = _databases(Path(a), Path(b)) if databases else _targets(a, b, db, context.obj)
     if not found.comparisons:
         why = f": {found.lacking[0]}" if found.lacking else ""
         raise AdvbenchError(f"{a} and {b} have no board with the same images and required attacks in common{why}")
@@ -132,11 +129,15 @@ def _databases(a: Path, b: Path) -> Found:
     return Found(*([one for pair in pairs for one in getattr(pair, f.name)] for f in fields(Found)))
 
 
-def _targets(a: str, b: str, db: Path, registry: Registry) -> Found:
+def _targets(a: str, b: str, db: Path, app: App) -> Found:
+    """Targets by their labels; plugins are asked only where a label is written otherwise than it is stored."""
     with Store.open(db, readonly=True) as store:
         judged = _judged(store)
         known = {row["label"] for row in store.targets()}
-    a, b = (text if text in known else target_named(registry, text) for text in (a, b))
+    if not {a, b} <= known:
+        from advbench.run.stored import target_named
+
+        a, b = (text if text in known else target_named(app.registry, text) for text in (a, b))
     for label in (a, b):
         if label not in known:
             raise AdvbenchError(f"no target {label!r} in {db}; there are: {', '.join(sorted(known)) or 'none'}")

@@ -9,13 +9,8 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, plain
-from advbench.plugins import intake
 from advbench.terminal.tables import table
 from advbench.terminal.text import say, terminal
-
-
-def register(app: typer.Typer) -> None:
-    app.command("data")(data)
 
 
 def data(
@@ -27,6 +22,8 @@ def data(
     offline: opt.Offline = False,
 ) -> None:
     """List data sets and where they are; with names, load them, count and fingerprint them."""
+    from advbench.plugins import intake
+
     console = terminal()
     registry = context.obj.checked()
     folders = opt.folders(data, offline)

@@ -6,22 +6,12 @@ import os
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import torch
 import typer
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
-from advbench.run.stored import load_dataset, stored_shards, threat_of
 from advbench.store import Store
-from advbench.target.referee import render
 from advbench.terminal.text import say, terminal
-
-
-def register(app: typer.Typer) -> None:
-    app.command("export")(export)
 
 
 def export(
@@ -35,6 +25,14 @@ def export(
     offline: opt.Offline = False,
 ) -> None:
     """Write originals, adversarial images, labels and verdicts on the source, one row per example."""
+    import numpy as np
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.numpy import save_file
+
+    from advbench.run.stored import load_dataset, stored_shards, threat_of
+    from advbench.target.referee import render
+
     if out.suffix not in {".npz", ".safetensors"}:
         raise AdvbenchError(f"{out}: the name must end in .npz or .safetensors")
     with Store.open(db, readonly=True) as store:

@@ -4,29 +4,24 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
-from advbench.audit.merging import Arrival, Checking
-from advbench.audit.merging import merge as merge_cells
-from advbench.audit.recrafting import UNASKED_PATIENCE, Recrafting
-from advbench.audit.reproduction import PATIENCE
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
-from advbench.run.hardware import choose_device, make_repeatable
 from advbench.store import Store
 from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
 from advbench.terminal.text import say, terminal
 
+if TYPE_CHECKING:
+    from advbench.audit.merging import Arrival, Checking
+    from advbench.audit.recrafting import Recrafting
+
 AUTO = "auto"
 _SHOWN = 5
-
-
-def register(app: typer.Typer) -> None:
-    app.command("merge")(merge)
 
 
 def merge(
@@ -59,6 +54,9 @@ def merge(
     offline: opt.Offline = False,
 ) -> None:
     """Join databases; what does not hold when refereed again, or contradicts INTO, stays out, with exit code 1."""
+    from advbench.audit.merging import Checking
+    from advbench.run.hardware import choose_device, make_repeatable
+
     console = terminal()
     make_repeatable()
     sample, again = sample_of(check), recrafting_of(reproduce, opt.seconds(timeout))
@@ -93,6 +91,9 @@ def sample_of(text: str) -> int | None:
 
 def recrafting_of(text: str, timeout: float | None) -> Recrafting:
     """How many cells to craft again, and how long each may take: who says a number has more time."""
+    from advbench.audit.recrafting import UNASKED_PATIENCE, Recrafting
+    from advbench.audit.reproduction import PATIENCE
+
     if text == AUTO:
         return Recrafting(patience=timeout or UNASKED_PATIENCE)
     return Recrafting(_count("--reproduce", text, AUTO), timeout or PATIENCE)
@@ -108,6 +109,8 @@ def _count(option: str, text: str, other: str) -> int:
 
 def _one(console: Console, into: Store, origin: Store, path: Path, checking: Checking, *, boards: bool) -> int:
     """How many cells stayed out."""
+    from advbench.audit.merging import merge as merge_cells
+
     counts: Counter[str] = Counter()
     refereed = 0
     taken = set()

@@ -2,39 +2,24 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import math
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from advbench.data import DataFolders
 from advbench.errors import AdvbenchError
-from advbench.plugins.registry import Registry
-from advbench.suite.suite import Overrides
-from advbench.terminal.text import complain
+
+if TYPE_CHECKING:
+    from advbench.data import DataFolders
+    from advbench.plugins.registry import Registry
+    from advbench.suite.suite import Suite
 
 DATABASE = Path("results.sqlite")
-
-
-@dataclass(frozen=True)
-class App:
-    """What `main` hands to the commands."""
-
-    registry: Registry
-
-    def checked(self, strict: bool = False) -> Registry:
-        """The registry, after a line on standard error about each broken plugin; under `--strict` one is the end."""
-        self.refuse_broken(strict)
-        for broken in self.registry.broken:
-            complain(str(broken))
-        return self.registry
-
-    def refuse_broken(self, strict: bool) -> None:
-        if strict and self.registry.broken:
-            broken = "; ".join(f"{b.origin}: {b.error}" for b in self.registry.broken)
-            raise AdvbenchError(f"broken plugins (see `advbench plugins`): {broken}")
 
 
 SuiteArgument = Annotated[
@@ -80,6 +65,8 @@ Datasets = Annotated[
 
 def folders(data: list[Path] | None, offline: bool) -> DataFolders:
     """Where data sets are looked for; a folder that somebody named has to be there."""
+    from advbench.data import DataFolders
+
     for folder in data or ():
         if not folder.expanduser().is_dir():
             raise AdvbenchError(f"--data {folder}: no such folder")
@@ -93,24 +80,55 @@ def seconds(timeout: float | None) -> float | None:
     return timeout
 
 
-def overrides(
-    *,
-    examples: int | None,
-    seed: int | None,
-    attacks: list[str] | None,
-    models: list[str] | None,
-    defenses: list[str] | None,
-    threats: list[str] | None,
-    goals: list[str] | None,
-    datasets: list[str] | None,
-) -> Overrides:
-    return Overrides(
-        examples=examples,
-        seed=seed,
-        attacks=attacks or None,
-        models=models or None,
-        defenses=defenses or None,
-        threats=threats or None,
-        goals=goals or None,
-        data=datasets or None,
-    )
+@dataclass(frozen=True)
+class Asked:
+    """A suite, and what a command line says in place of parts of it."""
+
+    suite: SuiteArgument = "quick"
+    examples: Examples = None
+    seed: Seed = None
+    attack: Attacks = None
+    model: Models = None
+    defense: Defenses = None
+    threat: Threats = None
+    goal: Goals = None
+    dataset: Datasets = None
+
+    def load(self, registry: Registry) -> Suite:
+        from advbench.suite.suite import Overrides, load_suite
+
+        overrides = Overrides(
+            examples=self.examples,
+            seed=self.seed,
+            attacks=self.attack or None,
+            models=self.model or None,
+            defenses=self.defense or None,
+            threats=self.threat or None,
+            goals=self.goal or None,
+            data=self.dataset or None,
+        )
+        return load_suite(self.suite, registry, overrides)
+
+
+def asking(function: Callable[..., None]) -> Callable[..., None]:
+    """The function as a command that takes each field of `Asked` in place of its parameter `asked`."""
+    hints = get_type_hints(Asked, include_extras=True)
+    each = [
+        inspect.Parameter(f.name, inspect.Parameter.KEYWORD_ONLY, default=f.default, annotation=hints[f.name])
+        for f in fields(Asked)
+    ]
+    signature = inspect.signature(function, eval_str=True)
+    parameters = [
+        inner
+        for one in signature.parameters.values()
+        for inner in (each if one.name == "asked" else [one.replace(kind=inspect.Parameter.KEYWORD_ONLY)])
+    ]
+
+    @functools.wraps(function)
+    def command(**given: Any) -> None:
+        asked = Asked(**{field.name: given.pop(field.name) for field in fields(Asked)})
+        function(asked=asked, **given)
+
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    command.__annotations__ = {one.name: one.annotation for one in parameters}
+    return command

@@ -3,60 +3,33 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.data import Data
 from advbench.errors import PluginError, one_line, plain
-from advbench.plugin import Dataset
-from advbench.plugins import intake
-from advbench.run.unready import unready
-from advbench.suite.plan import CellPlan, Plan, make_plan
-from advbench.suite.suite import load_suite
 from advbench.terminal.tables import names, numbers, show_table, table
 from advbench.terminal.text import say, terminal
+
+if TYPE_CHECKING:
+    from advbench.data import Data
+    from advbench.plugin import Dataset
+    from advbench.suite.plan import CellPlan, Plan
 
 _MOST_GOALS = 3
 _MOST_TARGETS = 3
 
 
-def register(app: typer.Typer) -> None:
-    app.command("plan")(plan)
-
-
-def plan(
-    context: typer.Context,
-    suite: opt.SuiteArgument = "quick",
-    examples: opt.Examples = None,
-    seed: opt.Seed = None,
-    attack: opt.Attacks = None,
-    model: opt.Models = None,
-    defense: opt.Defenses = None,
-    threat: opt.Threats = None,
-    goal: opt.Goals = None,
-    dataset: opt.Datasets = None,
-    strict: opt.Strict = False,
-) -> None:
+@opt.asking
+def plan(context: typer.Context, asked: opt.Asked, strict: opt.Strict = False) -> None:
     """Show what a suite would run, what it would skip and why, and about how many forward passes it takes."""
+    from advbench.suite.plan import make_plan
+
     console = terminal()
-    registry = context.obj.checked(strict)
-    wanted = load_suite(
-        suite,
-        registry,
-        opt.overrides(
-            examples=examples,
-            seed=seed,
-            attacks=attack,
-            models=model,
-            defenses=defense,
-            threats=threat,
-            goals=goal,
-            datasets=dataset,
-        ),
-    )
+    wanted = asked.load(context.obj.checked(strict))
     laid_out = make_plan(wanted)
     where = {cell.source.dataset.label for cell in laid_out.cells}
     title = f"{wanted.name}: {len(laid_out.cells)} cells" + (f" on {min(where)}" if len(where) == 1 else "")
@@ -81,6 +54,9 @@ def _lacking(laid_out: Plan, broken: dict[str, None]) -> list[str]:
 
     Reasons why a data set can't serve are added to `broken`.
     """
+    from advbench.plugins import intake
+    from advbench.run.unready import unready
+
     folders = opt.folders(None, offline=True)
     here: dict[Dataset, Data] = {}
     for dataset in dict.fromkeys(target.dataset for target in laid_out.targets):

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.errors import plain
-from advbench.plugins import serves
 from advbench.terminal.tables import table
 from advbench.terminal.text import complain, say, terminal
 
-
-def register(app: typer.Typer) -> None:
-    app.command("plugins")(plugins)
+if TYPE_CHECKING:
+    from advbench.plugins.registry import Broken
+    from advbench.plugins.remembered import Row
 
 
 def plugins(
@@ -26,8 +26,9 @@ def plugins(
 ) -> None:
     """List plugins with the distribution and version that shipped them; exit code 1 when one is broken."""
     console = terminal()
-    registry = context.obj.registry
     if attacks:
+        from advbench.plugins import serves
+
         registry = context.obj.checked(strict)
         matrix = table()
         for heading in serves.headings():
@@ -36,21 +37,23 @@ def plugins(
             matrix.add_row(*(Text(plain(word)) for word in row))
         console.print(matrix)
         return
-    for broken in registry.broken:
-        say(console, f"broken: {broken.origin}: {broken.error}", "red")
+    listed: Iterable[Row] = context.obj.memory.entrants
+    broken: list[Broken] = []
+    if strict or traceback or not context.obj.memory.whole:  # what fails is tried again: it may have been mended
+        listed, broken = context.obj.registry.describe(), context.obj.registry.broken
+    for one in broken:
+        say(console, f"broken: {one.origin}: {one.error}", "red")
         if traceback:
-            console.print(Text(plain(broken.traceback, newlines=True), style="dim"), soft_wrap=True)
+            console.print(Text(plain(one.traceback, newlines=True), style="dim"), soft_wrap=True)
     found = table()
     for heading in ("kind", "name", "shipped by", "what it is"):
         found.add_column(heading, overflow="fold")
-    for kind in ("attack", "model", "defense", "data set"):
-        for label, plugin in registry.of_kind(kind).items():
-            origin = registry.origin(plugin)
-            words = (kind, label, f"{origin.distribution} {origin.version}", plugin.summary)
-            found.add_row(*(Text(plain(word)) for word in words))
+    for entrant in listed:
+        words = (entrant.kind, entrant.label, f"{entrant.distribution} {entrant.version}", entrant.summary)
+        found.add_row(*(Text(plain(word)) for word in words))
     console.print(found)
-    context.obj.refuse_broken(strict)
-    if registry.broken:
-        who = ", ".join(str(broken.origin) for broken in registry.broken)
+    if broken:
+        context.obj.refuse_broken(strict)
+        who = ", ".join(str(one.origin) for one in broken)
         complain(f"broken, and so not in the list: {who}; the first lines say why, and --traceback where")
         raise typer.Exit(1)

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from advbench.audit.reproduction import PATIENCE, Number, Reproduced
-from advbench.audit.reproduction import reproduce as reproduce_cell
 from advbench.cli import options as opt
-from advbench.cli.progress import Display
 from advbench.errors import TimeUpError
-from advbench.run.hardware import choose_device
-from advbench.run.run import Settings
 from advbench.store import Store
 from advbench.terminal.text import duration, percent, say, terminal
 
-
-def register(app: typer.Typer) -> None:
-    app.command("reproduce")(reproduce)
+if TYPE_CHECKING:
+    from advbench.audit.reproduction import Number, Reproduced
 
 
 def reproduce(
@@ -44,6 +38,12 @@ def reproduce(
 
     Exit code 1 when one differs, or was not crafted again in time.
     """
+    from advbench.audit.reproduction import PATIENCE
+    from advbench.audit.reproduction import reproduce as reproduce_cell
+    from advbench.cli.progress import Display
+    from advbench.run.hardware import choose_device
+    from advbench.run.run import Settings
+
     limit = opt.seconds(timeout) or PATIENCE
     console = terminal()
     command = shlex.join(["advbench", *sys.argv[1:]])

@@ -14,36 +14,18 @@ import typer
 from rich.console import Console
 
 from advbench.cli import options as opt
-from advbench.cli.progress import Display
-from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.errors import AdvbenchError
 from advbench.interrupts import Interrupted, Listener
-from advbench.run.hardware import choose_device
-from advbench.run.run import Settings, gather
-from advbench.run.run import run as run_suite
 from advbench.store import Store
-from advbench.suite.plan import make_plan
-from advbench.suite.suite import load_suite
 from advbench.terminal.tables import print_boards
 from advbench.terminal.text import duration, say, terminal
 
 
-def register(app: typer.Typer) -> None:
-    app.command("run")(run)
-
-
+@opt.asking
 def run(
     context: typer.Context,
-    suite: opt.SuiteArgument = "quick",
-    examples: opt.Examples = None,
-    seed: opt.Seed = None,
+    asked: opt.Asked,
     device: opt.Device = "auto",
-    attack: opt.Attacks = None,
-    model: opt.Models = None,
-    defense: opt.Defenses = None,
-    threat: opt.Threats = None,
-    goal: opt.Goals = None,
-    dataset: opt.Datasets = None,
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
@@ -53,42 +35,35 @@ def run(
     strict: opt.Strict = False,
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
+    from advbench.cli.progress import Display
+    from advbench.crafting.engine import InProcess, Isolated
+    from advbench.run.hardware import choose_device
+    from advbench.run.run import Settings, gather
+    from advbench.run.run import run as run_suite
+    from advbench.suite.plan import make_plan
+
     console = terminal()
     registry = context.obj.checked(strict)
-    wanted = load_suite(
-        suite,
-        registry,
-        opt.overrides(
-            examples=examples,
-            seed=seed,
-            attacks=attack,
-            models=model,
-            defenses=defense,
-            threats=threat,
-            goals=goal,
-            datasets=dataset,
-        ),
-    )
-    if not (laid_out := make_plan(wanted)).cells:
+    laid_out = make_plan(asked.load(registry))
+    if not laid_out.cells:
         first, *others = laid_out.reasons
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
-    engine: Engine = Isolated() if isolate else InProcess()
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,
             folders=folders,
             batch=batch,
-            engine=engine,
+            engine=Isolated() if isolate else InProcess(),
             command=shlex.join(["advbench", *sys.argv[1:]]),
             train=train,
             interrupted=interrupted,
         )
-        gathered = gather(wanted, settings)
+        gathered = gather(laid_out, settings)
         with Store.open(db) as store:
             with Display(console) as display:
-                summary = run_suite(wanted, store, registry, settings, display, gathered)
+                summary = run_suite(gathered, store, registry, settings, display)
             print_boards(console, store, keys=summary.boards)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""

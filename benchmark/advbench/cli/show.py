@@ -22,10 +22,6 @@ ALARMS = (0.01, 0.05, 0.1, 0.2)
 """Shares of clean images at which `--detectors` reads the curve."""
 
 
-def register(app: typer.Typer) -> None:
-    app.command("show")(show)
-
-
 def show(
     cell: Annotated[
         str | None, typer.Argument(metavar="[CELL]", help="The beginning of a cell's key, for that cell alone.")
@@ -46,7 +42,7 @@ def show(
     console = terminal()
     with Store.open(db, readonly=True) as store:
         if cell is not None:
-            console.print(cell_table(store.cell(cell)))
+            console.print(cell_table(store.cell(cell), store.boards()))
             return
         refuse_unknown(board, store, db)
         if cells:
@@ -139,7 +135,7 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
         {**row, "board": board}
         for row in store.rows(
             "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason, "
-            "s.current, c.count "
+            "s.current, c.count, c.family, c.eps "
             "FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
             "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal"
         )
@@ -153,6 +149,7 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
     names(found, "attack", (row["entrant"] for row in rows))
     numbers(found, "fooled")
     failures: dict[str, None] = {}
+    everywhere = store.boards()
     for row in rows:
         share = shares.get((row["key"], row["board"]))
         how = percent(share) if share is not None else ""
@@ -163,7 +160,7 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
             how = f"{percent(unplaced[row['key']])} of {row['count']}, on no board"
         elif share is None:
             how = "no verdict" if row["current"] else "replaced"
-        words = (row["key"][:12], row["label"], row["board"] or board_of(row), row["entrant"], how)
+        words = (row["key"][:12], row["label"], row["board"] or board_of(row, everywhere), row["entrant"], how)
         found.add_row(*(Text(plain(word)) for word in words))
     if unplaced:
         failures |= {

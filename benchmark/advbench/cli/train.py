@@ -5,30 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 from rich.console import Console
 
 from advbench.cli import options as opt
-from advbench.cli.progress import Display
-from advbench.data import Data
 from advbench.errors import AdvbenchError, PluginError, one_line
-from advbench.plugin import Dataset, Defense, Model
-from advbench.plugins import intake
-from advbench.plugins.compatibility import why_no_target
 from advbench.plugins.foreign import told
-from advbench.run.hardware import choose_device, make_repeatable
-from advbench.target.target import target_label
 from advbench.terminal.text import duration, percent, say, terminal
-from advbench.weights.training import accuracy
-from advbench.weights.weight_files import publish_weights
-from advbench.weights.weights import check_weights, find_weights, obtain_weights
 
+if TYPE_CHECKING:
+    import torch
 
-def register(app: typer.Typer) -> None:
-    app.command("train")(train)
+    from advbench.data import Data
+    from advbench.plugin import Dataset, Defense, Model
 
 
 def train(
@@ -52,6 +43,11 @@ def train(
     offline: opt.Offline = False,
 ) -> None:
     """Train models by their recipes and keep the weights; what is there already is not trained again."""
+    from advbench.plugins import intake
+    from advbench.plugins.compatibility import why_no_target
+    from advbench.run.hardware import choose_device, make_repeatable
+    from advbench.target.target import target_label
+
     console = terminal()
     make_repeatable()
     registry = context.obj.checked()
@@ -92,6 +88,10 @@ def _trained(
     publish: Path | None,
 ) -> tuple[list[str], bool]:
     """What is to be said of one model, and whether a check of it agrees."""
+    from advbench.cli.progress import Display
+    from advbench.target.target import target_label
+    from advbench.weights.weights import check_weights, find_weights, obtain_weights
+
     label, agrees = target_label(each, tuple(defenses)), True
     with Display(console) as display:
 
@@ -122,6 +122,10 @@ def _trained(
 
 def published(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data, folder: Path) -> str:
     """Copies what is there, with its accuracy on the judged part, and says so."""
+    from advbench.weights.training import accuracy
+    from advbench.weights.weight_files import publish_weights
+    from advbench.weights.weights import find_weights
+
     found = find_weights(model, defenses, dataset, data)
     if found is None or found.path is None:
         raise AdvbenchError(f"{model.label}: no file of weights to publish")

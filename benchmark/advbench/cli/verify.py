@@ -5,27 +5,23 @@ from __future__ import annotations
 import os
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
 from rich.console import Console
 
-from advbench.audit.refereeing import Verified
-from advbench.audit.verification import PATIENCE
-from advbench.audit.verification import verify as verify_cells
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
 from advbench.protocol import FIRST
-from advbench.run.hardware import choose_device, describe_hardware, describe_versions, make_repeatable
 from advbench.store import Store, marks
 from advbench.terminal.text import say, terminal
 
+if TYPE_CHECKING:
+    import torch
+
+    from advbench.audit.refereeing import Verified
+
 _SHOWN = 5
-
-
-def register(app: typer.Typer) -> None:
-    app.command("verify")(verify)
 
 
 def verify(
@@ -46,6 +42,10 @@ def verify(
     ] = True,
 ) -> None:
     """Recompute every stored verdict and clean answer; exit code 1 when one differs or can't be checked."""
+    from advbench.audit.verification import PATIENCE
+    from advbench.audit.verification import verify as verify_cells
+    from advbench.run.hardware import choose_device, make_repeatable
+
     console = terminal()
     make_repeatable()
     folders, where, registry = opt.folders(data, offline), choose_device(device), context.obj.checked()
@@ -92,6 +92,8 @@ def reasons(result: Verified) -> list[str]:
 
 def keep_mark(store: Store, result: Verified, device: torch.device) -> bool:
     """What was found of a cell; what could not be checked, or has no facts yet, leaves no mark."""
+    from advbench.run.hardware import describe_hardware, describe_versions
+
     if not result.facts or (result.unchecked and not result.differences):
         return False
     differences = [*result.differences, *([f"clean answers of {result.shaken}"] if result.shaken else [])]

@@ -206,10 +206,10 @@ def evaluate(
         raise AdvbenchError("nothing could be attacked: " + "; ".join(laid_out.reasons))
     folders = DataFolders.default(data)
     settings = Settings(device=where, folders=folders, batch=batch_size, command="advbench.evaluate", train=train)
-    gathered = gather(suite, settings)
+    gathered = gather(laid_out, settings)
     store = Store.open(db) if db else Store.memory()
     try:
-        summary = run(suite, store, registry, settings, reporter, gathered)
+        summary = run(gathered, store, registry, settings, reporter)
         if summary.interrupted:
             raise Interrupted
         if not summary.targets:

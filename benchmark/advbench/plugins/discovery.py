@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-import os
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import EntryPoint
 
 import pluggy
 
@@ -14,15 +13,15 @@ from advbench.errors import AdvbenchError, PluginError, did_you_mean, shown
 from advbench.interrupts import by_a_person
 from advbench.plugin import Plugin
 from advbench.plugins.declarations import check_declarations
+from advbench.plugins.installed import PLUGINS_VARIABLE, chosen, installed, restriction
 from advbench.plugins.origin import Origin, canonical
-from advbench.plugins.registry import KINDS, PLUGINS_VARIABLE, Loaded, Registry, kind_of
+from advbench.plugins.registry import KINDS, Loaded, Registry, kind_of
 
 
 def discover(*, strict: bool = False) -> Registry:
     """Load every installed plugin; one that fails at any stage is set aside, alone, unless `strict`."""
-    registry = Registry(strict=strict, restriction=os.environ.get(PLUGINS_VARIABLE, ""))
-    points = list(_installed(registry))
-    for point, origin in _chosen(points, registry.restriction):
+    registry = Registry(strict=strict, restriction=restriction())
+    for point, origin in chosen(installed(report=registry.set_aside)):
         try:
             _admit(registry, _load(point, origin))
         except BaseException as error:  # a plugin may call sys.exit
@@ -34,49 +33,6 @@ def discover(*, strict: bool = False) -> Registry:
         for entrant in one.entrants:
             registry.of_kind(kind_of(entrant))[entrant.label] = entrant
     return registry
-
-
-def _installed(registry: Registry) -> Iterator[tuple[EntryPoint, Origin]]:
-    """Every entry point of the group: advbench's own first, then by distribution and name."""
-    try:
-        points = list(entry_points(group=hooks.GROUP))
-    except Exception:  # one unreadable entry_points.txt anywhere: go through the distributions one by one
-        points = [point for distribution in distributions() for point in _points_of(distribution, registry)]
-    found = {(owner.distribution, owner.entry_point): (point, owner) for point, owner in map(_owned, reversed(points))}
-    yield from sorted(found.values(), key=lambda one: (one[1].distribution != "advbench", *_sort_key(one[1])))
-
-
-def _sort_key(origin: Origin) -> tuple[str, str]:
-    return canonical(origin.distribution), origin.entry_point
-
-
-def _points_of(distribution: Distribution, registry: Registry) -> list[EntryPoint]:
-    try:
-        return [point for point in distribution.entry_points if point.group == hooks.GROUP]
-    except Exception as error:
-        if f"[{hooks.GROUP}]" in (distribution.read_text("entry_points.txt") or ""):
-            problem = PluginError(f"its entry_points.txt can't be read: {error}")
-            registry.set_aside(Origin.of(distribution, "?"), problem)
-        return []
-
-
-def _owned(point: EntryPoint) -> tuple[EntryPoint, Origin]:
-    return point, Origin.of(point.dist, point.name)
-
-
-def _chosen(points: list[tuple[EntryPoint, Origin]], restriction: str) -> list[tuple[EntryPoint, Origin]]:
-    """What `ADVBENCH_PLUGINS` lets through: all of it when the variable is empty."""
-    wanted = [word.strip() for word in restriction.split(",") if word.strip()]
-    if not wanted:
-        return points
-    known = sorted(set().union(*(origin.names for _, origin in points)))
-    for word in wanted:
-        if not any(origin.is_called(word) for _, origin in points):
-            raise AdvbenchError(
-                f"{PLUGINS_VARIABLE}: no installed plugin is called {word!r} "
-                f"(known: {', '.join(name for name in known if ':' not in name)}){did_you_mean(word, known)}"
-            )
-    return [(point, origin) for point, origin in points if any(origin.is_called(word) for word in wanted)]
 
 
 def _load(point: EntryPoint, origin: Origin) -> Loaded:

@@ -36,10 +36,15 @@ class Origin:
         return f"{self.distribution} {self.version} (entry point {self.entry_point})"
 
     @property
+    def built_in(self) -> bool:
+        """Whether advbench itself ships it."""
+        return canonical(self.distribution) == "advbench"
+
+    @property
     def names(self) -> set[str]:
         """What it may be called: its entry point, its distribution, or both with a colon between."""
         owner = canonical(self.distribution)
-        builtin = {"builtin"} if owner == "advbench" else set()
+        builtin = {"builtin"} if self.built_in else set()
         return {self.entry_point, owner, f"{owner}:{self.entry_point}"} | builtin
 
     def is_called(self, name: str) -> bool:

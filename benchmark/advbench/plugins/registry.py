@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import traceback as tracebacks
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -15,7 +15,9 @@ from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, 
 from advbench.interrupts import by_a_person
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.foreign import contained
+from advbench.plugins.installed import PLUGINS_VARIABLE
 from advbench.plugins.origin import Origin
+from advbench.plugins.remembered import Row
 from advbench.plugins.sources import source_digest
 from advbench.plugins.spec import Call, parse, parse_chain
 from advbench.plugins.values import configure
@@ -24,9 +26,6 @@ if TYPE_CHECKING:
     import typer
 
 K = TypeVar("K", bound=Plugin)
-
-PLUGINS_VARIABLE = "ADVBENCH_PLUGINS"
-"""Entry points or distributions, with commas between, that alone are loaded; `builtin` is all of advbench's."""
 
 KINDS: dict[str, tuple[str, type[Plugin]]] = {
     "advbench_attacks": ("attack", Attack),
@@ -48,19 +47,6 @@ class Broken:
 
     def __str__(self) -> str:
         return f"{self.origin} is broken and was left out: {self.error}; `advbench plugins --traceback` shows where"
-
-
-@dataclass(frozen=True)
-class Row:
-    """An entrant, for `advbench plugins`."""
-
-    kind: str
-    label: str
-    summary: str
-    reference: str
-    distribution: str
-    version: str
-    entry_point: str
 
 
 @dataclass(frozen=True)
@@ -118,11 +104,11 @@ class Registry:
         owners = (one.origin for one in self.loaded for entrant in one.entrants if type(entrant) is type(plugin))
         return dataclasses.replace(next(owners, Origin("", "", "")), digest=source_digest(type(plugin)))
 
-    def commands(self, app: typer.Typer) -> None:
-        """Let plugins add commands to the command line; one that fails adds none and is set aside."""
+    def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> None:
+        """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside."""
         for one in list(self.loaded):
             try:
-                _add_commands(one, app)
+                _add_commands(one, app, set(taken))
             except BaseException as error:
                 if by_a_person(error):
                     raise
@@ -143,8 +129,8 @@ class Registry:
         return rendered
 
     def describe(self) -> list[Row]:
-        """Every entrant and who shipped it."""
-        return [
+        """Every entrant and who shipped it, kind by kind."""
+        rows = [
             Row(
                 kind_of(entrant),
                 entrant.label,
@@ -157,6 +143,7 @@ class Registry:
             for one in self.loaded
             for entrant in one.entrants
         ]
+        return [row for word, _ in KINDS.values() for row in rows if row.kind == word]
 
     def set_aside(self, origin: Origin, error: BaseException) -> None:
         """Go on without a plugin, or raise its error when `strict`."""
@@ -205,7 +192,7 @@ def check_chain(chain: tuple[Defense, ...]) -> None:
         raise AdvbenchError(f"defense {twice!r} stands twice in one chain")
 
 
-def _add_commands(one: Loaded, app: typer.Typer) -> None:
+def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> None:
     """Try the plugin's commands on an empty app first: what can't be built must not take the command line with it."""
     if not one.manager.hook.advbench_commands.get_hookimpls():
         return
@@ -217,9 +204,8 @@ def _add_commands(one: Loaded, app: typer.Typer) -> None:
         raise PluginError("advbench_commands may add commands, not a callback")
     if not scratch.registered_commands and not scratch.registered_groups:
         return
-    taken = _command_names(app) & _command_names(scratch)
-    if taken:
-        raise PluginError(f"the command {min(taken)!r} exists already")
+    if twice := (taken | _command_names(app)) & _command_names(scratch):
+        raise PluginError(f"the command {min(twice)!r} exists already")
     typer.main.get_command(scratch)
     app.registered_commands += scratch.registered_commands
     app.registered_groups += scratch.registered_groups

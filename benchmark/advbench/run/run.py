@@ -37,7 +37,7 @@ from advbench.run.shards import cut, shard_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.database import shard_size
-from advbench.suite.plan import CellPlan, TargetPlan, make_plan
+from advbench.suite.plan import CellPlan, Plan, TargetPlan, make_plan
 from advbench.suite.suite import Suite
 
 
@@ -62,8 +62,9 @@ class Settings:
 
 @dataclass(frozen=True)
 class Gathered:
-    """The data that a suite asks for, and what of the suite is left where some are broken."""
+    """The data that a plan asks for, and what of its suite is left where some are broken."""
 
+    plan: Plan
     suite: Suite
     datasets: dict[Dataset, Data]
     broken: dict[Dataset, str]
@@ -71,58 +72,49 @@ class Gathered:
 
 
 @listening()
-def gather(suite: Suite, settings: Settings) -> Gathered:
-    """The suite's data, once it is clear that nothing is missing: asked before a database is made.
+def gather(plan: Plan, settings: Settings) -> Gathered:
+    """The plan's data, once it is clear that nothing is missing: asked before a database is made.
 
     Refused are data sets that are not here, or have fewer examples than are asked for, files of weights that are not
     here, and a training that takes long unless somebody wants it. A data set that is broken is set aside, alone.
     """
     datasets: dict[Dataset, Data] = {}
     broken: dict[Dataset, str] = {}
-    for dataset in dict.fromkeys(board.dataset for board in suite.boards):
+    for dataset in dict.fromkeys(board.dataset for board in plan.suite.boards):
         try:
             datasets[dataset] = intake.load(dataset, settings.folders)
         except PluginError as error:
             broken[dataset] = one_line(error)
     if not datasets:
         raise PluginError("; ".join(broken.values()))
-    suite = replace(suite, boards=tuple(board for board in suite.boards if board.dataset in datasets))
-    plan = make_plan(suite)
+    suite = replace(plan.suite, boards=tuple(one for one in plan.suite.boards if one.dataset in datasets))
     for board in suite.boards:
         judged_examples(datasets[board.dataset], board.examples, board.dataset)
     for cell in plan.cells:
-        cell_starts(cell, suite, datasets[cell.source.dataset])
-    lacking = list(unready(plan.targets, datasets))
+        if cell.source.dataset in datasets:
+            cell_starts(cell, suite, datasets[cell.source.dataset])
+    lacking = list(unready((target for target in plan.targets if target.dataset in datasets), datasets))
     if not settings.train:
         refuse_long_training(lacking, settings.device)
-    return Gathered(suite, datasets, broken)
+    return Gathered(plan, suite, datasets, broken)
 
 
 @listening()
 def run(
-    suite: Suite,
-    store: Store,
-    registry: Registry,
-    settings: Settings,
-    reporter: Reporter | None = None,
-    gathered: Gathered | None = None,
+    asked: Suite | Gathered, store: Store, registry: Registry, settings: Settings, reporter: Reporter | None = None
 ) -> Summary:
-    """Run what the database lacks, and say how it ended. Failures are stored with their reason and tried again.
-
-    `gathered` is what `gather` has found, where somebody asked it before.
-    """
+    """Run what the database lacks, and say how it ended. Failures are stored with their reason and tried again."""
     reporter = reporter or Reporter()
     began = time.monotonic()
     summary = Summary(run=str(uuid.uuid4()))
     determinism = make_repeatable()
-    plan = make_plan(suite)
+    gathered = asked if isinstance(asked, Gathered) else gather(make_plan(asked), settings)
+    plan, datasets = gathered.plan, gathered.datasets
     summary.skipped = len(plan.skips)
-    gathered = gathered or gather(suite, settings)
-    datasets = gathered.datasets
     record_run(
         store,
         registry,
-        suite,
+        plan.suite,
         run=summary.run,
         device=settings.device,
         command=settings.command,

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from sqlite_utils import Database
-
 from advbench.errors import AdvbenchError, MalformedError, PluginError
 from advbench.store import views
 from advbench.store.artifacts import Artifacts, ArtifactsInMemory
@@ -264,8 +262,18 @@ class Store:
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """Any question in SQL; JSON columns come back as what was put in."""
         with in_words(self.path):
-            # sqlite-utils undoes what such a question may write, and refuses what returns no rows
-            return [decoded(row) for row in Database(self.connection, execute_plugins=False).query(sql, values)]
+            self.connection.execute("SAVEPOINT question")
+            try:
+                cursor = self.connection.execute(sql, values)
+                if cursor.description is None:
+                    raise ValueError(f"a question that has no answer: {sql}")
+                names = [column[0] for column in cursor.description]
+                places = {name: names.index(name) for name in names}  # of two columns of one name, the first
+                return [decoded({name: row[place] for name, place in places.items()}) for row in cursor]
+            finally:  # whatever it may have written
+                if self.connection.in_transaction:
+                    self.connection.execute("ROLLBACK TO question")
+                    self.connection.execute("RELEASE question")
 
     def boards(self) -> list[dict[str, Any]]:
         return self.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")

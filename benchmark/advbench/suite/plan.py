@@ -85,6 +85,9 @@ class Skip:
 
 @dataclass(frozen=True)
 class Plan:
+    """What a suite runs and what it skips."""
+
+    suite: Suite
     targets: tuple[TargetPlan, ...]
     cells: tuple[CellPlan, ...]
     skips: tuple[Skip, ...]
@@ -120,7 +123,7 @@ def make_plan(suite: Suite) -> Plan:
                     found, refused = _on_board(target, board)
                     cells += found
                     skips += refused
-    return Plan(tuple(targets), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skips)), tuple(broken))
+    return Plan(suite, tuple(targets), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skips)), tuple(broken))
 
 
 def _on_board(target: TargetPlan, board: Board) -> tuple[list[CellPlan], list[Skip]]:

@@ -10,13 +10,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench.errors import AdvbenchError, plain
+from advbench.errors import plain
+from advbench.parameters import written_radius
 from advbench.protocol import suffix
 from advbench.rates import evidence
 from advbench.rates.aim import aim_of
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
-from advbench.run.stored import threat_of
 from advbench.store import Store
 from advbench.terminal.text import interval, percent, say, tell
 
@@ -192,8 +192,8 @@ def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
     return accuracy is None, -(accuracy or 0.0), row["target_label"]
 
 
-def cell_table(cell: dict[str, Any]) -> Table:
-    """The facts and rates of one cell."""
+def cell_table(cell: dict[str, Any], boards: Iterable[Mapping[str, Any]]) -> Table:
+    """The facts and rates of one cell; the boards are those of its database."""
     facts = table(header=False)
     facts.add_column(style="dim", overflow="fold")
     facts.add_column(overflow="fold")
@@ -201,7 +201,7 @@ def cell_table(cell: dict[str, Any]) -> Table:
     backwards = sum(shard["backwards"] for shard in cell["shards"])
     words = {
         "attack": f"{cell['attack']}, {cell['goal']}, stop: {cell['stop']}, seed {cell['seed']}",
-        "threat": board_of(cell),
+        "threat": board_of(cell, boards),
         **({"fitted on": cell["fit"]} if cell["fit"] else {}),
         "status": cell["status"] or "not finished",
         "examples": str(cell["count"]),
@@ -239,10 +239,14 @@ def arrival(imports: Sequence[Mapping[str, Any]]) -> str:
     return f"{last['source']}, {'refereed' if last['refereed'] else 'not refereed'} on arrival, {again}{words}"
 
 
-def board_of(cell: Mapping[str, Any]) -> str:
-    """Where a cell was crafted, written like a board's name."""
-    try:
-        threat = threat_of(cell)
-    except AdvbenchError:  # a ball of another version
-        return f"{cell['dataset']}/{cell['threat']}"
-    return f"{cell['dataset']}/{threat.name}/{threat.radius}"
+def board_of(cell: Mapping[str, Any], boards: Iterable[Mapping[str, Any]]) -> str:
+    """Where a cell was crafted, written like a board's name: as a board of that ball is called, where there is one.
+
+    Only the ball itself could write its radius otherwise, and it may be one that nobody has installed here.
+    """
+    same = ("dataset", "threat", "params")
+    for board in boards:
+        if all(board[part] == cell[part] for part in same):
+            return str(board["name"]).removesuffix(f"/seed={board['seed']}")
+    radius = "inf" if cell["eps"] is None else written_radius(cell["eps"])
+    return f"{cell['dataset']}/{cell['family']}/{radius}"

@@ -1,4 +1,4 @@
-"""How the numbers of a ball are checked, and how a radius is written in a board's name."""
+"""How the numbers of a ball are checked."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 from advbench.errors import AdvbenchError
 from advbench.parameters import written
+from advbench.parameters import written_radius as written_radius
 
 LARGEST = 1e9
 """Beyond it squares leave float32, and no image is anywhere near."""
@@ -33,14 +34,3 @@ def too_far(threat: str, eps: float, farthest: float, levels: bool) -> str | Non
     guess = f"; did you mean {written(eps)}/255? If not," if levels and eps <= 255 else ";"
     largest = f"{math.floor(farthest * 1000) / 1000:g}"
     return f"{threat}: eps={written(eps)} is larger than any {changes} can be{guess} the largest radius is {largest}"
-
-
-def written_radius(eps: float) -> str:
-    """`0.3`, or `8/255` where the number is plainly a count of grey levels and no short decimal."""
-    if not math.isfinite(eps):
-        return written(eps)
-    levels = round(eps * 255)
-    short = float(f"{eps:.3g}") == eps
-    if not short and 0 < levels <= 255 and abs(eps - levels / 255) < 1e-9:
-        return f"{levels}/255"
-    return written(eps)

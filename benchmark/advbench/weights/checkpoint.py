@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer, lr_scheduler
 
-from advbench.weights.weight_files import replace_file
+from advbench.cache import replace_file
 
 EVERY = 15.0
 """Seconds between two writings: short trainings need none."""

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
 import re
-import secrets
 import struct
-import sys
-import time
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,12 +20,12 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from advbench.cache import cache_folder, replace_file
 from advbench.errors import AdvbenchError, one_line
 from advbench.hooks import GROUP
 
 MANIFEST = "manifest.json"
 WEIGHTS_VARIABLE = "ADVBENCH_WEIGHTS"
-CACHE_VARIABLE = "ADVBENCH_CACHE"
 _HEADER = "advbench"
 DEEPEST = 8
 """Wrappings around a state dict that are looked into: a list may hold itself."""
@@ -44,30 +40,6 @@ def save_weights(path: Path, state: Mapping[str, Tensor], header: Mapping[str, A
     # one entry: safetensors writes several in no fixed order, and equal weights should be equal files
     replace_file(path, safetensors.torch.save(tensors, metadata={_HEADER: text}))
     return path
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in place in one step: a reader sees the old one or the new one, never half of it."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for draft in path.parent.glob(".*.part"):  # of processes that were killed: nobody takes an hour to write one
-            with contextlib.suppress(OSError):
-                if time.time() - draft.stat().st_mtime > 3600:
-                    draft.unlink()
-        part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
-        try:
-            with part.open("xb") as file:  # with the rights that the user's umask leaves
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
-    except OSError as error:
-        raise AdvbenchError(
-            f"{path}: can't be written ({error.strerror or error}); "
-            f"{CACHE_VARIABLE} names another folder to keep weights in"
-        ) from error
 
 
 def load_weights(path: Path, remedy: str = "") -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -171,7 +143,7 @@ def weights_folders() -> Iterator[Path]:
     for named in os.environ.get(WEIGHTS_VARIABLE, "").split(os.pathsep):
         if named:
             yield Path(named).expanduser()
-    yield Path(__file__).resolve().parents[2] / "weights"
+    yield Path(__file__).resolve().parents[3] / "weights"
 
 
 def _packages() -> Iterator[Path]:
@@ -239,17 +211,6 @@ def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
     if "seconds" in described:
         described["minutes"] = round(described.pop("seconds") / 60, 1)
     return described
-
-
-def cache_folder() -> Path:
-    """`ADVBENCH_CACHE`, or the platform's folder for what may be deleted at any time."""
-    if named := os.environ.get(CACHE_VARIABLE):
-        return Path(named).expanduser()
-    if sys.platform == "win32":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData/Local")) / "advbench" / "Cache"
-    if sys.platform == "darwin":
-        return Path.home() / "Library/Caches/advbench"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "advbench"
 
 
 def cached_path(key: str) -> Path:

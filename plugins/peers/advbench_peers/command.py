@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import torch
 import typer
-from rich.markup import escape
-from rich.table import Table
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, PluginError, one_line, plain
-from advbench.plugins import intake
-from advbench.plugins.compatibility import why_not
 from advbench.plugins.foreign import contained
-from advbench.run.boards import judged_examples
-from advbench.run.hardware import choose_device, make_repeatable
-from advbench.run.ready import ready_target
-from advbench.run.unready import refuse_long_training, unready
-from advbench.suite.plan import TargetPlan
-from advbench.suite.suite import load_suite
 from advbench.terminal.text import terminal
-from advbench_peers.peers import peers_of
-from advbench_peers.race import OURS, Race, Row
+
+if TYPE_CHECKING:
+    import torch
+    from rich.table import Table
+
+    from advbench_peers.race import Row
 
 Rounds = Annotated[int, typer.Option(help="How many times everybody runs, after one round that is not counted.")]
 Alone = Annotated[bool, typer.Option("--alone", help="Against the floor only, not against other libraries.")]
 Stop = Annotated[str, typer.Option(help="`first`: examples leave when fooled; `end`: nobody leaves, as in peers.")]
-
-
-def register(app: typer.Typer) -> None:
-    app.command("speed")(speed)
 
 
 def speed(
@@ -54,6 +43,20 @@ def speed(
     On a CPU one thread is used and this process's own seconds are read. Everybody runs in turns in one process on the
     same frozen network and images; only the ratios mean something. What is not installed is left out.
     """
+    import torch
+    from rich.markup import escape
+    from rich.table import Table
+
+    from advbench.plugins import intake
+    from advbench.plugins.compatibility import why_not
+    from advbench.run.boards import judged_examples
+    from advbench.run.hardware import choose_device, make_repeatable
+    from advbench.run.ready import ready_target
+    from advbench.run.unready import refuse_long_training, unready
+    from advbench.suite.plan import TargetPlan
+    from advbench_peers.peers import peers_of
+    from advbench_peers.race import OURS, Race
+
     if stop not in ("first", "end"):
         raise AdvbenchError(f"--stop is first or end, not {stop!r}")
     if rounds < 1:
@@ -62,20 +65,16 @@ def speed(
     place = choose_device(device)
     torch.set_num_threads(1)
     make_repeatable()
-    suite = load_suite(
-        "quick",
-        registry,
-        opt.overrides(
-            attacks=attack or ["pgd"],
-            models=model or ["small-cnn"],
-            defenses=defense or ["none"],
-            threats=threat or ["linf(eps=0.1)"],
-            goals=["untargeted"],
-            datasets=dataset or ["mnist-5k"],
-            examples=examples,
-            seed=seed,
-        ),
-    )
+    suite = opt.Asked(
+        attack=attack or ["pgd"],
+        model=model or ["small-cnn"],
+        defense=defense or ["none"],
+        threat=threat or ["linf(eps=0.1)"],
+        goal=["untargeted"],
+        dataset=dataset or ["mnist-5k"],
+        examples=examples,
+        seed=seed,
+    ).load(registry)
     console = terminal()
     folders = opt.folders(data, offline=True)
     table = Table(title=f"Times as long as ours, medians of {rounds} rounds; {plain(_where(place))}; stop: {stop}")
@@ -129,6 +128,8 @@ def speed(
 
 
 def _add(table: Table, attack: str, row: Row, ball: str, target: str) -> None:
+    from rich.markup import escape
+
     def number(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
@@ -147,4 +148,6 @@ def _add(table: Table, attack: str, row: Row, ball: str, target: str) -> None:
 
 
 def _where(device: torch.device) -> str:
+    import torch
+
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "one CPU thread"

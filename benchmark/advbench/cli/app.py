@@ -1,0 +1,119 @@
+"""What `main` hands to the commands: the plugins, discovered when a command asks for them."""
+
+from __future__ import annotations
+
+import os
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import typer
+
+from advbench import hooks
+from advbench.cli import loading
+from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.plugins.installed import Point, chosen, installed
+from advbench.plugins.remembered import Memory, recalled, remember
+from advbench.terminal.text import complain
+
+if TYPE_CHECKING:
+    from advbench.plugins.registry import Registry
+
+
+class App:
+    """Loads plugins, and torch with them, for the commands that need them and for no others."""
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._registry = registry
+        self._answered = typer.Typer()
+        """Commands by `advbench_commands`."""
+
+    @property
+    def registry(self) -> Registry:
+        """All plugins that are installed, discovered once."""
+        if self._registry is None:
+            self._registry = self._discovered()
+        return self._registry
+
+    def checked(self, strict: bool = False) -> Registry:
+        """The registry, after a line on standard error about each broken plugin; under `--strict` one is the end."""
+        self.refuse_broken(strict)
+        for broken in self.registry.broken:
+            complain(str(broken))
+        return self.registry
+
+    def refuse_broken(self, strict: bool) -> None:
+        if strict and self.registry.broken:
+            broken = "; ".join(f"{b.origin}: {b.error}" for b in self.registry.broken)
+            raise AdvbenchError(f"broken plugins (see `advbench plugins`): {broken}")
+
+    @cached_property
+    def memory(self) -> Memory:
+        """What a full discovery found, the last one while nothing has changed since."""
+        if found := recalled():
+            return found
+        remember(found := self._memory())
+        return found
+
+    @cached_property
+    def points(self) -> dict[str, Point]:
+        """Entry points of commands by name; advbench's own are always there, and the first of a name has it."""
+        found: dict[str, Point] = {}
+        for point, origin in _command_points():
+            if point.name not in loading.COMMANDS:
+                found.setdefault(point.name, (point, origin))
+        return found
+
+    @cached_property
+    def strangers(self) -> bool:
+        """Whether anybody else's plugins are installed, who may have brought commands."""
+        points = [*chosen(installed(hooks.GROUP)), *self.points.values()]
+        return any(not origin.built_in for _, origin in points)
+
+    def answered(self, name: str) -> loading.Command | None:
+        """The command of that name that a plugin added by `advbench_commands`."""
+        if not self.strangers:
+            return None
+        _ = self.registry
+        if (found := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
+            remember(memory := self._memory())  # what was remembered is not so
+            self.memory = memory
+        return found
+
+    def _discovered(self) -> Registry:
+        """Everything that is installed; who wants a command that is taken is broken like one that can't be loaded."""
+        from advbench.plugins.discovery import discover
+
+        _one_thread_per_core_unless_told()
+        registry = discover()
+        for point, origin in _command_points():
+            if self.points.get(point.name, (None, None))[1] != origin:
+                registry.set_aside(origin, PluginError(f"the command {point.name!r} exists already"))
+        registry.commands(self._answered, (*loading.COMMANDS, *self.points))
+        return registry
+
+    def _memory(self) -> Memory:
+        registry = self.registry
+        commands = {name: command.help or "" for name, command in loading.all_of(self._answered).items()}
+        for name, (point, origin) in self.points.items():
+            if not origin.built_in:
+                try:
+                    commands[name] = loading.loaded(point, origin).help or ""
+                except PluginError as error:
+                    commands[name] = f"Can't be loaded: {one_line(error)}"
+        return Memory(tuple(registry.describe()), commands, whole=not registry.broken)
+
+
+def _command_points() -> list[Point]:
+    """The installed entry points of commands that `ADVBENCH_PLUGINS` lets through; our own load no plugin."""
+    points = installed(hooks.COMMAND_GROUP)
+    own = [one for one in points if one[1].built_in]
+    return [*own, *(one for one in chosen(points) if one not in own)]
+
+
+def _one_thread_per_core_unless_told() -> None:
+    """torch's own default also counts hyper-threads and ignores a container's limit."""
+    import torch
+
+    if "OMP_NUM_THREADS" not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        torch.set_num_threads(cores)
