@@ -109,7 +109,7 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     (tmp_path / "advbench_broken.py").write_text("raise ImportError('no \\x1b[31mcuda\\x1b[0m here')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     return (
-        "advbench: broken 1.0 (entry point broken) is broken and was left out: ImportError: no [31mcuda [0m here; "
+        "advbench: broken 1.0 (entry point broken) is broken and was left out: ImportError: no cuda here; "
         "`advbench plugins --traceback` shows where\n"
     )
 

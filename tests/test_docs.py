@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from advbench import hooks
+from advbench.store import Store
 from advbench.suite.board import BOARD_KEYS
 from advbench.suite.suite import KEYS
 
@@ -134,6 +135,9 @@ def test_commands_and_their_options_exist(snippet: Snippet, command_line: Any) -
             name, *arguments = arguments
             assert name in command_line.list_commands(None), f"no such command: {line}"
             command_line.resolve_command(None, [name])[1].make_context(name, arguments)
+        elif program == "sqlite-utils":
+            with Store.memory() as store:
+                assert store.rows(arguments[2]) == []
         else:
             assert program in {"cd", "git", "pip"}, f"nobody checks: {line}"
 
