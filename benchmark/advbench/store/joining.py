@@ -304,10 +304,9 @@ class Joining:
         events = [_of_run("cell_events", event, self._renamed) for event in events]
         events = events if new else [event for event in events[-1:] if event["status"] == "done"]
         events = [{**event, "cell": number} for event in events]
-        again = [events[-1] if event["cell"] == number else event for event in order] if events else []
-        self.into.insert(
-            "cell_events", [{**event, "id": None} for event in events + (rivals if events else []) + again]
-        )
+        if events:
+            events += [*rivals, *(events[-1] if event["cell"] == number else event for event in order)]
+            self.into.insert("cell_events", [{**event, "id": None} for event in events])
 
     def _standing(self, number: int) -> list[dict[str, Any]]:
         """The event of the cell that the newcomer would push off its boards."""

@@ -119,19 +119,23 @@ counted AS MATERIALIZED (
   CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
   WHERE (b.key, t.key) IN (SELECT board, target FROM placed)
   GROUP BY b.rowid, t.id
+), named AS (
+  SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, b.count, n, right,
+    CASE WHEN t.threshold IS NOT NULL THEN alarms END AS alarms, t.false_positive_rate AS asked,
+    p.current, p.standing, p.event
+  FROM counted
+  JOIN boards b ON b.rowid = counted.board_id
+  JOIN targets t ON t.id = counted.target_id
+  JOIN placed p ON p.board = b.key AND p.target = t.key
 )
-SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, b.count, n, right,
-  CASE WHEN t.threshold IS NOT NULL THEN alarms END AS alarms, t.false_positive_rate AS asked,
-  p.current, p.standing, p.event
-FROM counted
-JOIN boards b ON b.rowid = counted.board_id
-JOIN targets t ON t.id = counted.target_id
-JOIN placed p ON p.board = b.key AND p.target = t.key
+SELECT *, {wilson("right", "n", "accuracy")},
+  {wilson("alarms", "n", "false_positives")}
+FROM named
 """
 
-CLEAN_ACCURACY = f"""
-SELECT board, board_name, target, target_label, count, n, right, alarms, asked, {wilson("right", "n", "accuracy")},
-  {wilson("alarms", "n", "false_positives")}
+CLEAN_ACCURACY = """
+SELECT board, board_name, target, target_label, count, n, right, alarms, asked, accuracy, accuracy_low, accuracy_high,
+  false_positives, false_positives_low, false_positives_high
 FROM answered WHERE current
 """
 

@@ -12,8 +12,9 @@ from rich.text import Text
 
 from advbench.errors import AdvbenchError, plain
 from advbench.protocol import suffix
-from advbench.rates import evidence
+from advbench.rates import earlier, evidence
 from advbench.rates.aim import aim_of
+from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
 from advbench.run.stored import threat_of
@@ -68,6 +69,7 @@ def print_boards(
         classes = {d["fingerprint"]: d["classes"] for d in store.rows("SELECT fingerprint, classes FROM datasets")}
         apart = [e for e in evidence.found(store) if shown is None or e.target in shown]
         doubts = notes(store, apart)
+        superseded = earlier.found(store)
     boards = [board for board in boards if chosen is None or board["key"] in chosen]
     for place, board in enumerate(boards):
         if place:
@@ -80,6 +82,8 @@ def print_boards(
             tell(console, line)
         for remark in _apart(own["robust_accuracy"], [one for one in apart if one.board == board["key"]]):
             say(console, remark)
+        if words := _earlier([one for one in superseded if one.board == board["key"]]):
+            say(console, words)
     return len(boards)
 
 
@@ -174,6 +178,12 @@ def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iter
                 f"{row['target_label']}, elsewhere: {first.entrant} leaves {first.right} of {first.n} right, on "
                 f"{first.where} (cell {first.cell[:12]})"
             )
+
+
+def _earlier(superseded: Iterable[Earlier]) -> str:
+    """Which targets were asked again and are not in the table; empty where none was."""
+    named = dict.fromkeys(f"{one.label} ({one.differs})" for one in superseded)
+    return f"earlier, not in the table since asked again: {', '.join(named)}" if named else ""
 
 
 def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:
