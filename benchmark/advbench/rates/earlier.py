@@ -57,17 +57,17 @@ def found(store: Store) -> list[Earlier]:
 
 def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
     """What an earlier target was made with and the later one of its lineage was not."""
-    found = list(dict.fromkeys(_other_parts(old, new)))
+    found = other_parts(old, new)
     if not found and old["draws"] != new["draws"]:
         found = [f"{old['draws']} draws instead of {new['draws']}"]
     return "; ".join(found) or "another revision of the core, or other held-out images"
 
 
-def _other_parts(old: Mapping[str, Any], new: Mapping[str, Any]) -> Iterator[str]:
-    before, after = dict(_parts(old)), dict(_parts(new))
-    for name, was in before.items():
-        if name in after and (words := other_source(name, was, after[name])):
-            yield words
+def other_parts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Model, defenses and data set that come from elsewhere, or from another source."""
+    after = dict(_parts(new))
+    words = (other_source(name, was, after[name]) for name, was in _parts(old) if name in after)
+    return list(dict.fromkeys(filter(None, words)))
 
 
 def other_source(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> str:
