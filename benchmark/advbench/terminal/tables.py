@@ -181,9 +181,12 @@ def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iter
 
 
 def _earlier(superseded: Iterable[Earlier]) -> str:
-    """Which targets were asked again and are not in the table; empty where none was."""
-    named = dict.fromkeys(f"{one.label} ({one.differs})" for one in superseded)
-    return f"earlier, not in the table since asked again: {', '.join(named)}" if named else ""
+    """Which targets of a network that the table has are not in it; empty where there are none."""
+    alike: dict[str, list[str]] = {}
+    for one in superseded:
+        alike.setdefault(one.differs, []).append(one.label)
+    named = "; ".join(f"{', '.join(labels)} ({differs})" for differs, labels in alike.items())
+    return f"earlier, not in the table since the same network is: {named}" if named else ""
 
 
 def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:
