@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from advbench.plugins.registry import Registry
 from advbench.rates import earlier
 from advbench.store import Store
 from advbench.store.views import VIEWS
+from advbench_leaderboard.render import render
+from advbench_leaderboard.site import gather, opened
 
 SET = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 2}
 ORIGIN = {"distribution": "acme", "version": "1", "digest": "old"}
@@ -255,3 +258,88 @@ def test_what_failed_and_is_handed_in_done_changes_no_order(
     assert standing(into) == standing(twice)
     with Store.open(into, readonly=True) as store:
         assert {row["status"] for row in store.rates("cell_state")} == {"done"}
+
+
+def test_the_site_lists_a_network_once_and_keeps_the_earlier_one_below(
+    results: Results, twice: Path, tmp_path: Path
+) -> None:
+    render(twice, tmp_path)
+    render(results.db, tmp_path / "before")
+    boards = sorted((tmp_path / "boards").glob("*.html"))
+    assert len(boards) == len(list((tmp_path / "before/boards").glob("*.html"))) == 2
+    for path in boards:
+        page = path.read_text()
+        above, _, below = page.partition('<table id="superseded">')
+        rows = below.partition("</table>")[0]
+        assert above.count('<td class="rank">') == (tmp_path / "before/boards" / path.name).read_text().count(
+            '<td class="rank">'
+        )
+        assert rows.count("another source of toy") == above.count('<td class="rank">')
+        assert 'id="superseded"' not in (tmp_path / "before/boards" / path.name).read_text()
+    with Store.open(twice, readonly=True) as store:
+        labels = {row["key"]: row["label"] for row in store.targets()}
+        late, early = ({row[name] for row in store.rates("earlier")} for name in ("standing", "target"))
+    pages = {path.name.rpartition("-")[0]: path.read_text() for path in (tmp_path / "targets").glob("*.html")}
+    assert len(pages) == len(labels)
+    told = [page for page in pages.values() if "Superseded by" in page]
+    assert len(told) == len(early)
+    assert all("made with another source of toy" in page for page in told)
+    assert all("It stands on no board any more." in page for page in told)
+    with opened(twice) as site:
+        # of namesakes the network that boards list keeps its name
+        assert {site.targets[key].label for key in late} == {labels[key] for key in late}
+        assert {site.targets[key].label for key in early} == {f"{labels[key]} #{key[:8]}" for key in early}
+        stand = {cell.source for cell in site.cells.values() if site.standing(cell) == "done"}
+        assert stand == late
+    with (tmp_path / "data/earlier.csv").open(newline="") as file:
+        rows_of = list(csv.DictReader(file))
+    assert {row["target"] for row in rows_of} == early
+    assert {row["standing"] for row in rows_of} == late
+    assert {row["differs"] for row in rows_of} == {"another source of toy"}
+
+
+def test_curves_are_those_of_the_targets_that_a_board_lists(store: Store, tmp_path: Path) -> None:
+    store.add_cell(
+        {**SET, "key": "cw", "dataset": "digits", "attack": "cw", "source": "old", "eps": None, "minimizes": 1}
+        | {"goal": "untargeted", "stop": "first", "seed": 0}
+    )
+    rows = [{"example": e, "predicted": 1, "reached": 1, "size": 0.2} for e in range(4)]
+    store.add_shard("cw", {"shard": 0, "first": 0, "count": 4, "run": "run"}, {"old": rows})
+    store.add_event("cw", "run", "done")
+    crafted(store, "new-pgd-again", "new", 3, attack="pgd", stop="end")
+    with store.tallied():
+        site = gather(store, "results.sqlite")
+        listed = {board.key: {curve.target for curve in site.curves(board)} for board in site.boards}
+    assert listed == {"b0.1": {"old"}, "b0.3": set()}
+
+
+def test_a_board_says_when_its_cells_were_made_with_several_states_of_the_core(store: Store, tmp_path: Path) -> None:
+    path = tmp_path / "results.sqlite"
+    for key, digest in (("first", "a" * 64), ("second", "b" * 64)):
+        store.begin_run({"id": key, "seed": 0, "protocol": 2, "versions": {"core": digest}})
+    rows = [{"example": e, "predicted": 0, "reached": 0, "size": 0.1} for e in range(4)]
+
+    def again(key: str, run: str) -> None:
+        row = {"key": key, "dataset": "digits", "attack": key, "source": "new", "eps": 0.3, "goal": "untargeted"}
+        store.add_cell({**SET, **row, "stop": "first", "seed": 0})
+        store.add_shard(key, {"shard": 0, "first": 0, "count": 4, "run": run}, {"new": rows})
+        store.add_event(key, run, "done")
+
+    def cores() -> dict[str, dict[str, int]]:
+        with store.tallied():
+            return {board.key: dict(board.cores) for board in gather(store, "results.sqlite").boards}
+
+    assert cores() == {"b0.1": {"": 1}, "b0.3": {"": 2}}  # which no run says
+    again("fgsm", "first")
+    again("noise", "second")
+    again("ddn", "second")
+    assert cores() == {"b0.1": {"": 1}, "b0.3": {"": 2, "a" * 64: 1, "b" * 64: 2}}
+    store.connection.execute("VACUUM INTO ?", (str(path),))
+    render(path, tmp_path / "site")
+    with opened(path) as site:
+        pages = {board.key: (tmp_path / "site" / site.board_file(board.key)).read_text() for board in site.boards}
+    line = f'<code title="{"b" * 64}">{"b" * 16}</code> 2 cells'
+    assert line in pages["b0.3"]
+    assert "States of the core" not in pages["b0.1"]
+    provenance = (tmp_path / "site/provenance.html").read_text()
+    assert line in provenance.partition('id="core-states"')[2]
