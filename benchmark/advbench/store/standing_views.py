@@ -37,8 +37,9 @@ SAME_BOARD = f"k.examples = b.examples AND (b.seed IS NULL OR b.seed IS k.seed) 
 # Who brought no weights is of a lineage of its own.
 LINEAGES = """
 SELECT t.id AS target_id, t.key AS target,
-  t.data_fingerprint || char(10) || coalesce(t.weights_sha256, t.key) || char(10) || coalesce(t.false_positive_rate, '')
-  || char(10) || substr(t.model, 1, instr(t.model || '(', '(') - 1) || char(10) || (
+  t.data_fingerprint || char(10) || coalesce(nullif(t.weights_sha256, ''), t.key) || char(10)
+  || coalesce(t.false_positive_rate, '') || char(10)
+  || substr(t.model, 1, instr(t.model || '(', '(') - 1) || char(10) || (
     WITH RECURSIVE split(part, rest) AS (
       SELECT NULL, t.defenses || '+'
       UNION ALL SELECT substr(rest, 1, instr(rest, '+') - 1), substr(rest, instr(rest, '+') + 1)
