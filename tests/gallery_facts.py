@@ -54,7 +54,11 @@ def fill(path: Path, evil: str = "") -> None:
             store.add_target(
                 {"key": key, "label": f"target-{key}{evil}", "model": f"net{evil}", "defenses": f"trained{evil}"}
                 | {"dataset": "shapes", "data_fingerprint": "data", "threshold": 0.5 if key == "a" else None}
-                | {"false_positive_rate": 0.05, "weights_sha256": "f" * 64, "recipe": {f"epochs{evil}": f"3{evil}"}}
+                | {
+                    "false_positive_rate": 0.05,
+                    "weights_sha256": ("f" if key == "a" else "e") * 64,
+                    "recipe": {f"epochs{evil}": f"3{evil}"},
+                }
                 | {"params": {"defenses": [{"threat": f"linf(eps=0.3){evil}"}], f"m{evil}": [f"deep{evil}"]}}
             )
             store.add_clean(

@@ -138,6 +138,28 @@ def merge(path: Path, fooled: dict[str, int], *, attack: str = "autoattack", exa
             store.add_event(cell, "run", "done")
 
 
+def ask_again(path: Path) -> None:
+    """A network that has been asked twice, by two sources: `after` is what `before` was."""
+    with Store.open(path) as store, store.transaction():
+        (board,) = store.boards()
+        for key in ("before", "after"):
+            shipped = {"distribution": "acme", "version": "1", "digest": "same"}
+            origins = {"model": {**shipped, "digest": key}, "defenses": [shipped], "dataset": shipped}
+            store.add_target(
+                {"key": key, "label": "again", "model": "again", "defenses": "none", "dataset": "digits"}
+                | {"data_fingerprint": "data", "weights_sha256": "w", "origins": origins}
+            )
+            store.add_clean(key, [{"example": e, "label": 0, "predicted": 0, "confidence": 1.0} for e in range(COUNT)])
+            place = {name: board[name] for name in ("data_fingerprint", "examples", "count", "threat", "family", "eps")}
+            store.add_cell(
+                {**place, "key": f"{key}-noise", "dataset": "digits", "attack": "noise", "goal": "untargeted"}
+                | {"stop": "first", "source": key, "protocol": board["protocol"]}
+            )
+            rows = [{"example": e, "reached": 0, "predicted": 0, "size": 0.3} for e in range(COUNT)]
+            store.add_shard(f"{key}-noise", {"shard": 0, "first": 0, "count": COUNT, "run": "run"}, {key: rows})
+            store.add_event(f"{key}-noise", "run", "done")
+
+
 def aim(path: Path) -> None:
     """One target on a board whose attacks aim at class 5, which nobody ever ran untargeted."""
     common = {"data_fingerprint": "data", "examples": "set", "count": 10, "threat": "linf", "family": "linf"}

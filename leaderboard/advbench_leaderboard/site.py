@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from advbench.rates import evidence, notes
+from advbench.rates import earlier, evidence, notes
 from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
@@ -27,7 +27,7 @@ from advbench_leaderboard.facts import (
     transfers,
 )
 from advbench_leaderboard.facts.answers import Answers
-from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark
+from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark, Superseded
 from advbench_leaderboard.facts.cells import Cell, Unplaced, Verdicts
 from advbench_leaderboard.facts.checks import Import
 from advbench_leaderboard.facts.curves import Curve
@@ -106,9 +106,19 @@ class Site:
     @cached_property
     def _boards_by_cell(self) -> dict[str, list[str]]:
         found = defaultdict(list)
-        for row in self.store.rows("SELECT cell, board FROM board_cells ORDER BY board_name, board"):
+        for row in self._placed:
             found[row["cell"]].append(row["board"])
         return found
+
+    @cached_property
+    def _placed(self) -> list[dict[str, Any]]:
+        return self.store.rows("SELECT cell, board, stands FROM board_cells ORDER BY board_name, board")
+
+    @cached_property
+    def _of_earlier_targets(self) -> frozenset[str]:
+        """Cells whose target none of their boards lists any more."""
+        placed = self._placed
+        return frozenset({row["cell"] for row in placed} - {row["cell"] for row in placed if row["stands"]})
 
     def boards_of(self, cell: str) -> list[Board]:
         """The boards that a cell belongs to: one, or all of its family where it minimizes."""
@@ -117,6 +127,10 @@ class Site:
     def entries_of(self, target: str) -> list[tuple[Board, Entry]]:
         """A target on every board that it stands on."""
         return [(board, entry) for board in self.boards for entry in board.entries if entry.target.key == target]
+
+    def superseded(self, target: str) -> list[tuple[Board, Superseded]]:
+        """The boards on which the same network stands as another target, and that one."""
+        return [(board, one) for board in self.boards for one in board.superseded if one.target.key == target]
 
     def cells_of(self, entry: Entry) -> list[Cell]:
         """What an entry was counted from."""
@@ -136,7 +150,12 @@ class Site:
             return cell.status
         if not cell.current:
             return "done, replaced by a newer cell"
+        if self.is_of_earlier_target(cell):
+            return "done, on an earlier target"
         return "done, on no board" if cell.key in self.unplaced else "done"
+
+    def is_of_earlier_target(self, cell: Cell) -> bool:
+        return cell.key in self._of_earlier_targets
 
     def neighbours(self, cell: Cell) -> list[Board]:
         """Boards of its ball that judge other examples."""
@@ -190,7 +209,8 @@ class Site:
 
     def curves(self, board: Board) -> tuple[Curve, ...]:
         """Accuracy against radius, from minimal-norm attacks; in the board's order."""
-        family = (board.dataset.fingerprint, board.examples, board.family, str(board.protocol))
+        listed = sorted(entry.target.key for entry in board.entries)
+        family = (board.dataset.fingerprint, board.examples, board.family, str(board.protocol), *listed)
         if family not in self._curves:
             self._curves[family] = curves.curves(self.store, board, self.targets)
         order = {entry.target.key: place for place, entry in enumerate(board.entries)}
@@ -272,7 +292,7 @@ def gather(
 ) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
     found_skips, marks = skips.skips(store), checks.verifications(store)
-    apart, imports = evidence.found(store), checks.imported(store)
+    apart, imports, found_runs = evidence.found(store), checks.imported(store), runs.runs(store)
     found = Gathered(
         targets=targets,
         datasets=datasets,
@@ -285,6 +305,8 @@ def gather(
         certified=checks.certified(store),
         verified={cell: mark.sound for cell, mark in marks.items()},
         imports=imports,
+        earlier=earlier.found(store),
+        cores=runs.cores(store, found_runs),
     )
     return Site(
         store=store,
@@ -294,7 +316,7 @@ def gather(
         attacks=entrants.attacks(store),
         datasets=datasets,
         cells=all_cells,
-        runs=runs.runs(store),
+        runs=found_runs,
         skips=found_skips,
         said=entrants.said(store),
         marks=marks,

@@ -108,6 +108,15 @@ def _cells(site: Site) -> Iterator[tuple[Value, ...]]:
         )
 
 
+def _earlier(site: Site) -> Iterator[tuple[Value, ...]]:
+    for b in site.boards:
+        for one in b.superseded:
+            yield (
+                *(b.key, b.name, one.target.key, one.target.label, one.standing.key, one.standing.label, one.differs),
+                *(*_rate(one.robust), *_rate(one.clean), one.unranked, one.asked),
+            )
+
+
 def _skips(site: Site) -> Iterator[tuple[Value, ...]]:
     for s in site.skips:
         yield s.dataset, s.target, s.attack, s.ball, s.reason, s.run
@@ -282,6 +291,16 @@ TABLES = (
         | {"refereed_on_arrival": "whether that merge refereed it"}
         | {"crafted_on_arrival": "whether a merge crafted it again and it came out the same"},
         _cells,
+    ),
+    Table(
+        "earlier",
+        "Earlier targets of networks that boards list",
+        {**_BOARD, **_TARGET, "standing": "the key of the target that the board lists", "standing_label": "its label"}
+        | {"differs": "what the earlier one was made with"}
+        | _rate_columns("robust", "right, clean and under every required attack")
+        | _rate_columns("clean", "right on clean images")
+        | {"unranked": "why it has no robust accuracy", "asked": "when its newest cell ended"},
+        _earlier,
     ),
     Table(
         "skips",

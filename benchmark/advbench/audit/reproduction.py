@@ -29,7 +29,7 @@ from advbench.run.stored import load_dataset, target_named, threat_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.database import shard_size
-from advbench.store.views import SAME_BOARD
+from advbench.store.standing_views import SAME_BOARD
 from advbench.suite.plan import CellPlan, TargetPlan
 from advbench.suite.suite import Suite
 from advbench.threats import Threat

@@ -186,10 +186,12 @@ def _judged(store: Store) -> Judged:
         for note in notes(store):
             doubts[note.board, note.target].append(note)
         unranked = {(row["board"], row["target"]): row["unranked"] for row in store.rates("robust_accuracy")}
+        standing = {(row["board"], row["target"]): row["standing"] for row in store.rates("board_targets")}
         for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
             place = Place(row["name"], tuple(sorted(row["required"])), row["data_fingerprint"], row["protocol"])
             right = store.robust_examples(row["key"])
-            for label, key in newest.items():
+            for label, last in newest.items():
+                key = standing.get((row["key"], last), last)  # of its lineage, the one that this board lists
                 known = judged.right.get((place, label), {})
                 if key in right and len(right[key]) >= len(known):
                     judged.right[place, label] = right[key]

@@ -59,12 +59,12 @@ class Evaluation:
 
         With several defenses, the key is the board with the target's label behind it.
         """
-        return {self._named(row): row["accuracy"] for row in self._rows("robust_accuracy")}
+        return {self._named(row): row["accuracy"] for row in self._rows("worst_cases")}
 
     @property
     def clean_accuracy(self) -> float:
         """Of the model behind the first of the defenses, on as many examples as the first board takes."""
-        return float(self._rows("clean_accuracy")[0]["accuracy"])
+        return float(self._rows("answered")[0]["accuracy"])
 
     @property
     def notes(self) -> list[Note]:
@@ -86,7 +86,7 @@ class Evaluation:
         return str(row["board_name"]) if len(self.targets) == 1 else f"{row['board_name']} {row['target_label']}"
 
     def _bars(self) -> list[tuple[str, float, float, float]]:
-        clean = {row["target"]: row for row in reversed(self._rows("clean_accuracy"))}
+        clean = {row["target"]: row for row in reversed(self._rows("answered"))}
         one = len(self.targets) == 1
         found = [
             ("clean images" if one else f"clean images {label}", clean[key])
@@ -94,7 +94,7 @@ class Evaluation:
             if key in clean
         ]
         found += [(f"{self._named(row)}: {row['entrant']}", row) for row in self.rates]
-        worst = [row for row in self._rows("robust_accuracy") if row["accuracy"] is not None]
+        worst = [row for row in self._rows("worst_cases") if row["accuracy"] is not None]
         found += [(f"{self._named(row)}: worst case", row) for row in worst]
         return [(name, row["accuracy"], row["accuracy_low"], row["accuracy_high"]) for name, row in found]
 

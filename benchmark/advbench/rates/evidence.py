@@ -14,7 +14,7 @@ from typing import Any
 from advbench.rates.aim import UNTARGETED, goal_of
 from advbench.rates.rates import SIGNIFICANT, paired, two_samples
 from advbench.store import Store
-from advbench.store.views import IN_BALL
+from advbench.store.rate_views import IN_BALL
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from advbench.rates import evidence
 from advbench.rates.evidence import Evidence
 from advbench.rates.rates import SIGNIFICANT, paired, wilson
 from advbench.store import Store
-from advbench.store.views import FOOLED
+from advbench.store.rate_views import FOOLED
 
 EFFORT = ("steps", "restarts", "queries", "tries")
 """Parameters of which more is never meant to fool less."""

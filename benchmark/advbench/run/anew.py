@@ -1,14 +1,18 @@
-"""Which cells of a run the database has by the rules of an earlier protocol, so that whoever waits knows why."""
+"""Which cells of a run the database has by other rules or from other sources, so that whoever waits knows why."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from advbench import revisions
 from advbench.data import Data, Examples
 from advbench.protocol import PROTOCOL
-from advbench.run.derivation import cell_says
+from advbench.rates.earlier import other_parts, other_source
+from advbench.run.derivation import cell_key, cell_says
 from advbench.store import Store
 from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
@@ -16,38 +20,100 @@ from advbench.suite.suite import Suite
 Asked = tuple[Any, ...]
 """What somebody asks for with a cell, whatever version of anything answers."""
 
+LISTED = 4
+"""So many reasons are named."""
 
-def asked(cell: CellPlan, suite: Suite, data: Data, examples: Examples) -> Asked:
+
+@dataclass(frozen=True)
+class Wanted:
+    """A cell that is asked for, and what would make it."""
+
+    asked: Asked
+    target: str
+    """The key of the target that it is crafted on."""
+    origin: Mapping[str, Any]
+    """Of the attack."""
+
+
+def wanted(
+    cell: CellPlan, suite: Suite, data: Data, examples: Examples, *, target: str, origin: Mapping[str, Any]
+) -> Wanted:
     says = cell_says(cell.attack, cell.threat)
-    return (
+    asked = (
         *(data.judge.fingerprint, examples.fingerprint, cell.source.label, cell.goal),
         *(says["attack"], says["threat"], _written(says["params"])),
         *(suite.seed, suite.stop, suite.budget),
     )
+    return Wanted(asked, target, origin)
 
 
-def why_anew(store: Store, wanted: Iterable[Asked]) -> str:
+def why_anew(store: Store, cells: Iterable[Wanted]) -> str:
     """In one line, how many of these cells are crafted again and why; empty where none is."""
-    here: dict[int, set[Asked]] = {}
+    here: dict[int, dict[Asked, list[dict[str, Any]]]] = {}
     for row in store.rows("""
         SELECT c.*, t.label FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id
-        WHERE s.status = 'done'
+        WHERE s.status = 'done' ORDER BY s.event
     """):
-        one = (
+        asked = (
             *(row["data_fingerprint"], row["examples"], row["label"], row["goal"]),
             *(row["attack"], row["threat"], _written(row["params"])),
             *(row["seed"], row["stop"], row["budget"]),
         )
-        here.setdefault(row["protocol"], set()).add(one)
-    today = here.pop(PROTOCOL, set())
-    due = [one for one in wanted if one not in today]
-    earlier = {protocol: sum(one in cells for one in due) for protocol, cells in sorted(here.items())}
+        here.setdefault(row["protocol"], {}).setdefault(asked, []).append(row)
+    cells = list(cells)
+    today = here.pop(PROTOCOL, {})
+    due = [one.asked for one in cells if one.asked not in today]
+    earlier = {protocol: sum(one in known for one in due) for protocol, known in sorted(here.items())}
     return "; ".join(
-        f"{count} {'cell is' if count == 1 else 'cells are'} here by protocol {protocol} and crafted again by protocol "
-        f"{PROTOCOL}, whose rules are others; what is here stays, on boards of its own"
-        for protocol, count in earlier.items()
-        if count
+        [
+            *_with_other_sources(store, cells, today),
+            *(
+                f"{_counted(count)} here by protocol {protocol} and crafted again by protocol {PROTOCOL}, whose rules "
+                "are others; what is here stays, on boards of its own"
+                for protocol, count in earlier.items()
+                if count
+            ),
+        ]
     )
+
+
+def _with_other_sources(
+    store: Store, cells: Iterable[Wanted], here: Mapping[Asked, list[dict[str, Any]]]
+) -> Iterator[str]:
+    """Of cells that are here by today's protocol and count no longer, what they were crafted with."""
+    lineages = {row["target"]: row["lineage"] for row in store.rows("SELECT * FROM lineages")}
+    targets = {row["key"]: row for row in store.targets()}
+    reasons: Counter[str] = Counter()
+    count = 0
+    for one in cells:
+        # of another network with the same label nothing was crafted that could be crafted again
+        known = [row for row in here.get(one.asked, ()) if lineages.get(row["source"]) == lineages.get(one.target)]
+        found = [_reasons(row, targets[row["source"]], targets[one.target], one) for row in known]
+        if found and all(found):
+            count += 1
+            reasons.update(found[-1])
+    if count:
+        named = [reason for reason, _ in reasons.most_common(LISTED)]
+        more = [f"{len(reasons) - LISTED} more"] if len(reasons) > LISTED else []
+        yield f"{_counted(count)} here, crafted with {', '.join([*named, *more])}, and crafted again"
+
+
+def _reasons(row: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any], one: Wanted) -> list[str]:
+    """Why the stored cell is not the one that is wanted; none where it is."""
+    found = []
+    if words := other_source(one.asked[4].partition("(")[0], row["origin"] or {}, one.origin):
+        found.append(words)
+    if was["key"] != now["key"]:
+        found += other_parts(was, now) or ["another revision of its target"]
+    areas = (*revisions.CELL, row["threat"])
+    if not found and (numbers := next((n for n in revisions.earlier(areas) if cell_key(row, n) == row["key"]), None)):
+        raised = (area for area in areas if numbers.get(area, 1) != revisions.REVISIONS.get(area, 1))
+        found.append(f"an earlier revision of {' and '.join(raised)}")
+    return found
+
+
+def _counted(count: int) -> str:
+    return f"{count} {'cell is' if count == 1 else 'cells are'}"
 
 
 def _written(params: Any) -> str:

@@ -23,7 +23,7 @@ from advbench.plugins.registry import Registry
 from advbench.problem.bank import Bank
 from advbench.problem.fit import Fit
 from advbench.protocol import PROTOCOL
-from advbench.run.anew import asked, why_anew
+from advbench.run.anew import Wanted, wanted, why_anew
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.derivation import cell_key, cell_says
 from advbench.run.fit import fitting_set, starting_bank
@@ -175,14 +175,16 @@ class Session:
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         runnable = [cell for cell in cells if cell.source in self.ready]
         self.reporter.planned(len(runnable), sum(len(self._examples(cell)) for cell in runnable))
-        wanted = [
-            asked(cell, self.suite, self.datasets[cell.source.dataset], self._examples(cell)) for cell in runnable
-        ]
-        if reason := why_anew(self.store, wanted):
+        if reason := why_anew(self.store, map(self._wanted, runnable)):
             self.reporter.say(reason)
         for cell in runnable:
             self.settings.check_interrupted()
             self._cell(cell)
+
+    def _wanted(self, cell: CellPlan) -> Wanted:
+        data, origin = self.datasets[cell.source.dataset], asdict(self.registry.origin(cell.attack))
+        target = self.ready[cell.source].key
+        return wanted(cell, self.suite, data, self._examples(cell), target=target, origin=origin)
 
     def _examples(self, cell: CellPlan) -> Examples:
         return judged_examples(self.datasets[cell.source.dataset], cell.examples, cell.source.dataset)

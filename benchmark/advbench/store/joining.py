@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from advbench.errors import AdvbenchError
+from advbench.store import standing_views
 from advbench.store.database import Row, Store, now
 from advbench.store.incoming import RefusedError, names, rows, said
 from advbench.store.records import wrong
@@ -17,15 +18,28 @@ from advbench.store.records import wrong
 NEAR = 5e-3
 """How far real numbers of the same fact lie apart when two machines wrote them."""
 
-IN_ORDER = """
-SELECT c.* FROM cells c LEFT JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
-WINDOW rivals AS (
-  PARTITION BY data_fingerprint, examples, protocol, family, eps, source, attack, goal, fit, stop, budget, seed
+IN_ORDER = f"""
+WITH lineage AS MATERIALIZED ({standing_views.LINEAGES.strip()}),
+asked AS (
+  SELECT c.*, coalesce(l.lineage, c.source) AS lineage, e.id AS event, e.status AS ended
+  FROM cells c LEFT JOIN lineage l ON l.target = c.source
+  LEFT JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
+), grouped AS (
+  SELECT *, min(source) OVER alike <> max(source) OVER alike AS several, max(event) OVER own AS newest
+  FROM asked
+  WINDOW alike AS (PARTITION BY lineage, data_fingerprint, examples, protocol, family),
+    own AS (PARTITION BY source, data_fingerprint, examples, protocol, family, eps, seed)
 )
-ORDER BY max(e.id) OVER rivals, e.status = 'done' DESC, e.id DESC, c.id
+SELECT c.* FROM grouped g JOIN cells c ON c.id = g.id
+WINDOW rivals AS (
+  PARTITION BY g.data_fingerprint, g.examples, g.protocol, g.family, g.eps, g.source, g.attack, g.goal, g.fit, g.stop,
+    g.budget, g.seed
+)
+ORDER BY CASE WHEN several THEN coalesce(newest, 0) END DESC NULLS FIRST, max(g.event) OVER rivals,
+  g.ended = 'done' DESC, g.event DESC, g.id
 """
 """Cells as they were asked for; but of those that differ only in version the one that stands comes first, and no other
-pushes it off."""
+pushes it off. Where targets are of one lineage, cells of the one that stands come before those of the others."""
 
 _TARGETS = "SELECT value FROM json_each(?)"
 
@@ -281,15 +295,18 @@ class Joining:
         return plain
 
     def _events(self, cell: str, new: bool) -> None:
-        """How it ended. Of cells that differ only in version, the one that stands on a board goes on to."""
+        """How it ended. Of cells that differ only in version, and of targets of one lineage, the one that stands on a
+        board goes on to."""
         number = self.into.id_of("cells", cell)
-        rivals = self._standing(number)
+        rivals, order = self._standing(number), self._order(number)
         sql = "SELECT e.* FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? ORDER BY e.id"
         events = _well_formed("cell_events", said(self.origin, sql, cell))
         events = [_of_run("cell_events", event, self._renamed) for event in events]
         events = events if new else [event for event in events[-1:] if event["status"] == "done"]
-        again = [{**rival, "id": None} for rival in rivals if events]
-        self.into.insert("cell_events", [{**event, "id": None, "cell": number} for event in events] + again)
+        events = [{**event, "cell": number} for event in events]
+        if events:
+            events += [*rivals, *(events[-1] if event["cell"] == number else event for event in order)]
+            self.into.insert("cell_events", [{**event, "id": None} for event in events])
 
     def _standing(self, number: int) -> list[dict[str, Any]]:
         """The event of the cell that the newcomer would push off its boards."""
@@ -304,6 +321,26 @@ class Joining:
             """,
             number,
         )
+
+    def _order(self, number: int) -> list[dict[str, Any]]:
+        """The last event of each target of the newcomer's lineage in each ball of the family, in their order: said
+        again behind the newcomer's own, they keep it. A cell without a radius stands on boards of every radius, so that
+        the order of none can be kept alone. Nothing where no other target is of the lineage."""
+        found = self.into.rows(
+            """
+            SELECT e.*, g.other FROM (
+              SELECT c.source <> n.source AS other, max(e.id) AS event FROM cells n
+              JOIN lineages m ON m.target = n.source JOIN lineages l ON l.lineage = m.lineage
+              JOIN cells c ON c.source = l.target AND c.data_fingerprint = n.data_fingerprint
+                AND c.examples = n.examples AND c.protocol = n.protocol AND c.family = n.family
+              JOIN cell_events e ON e.id = (SELECT max(id) FROM cell_events WHERE cell = c.id)
+              WHERE n.id = ? GROUP BY c.source, c.eps, c.seed
+            ) g JOIN cell_events e ON e.id = g.event ORDER BY e.id
+            """,
+            number,
+        )
+        others = [row.pop("other") for row in found]
+        return found if any(others) else []
 
 
 def _of_run(table: str, row: dict[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from rich.text import Text
 from advbench.errors import plain
 from advbench.parameters import written_radius
 from advbench.protocol import suffix
-from advbench.rates import evidence
+from advbench.rates import earlier, evidence
 from advbench.rates.aim import aim_of
+from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
 from advbench.store import Store
@@ -68,6 +69,7 @@ def print_boards(
         classes = {d["fingerprint"]: d["classes"] for d in store.rows("SELECT fingerprint, classes FROM datasets")}
         apart = [e for e in evidence.found(store) if shown is None or e.target in shown]
         doubts = notes(store, apart)
+        superseded = earlier.found(store)
     boards = [board for board in boards if chosen is None or board["key"] in chosen]
     for place, board in enumerate(boards):
         if place:
@@ -80,6 +82,8 @@ def print_boards(
             tell(console, line)
         for remark in _apart(own["robust_accuracy"], [one for one in apart if one.board == board["key"]]):
             say(console, remark)
+        if words := _earlier([one for one in superseded if one.board == board["key"]]):
+            say(console, words)
     return len(boards)
 
 
@@ -174,6 +178,15 @@ def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iter
                 f"{row['target_label']}, elsewhere: {first.entrant} leaves {first.right} of {first.n} right, on "
                 f"{first.where} (cell {first.cell[:12]})"
             )
+
+
+def _earlier(superseded: Iterable[Earlier]) -> str:
+    """Which targets of a network that the table has are not in it; empty where there are none."""
+    alike: dict[str, list[str]] = {}
+    for one in superseded:
+        alike.setdefault(one.differs, []).append(one.label)
+    named = "; ".join(f"{', '.join(labels)} ({differs})" for differs, labels in alike.items())
+    return f"earlier, not in the table since the same network is: {named}" if named else ""
 
 
 def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from advbench.protocol import PROTOCOL, suffix
 from advbench.rates.aim import aim_of
+from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
 from advbench.rates.rates import shared_ranks
 from advbench.store import Store
@@ -75,6 +76,21 @@ class Entry:
 
 
 @dataclass(frozen=True)
+class Superseded:
+    """A target below a board's ranking, since the same network stands in it as another target."""
+
+    target: Target
+    standing: Target
+    differs: str
+    """What it was made with and the other was not."""
+    asked: str
+    """When its newest cell here ended."""
+    clean: Rate
+    robust: Rate | None
+    unranked: str | None
+
+
+@dataclass(frozen=True)
 class Board:
     """A data set and a threat with its radius."""
 
@@ -97,6 +113,10 @@ class Board:
     """Those that have come out on any target; the one that leaves least, on average, comes first."""
     entries: tuple[Entry, ...]
     """Ranked ones first, the best on top; unranked ones by name."""
+    superseded: tuple[Superseded, ...]
+    """The last asked first."""
+    cores: Mapping[str, int]
+    """By digest of the core that made them, empty where no run says it: how many of the cells that count here."""
     failed: tuple[Cell, ...]
     """Cells whose latest attempt failed or has not ended."""
     skipped: tuple[Skip, ...]
@@ -127,6 +147,11 @@ class Board:
         return tuple(entry for entry in self.entries if entry.rank is not None)
 
     @property
+    def mixed(self) -> bool:
+        """Whether its cells were made with several states of the core."""
+        return len(self.cores) > 1
+
+    @property
     def detects(self) -> bool:
         return any(entry.false_positives for entry in self.entries)
 
@@ -149,12 +174,17 @@ class Gathered:
     """By cell."""
     imports: Mapping[str, Import]
     """By cell, of those that came by merging."""
+    earlier: Sequence[Earlier]
+    cores: Mapping[str, frozenset[str]]
+    """By cell: digests of the core that its shards were made with."""
 
 
 def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
     clean, robust = _by_board(store.rates("clean_accuracy")), _by_board(store.rates("robust_accuracy"))
     here: dict[str, list[tuple[Cell, bool]]] = {}
-    for row in store.rows("SELECT board, cell, latest AND status <> 'done' AS open FROM board_cells ORDER BY board"):
+    for row in store.rows(
+        "SELECT board, cell, latest AND status <> 'done' AS open FROM board_cells WHERE stands ORDER BY board"
+    ):
         here.setdefault(row["board"], []).append((found.cells[row["cell"]], bool(row["open"])))
     made = []
     for row in sorted(store.boards(), key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
@@ -189,6 +219,8 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
                 aim=aim_of(row["required"], dataset.classes),
                 entrants=_strongest_first(verdicts.values()),
                 entries=tuple(sorted(entries, key=_place)),
+                superseded=tuple(_superseded(one, found.targets) for one in found.earlier if one.board == key),
+                cores=_cores(found.cores, verdicts),
                 failed=tuple(failed),
                 skipped=tuple(skip for skip in found.skips if skip.concerns(row["dataset"], row["name"])),
                 updated=max((cell.at for cell, _ in placed if cell.at), default=None),
@@ -240,6 +272,24 @@ def _entry(
         crafted=sum(one.crafted for one in arrived),
         deciding=min(counting, key=_least, default=None),
     )
+
+
+def _superseded(one: Earlier, targets: Mapping[str, Target]) -> Superseded:
+    return Superseded(
+        target=targets[one.target],
+        standing=targets[one.standing],
+        differs=one.differs,
+        asked=one.asked,
+        clean=Rate(*one.clean),
+        robust=Rate(*one.robust) if one.robust else None,
+        unranked=one.unranked,
+    )
+
+
+def _cores(known: Mapping[str, frozenset[str]], verdicts: Mapping[str, Mapping[str, Verdicts]]) -> dict[str, int]:
+    cells = {one.cell for by_entrant in verdicts.values() for one in by_entrant.values()}
+    crowd = Counter(digest for cell in cells for digest in known.get(cell, ()))
+    return {digest: crowd[digest] for digest in sorted(crowd, key=lambda digest: (-crowd[digest], digest))}
 
 
 def _least(verdicts: Verdicts) -> tuple[float, str]:

@@ -36,7 +36,8 @@ def curves(store: Store, board: Board, targets: Mapping[str, Target]) -> tuple[C
     """Of every target of the board's family on which such an attack is done; by label."""
     entrants: dict[str, list[str]] = defaultdict(list)
     for row in store.rows(
-        "SELECT source, entrant FROM board_cells WHERE board = ? AND minimizes AND current AND judged ORDER BY entrant",
+        "SELECT source, entrant FROM board_cells WHERE board = ? AND minimizes AND current AND judged AND stands "
+        "ORDER BY entrant",
         board.key,
     ):
         entrants[row["source"]].append(row["entrant"])
@@ -48,7 +49,7 @@ def curves(store: Store, board: Board, targets: Mapping[str, Target]) -> tuple[C
         FROM board_cells k
         CROSS JOIN outcomes o ON o.cell = k.cell_id AND o.target = k.source_id
         CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
-        WHERE k.board = ? AND k.minimizes AND k.current AND k.judged AND c.predicted = c.label
+        WHERE k.board = ? AND k.minimizes AND k.current AND k.judged AND k.stands AND c.predicted = c.label
         GROUP BY k.source, o.example ORDER BY size
         """,
         board.key,

@@ -27,7 +27,8 @@ class Target:
     number: int
     """The database's own; for questions in SQL, never for a page."""
     label: str
-    """Told apart by the key's beginning where two targets share it."""
+    """Told apart by the key's beginning where two targets share it; the one that boards list keeps it, where the others
+    are the same network."""
     model: str
     defenses: str
     dataset: str
@@ -84,13 +85,15 @@ class Dataset:
 
 def targets(store: Store) -> dict[str, Target]:
     rows = store.targets()
-    crowd = Counter((row["label"], row["data_fingerprint"]) for row in rows)
+    told = store.rows("SELECT target, max(current) AS current FROM board_targets GROUP BY target")
+    superseded = {row["target"] for row in told if not row["current"]}
+    crowd = Counter((row["label"], row["data_fingerprint"]) for row in rows if row["key"] not in superseded)
     return {
         row["key"]: Target(
             key=row["key"],
             number=row["id"],
             label=f"{row['label']} #{row['key'][:8]}"
-            if crowd[row["label"], row["data_fingerprint"]] > 1
+            if row["key"] in superseded or crowd[row["label"], row["data_fingerprint"]] > 1
             else row["label"],
             model=row["model"],
             defenses=row["defenses"],

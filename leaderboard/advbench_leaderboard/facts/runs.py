@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Run:
     command: str | None
     plugins: tuple[Plugin, ...]
     cells: int
-    """Attempts at cells that it ended."""
+    """So many that it ended, whatever became of them."""
 
     @property
     def can_be_called(self) -> bool:
@@ -48,6 +48,15 @@ class Run:
         except ValueError:
             return False
         return words[:1] == ["advbench"] and shlex.join(words) == self.command
+
+
+def cores(store: Store, known: Iterable[Run]) -> dict[str, frozenset[str]]:
+    """By cell: digests of the core that its shards were made with, empty for a run that says none."""
+    digests = {run.id: str(run.versions.get("core") or "") for run in known}
+    found: dict[str, set[str]] = defaultdict(set)
+    for row in store.rows("SELECT DISTINCT c.key, s.run FROM shards s JOIN cells c ON c.id = s.cell"):
+        found[row["key"]].add(digests.get(row["run"], ""))
+    return {cell: frozenset(some) for cell, some in found.items()}
 
 
 def runs(store: Store) -> tuple[Run, ...]:
@@ -73,7 +82,8 @@ def runs(store: Store) -> tuple[Run, ...]:
             cells=row["cells"],
         )
         for row in store.rows("""
-            SELECT r.*, e.at AS ended, e.how, (SELECT count(*) FROM cell_events c WHERE c.run = r.id) AS cells
+            SELECT r.*, e.at AS ended, e.how,
+              (SELECT count(DISTINCT c.cell) FROM cell_events c WHERE c.run = r.id) AS cells
             FROM runs r LEFT JOIN run_ends e ON e.run = r.id ORDER BY r.started DESC, r.id
         """)
     )

@@ -56,6 +56,7 @@ def _context(site: Site) -> dict[str, object]:
         "differing": [(site.cells[key], site.marks[key]) for key in differing[:DIFFERING]],
         "more_differing": len(differing[DIFFERING:]),
         "merged": _merged(site),
+        "mixed": [board for board in site.boards if board.mixed],
         "used": used,
         "database": database,
         "limit": LIMIT,

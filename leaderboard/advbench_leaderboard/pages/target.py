@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 from advbench.rates.rates import DetectorPoint, undetected_at
 from advbench_leaderboard.facts.answers import Answers
-from advbench_leaderboard.facts.boards import Board, Entry
+from advbench_leaderboard.facts.boards import Board, Entry, Superseded
 from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.curves import Curve
 from advbench_leaderboard.facts.entrants import Target
@@ -74,6 +74,10 @@ def _context(site: Site, target: Target) -> dict[str, object]:
     return {
         "target": target,
         "entries": entries,
+        "superseded": _superseded(site, target),
+        "earlier_cells": [
+            cell for cell in site.cells.values() if cell.source == target.key and site.is_of_earlier_target(cell)
+        ],
         "notes": list(dict.fromkeys(note for _, entry in entries for note in entry.notes)),
         "attacks": [(board, site.cells[v.cell], v) for board, entry in entries for v in entry.verdicts.values()],
         "failed": [
@@ -92,6 +96,14 @@ def _context(site: Site, target: Target) -> dict[str, object]:
         "outgoing": site.transfer_out.get(target.key, []),
         "said": [site.words_of("model", target.model), *_defenses(site, target)],
     }
+
+
+def _superseded(site: Site, target: Target) -> list[tuple[Superseded, list[Board]]]:
+    """What stands in its place, and on which boards."""
+    found: dict[str, tuple[Superseded, list[Board]]] = {}
+    for board, one in site.superseded(target.key):
+        found.setdefault(one.standing.key, (one, []))[1].append(board)
+    return list(found.values())
 
 
 def _columns(entries: list[Entry]) -> dict[str, bool]:
