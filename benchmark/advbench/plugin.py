@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advbench.access import Access
+from advbench.geometry import Geometry
 from advbench.parameters import Parametric
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ class Plugin(Parametric, ABC):
 class Attack(Plugin):
     """Searches a threat ball around each image for a perturbation that reaches the goal."""
 
-    threats: ClassVar[frozenset[str]]
-    """Names of the balls it can search."""
+    threats: ClassVar[frozenset[str]] = frozenset()
+    """Names of the balls it can search, where it knows them by name."""
+    geometry: ClassVar[Geometry | None] = None
+    """What it needs of a ball, where it searches all that offer it, a stranger's too; None: those it names alone."""
     needs: ClassVar[Access]
     """What it must be told; anything else is refused when asked for."""
     targeted: ClassVar[bool] = True

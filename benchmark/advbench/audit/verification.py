@@ -16,14 +16,15 @@ from advbench.errors import AdvbenchError, one_line
 from advbench.plugins.foreign import contained, told
 from advbench.plugins.registry import Registry
 from advbench.recipe import Recipe
-from advbench.run.derivation import Known, UnknownPartError, wrong_board, wrong_cell, wrong_dataset, wrong_target
+from advbench.run.derivation import Known, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
-from advbench.run.stored import load_dataset, stored_shards, threat_of
+from advbench.run.stored import UnknownPartError, load_dataset, stored_shards, threat_of
 from advbench.store import Store, marks
 from advbench.target.clean import clean_pass
 from advbench.target.referee import Verdict, judge, render
 from advbench.target.target import Target
+from advbench.threats import Threat
 
 SIZE = 1e-4
 """Sizes are recomputed in float64 from the same numbers; only another order of sums may show, relative to the size."""
@@ -89,16 +90,27 @@ class Verifier:
         """Whether every board says what its parameters do; nothing where all of them do."""
         for board in self.store.boards():
             result = Verified("", f"the board {board['name']}", noun="")
-            result.differences += self.wrong_board(board)
+            try:
+                result.differences += self._wrong_board(board)
+            except UnknownPartError as error:
+                result.unchecked = str(error)
             if isinstance(known := self.known(board), str) and not result.differences:
-                result.unchecked = known
+                result.unchecked = result.unchecked or known
             yield result
 
     def wrong_board(self, board: Mapping[str, Any]) -> list[str]:
-        """What a board says and its parameters don't."""
+        """What a board says and its parameters don't, or that its ball is not here to say it."""
+        try:
+            return self._wrong_board(board)
+        except UnknownPartError as error:
+            return [_said(error)]
+
+    def _wrong_board(self, board: Mapping[str, Any]) -> list[str]:
         known = self.known(board)
         try:
-            return wrong_board(board, None if isinstance(known, str) else known)
+            return wrong_board(board, self.registry, None if isinstance(known, str) else known)
+        except UnknownPartError:
+            raise
         except Exception as error:  # parameters that its ball does not have, or that are none at all
             return [_said(error)]
 
@@ -150,6 +162,11 @@ class Verifier:
             result.unchecked = known
             return
         try:
+            threat = threat_of(cell, self.registry)
+        except UnknownPartError as error:  # and so nobody here can say how large its perturbations are
+            result.unchecked = str(error)
+            return
+        try:
             result.differences += self._wrong_cell(cell, known)
         except UnknownPartError as error:
             result.unchecked = str(error)
@@ -170,7 +187,7 @@ class Verifier:
         result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
         if not result.differences and not result.unchecked:
             judged = self.store.judged(cell["key"])
-            _verify_cell(self.store, cell, known, self.targets, self.answers, judged, self.device, result)
+            _verify_cell(self.store, cell, threat, known, self.targets, self.answers, judged, self.device, result)
 
     def _judges(self, cell: Mapping[str, Any]) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""
@@ -297,6 +314,7 @@ def _other_proofs(fresh: list[dict[str, Any]], stored: list[dict[str, Any]]) -> 
 def _verify_cell(
     store: Store,
     cell: dict[str, Any],
+    threat: Threat,
     known: Known,
     targets: Mapping[str, Target | str],
     answers: Mapping[str, Ready],
@@ -305,7 +323,6 @@ def _verify_cell(
     result: Verified,
 ) -> None:
     dataset, data = known
-    threat = threat_of(cell)
     randomised = {row["key"] for row in store.targets() if row["randomised"]}
     seen: set[int] = set()
     keys = sorted({cell["source"], *(target for target, _ in judged)})
@@ -325,7 +342,7 @@ def _verify_cell(
             )
     aims = Aims.of(cell, known, answers.get(cell["source"]), device)
     try:
-        for shard in stored_shards(store, cell, data.judge, device):
+        for shard in stored_shards(store, cell, threat, data.judge, device):
             rendered = render(threat, shard.x, shard.p)
             seen.update(shard.examples.ids.tolist())
             if aims and (wrong := aims.wrong(shard.examples.ids.tolist(), shard.goal.labels.tolist())):

@@ -30,7 +30,7 @@ def plugins(
     if attacks:
         registry = context.obj.checked(strict)
         matrix = table()
-        for heading in serves.headings():
+        for heading in serves.headings(registry):
             matrix.add_column(heading)
         for row in serves.rows(registry):
             matrix.add_row(*(Text(plain(word)) for word in row))
@@ -43,7 +43,7 @@ def plugins(
     found = table()
     for heading in ("kind", "name", "shipped by", "what it is"):
         found.add_column(heading, overflow="fold")
-    for kind in ("attack", "model", "defense", "data set"):
+    for kind in ("attack", "model", "defense", "data set", "threat"):
         for label, plugin in registry.of_kind(kind).items():
             origin = registry.origin(plugin)
             words = (kind, label, f"{origin.distribution} {origin.version}", plugin.summary)

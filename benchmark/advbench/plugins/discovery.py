@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 import os
 from collections.abc import Iterable, Iterator
-from importlib.metadata import Distribution, EntryPoint, distributions, entry_points
+from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, distribution, distributions, entry_points
 
 import pluggy
 
@@ -16,10 +17,14 @@ from advbench.plugins.declarations import check_declarations
 from advbench.plugins.origin import Origin, canonical
 from advbench.plugins.registry import KINDS, PLUGINS_VARIABLE, Loaded, Registry, kind_of
 
+CORE = EntryPoint("threats", "advbench.threats", hooks.GROUP)
+"""The core's own balls: loaded like a plugin's, but no installation lacks them and no restriction leaves them out."""
+
 
 def discover(*, strict: bool = False) -> Registry:
     """Load every installed plugin; one that fails at any stage is set aside, alone, unless `strict`."""
     registry = Registry(strict=strict, restriction=os.environ.get(PLUGINS_VARIABLE, ""))
+    _admit(registry, _load(CORE, _core_origin()))
     points = list(_installed(registry))
     for point, origin in _chosen(points, registry.restriction):
         try:
@@ -33,6 +38,14 @@ def discover(*, strict: bool = False) -> Registry:
         for entrant in one.entrants:
             registry.of_kind(kind_of(entrant))[entrant.label] = entrant
     return registry
+
+
+def _core_origin() -> Origin:
+    try:
+        owner = distribution("advbench")
+    except PackageNotFoundError:  # on the path, and not installed
+        owner = None
+    return dataclasses.replace(Origin.of(owner, CORE.name), distribution="advbench")
 
 
 def _installed(registry: Registry) -> Iterator[tuple[EntryPoint, Origin]]:

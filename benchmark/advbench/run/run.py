@@ -128,7 +128,7 @@ def run(
     try:
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
-        summary.boards = record_boards(store, gathered.suite, datasets)
+        summary.boards = record_boards(store, registry, gathered.suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
         for dataset, reason in gathered.broken.items():
             summary.failed.append((dataset.label, reason))
@@ -315,7 +315,7 @@ class Session:
         bank: Bank | None,
     ) -> dict[str, Any]:
         row = {
-            **cell_says(cell.attack, cell.threat),
+            **cell_says(cell.attack, cell.threat, self.registry.shipper(cell.threat)),
             "dataset": cell.source.dataset.label,
             "data_fingerprint": self.datasets[cell.source.dataset].judge.fingerprint,
             "examples": examples.fingerprint,

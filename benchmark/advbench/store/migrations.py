@@ -127,6 +127,12 @@ def what_keys_depend_on(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE boards ADD COLUMN seed INTEGER")
 
 
+def who_ships_a_ball(connection: sqlite3.Connection) -> None:
+    """Whose `size` is believed, on a board and in its cells; NULL for the balls of the core, and in all older rows."""
+    for table in ("cells", "boards"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN ball TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -136,6 +142,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     marks_and_imports,
     beyond_gradients,
     what_keys_depend_on,
+    who_ships_a_ball,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

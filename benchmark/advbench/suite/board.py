@@ -12,7 +12,7 @@ from advbench.access import Access
 from advbench.errors import AdvbenchError
 from advbench.goal import class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.values import threat_type
+from advbench.plugins.compatibility import searches
 from advbench.suite.document import Item, Place
 from advbench.suite.resolution import Resolution
 from advbench.threats.threat import Threat
@@ -156,7 +156,7 @@ class BoardReader:
         threat: Threat | None = (
             item.value
             if isinstance(item.value, Threat)
-            else self.resolution.configured(item, threat_type, "threat", extra=BOARD_KEYS)
+            else self.resolution.configured(item, "threat", "threat", extra=BOARD_KEYS)
         )
         if threat is not None and math.isinf(threat.eps):
             self.resolution.fault(
@@ -193,7 +193,7 @@ class BoardReader:
     def required(self, item: Item | None, attacks: tuple[Attack, ...], threat: Threat) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
         if item is None:
-            able = [attack for attack in attacks if threat.name in attack.threats]
+            able = [attack for attack in attacks if searches(attack, threat)]
             # what asks for more than an answer can't meet every target, and would leave most unranked
             modest = [attack for attack in able if attack.needs in Access.GRADIENTS]
             return tuple(attack.label for attack in modest or able)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,15 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.errors import AdvbenchError, plain
+from advbench.plugins.values import core_threat_type
 from advbench.rates import evidence
 from advbench.rates.aim import aim_of
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
-from advbench.run.stored import threat_of
+from advbench.run.stored import stored_ball
 from advbench.store import Store
 from advbench.terminal.text import interval, percent, say, tell
+from advbench.threats.radius import written_radius
 
 _WHOLE = 30
 """Names up to this length stay on one line."""
@@ -230,7 +233,7 @@ def cell_table(cell: dict[str, Any]) -> Table:
 def board_of(cell: Mapping[str, Any]) -> str:
     """Where a cell was crafted, written like a board's name."""
     try:
-        threat = threat_of(cell)
-    except AdvbenchError:  # a ball of another version
-        return f"{cell['dataset']}/{cell['threat']}"
+        threat = stored_ball(cell, core_threat_type(cell["threat"]))
+    except AdvbenchError:  # a stranger's ball, whose plugin may not be here, or one of another version
+        return f"{cell['dataset']}/{cell['threat']}/{written_radius(math.inf if cell['eps'] is None else cell['eps'])}"
     return f"{cell['dataset']}/{threat.name}/{threat.radius}"

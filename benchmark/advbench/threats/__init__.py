@@ -1,5 +1,6 @@
-"""The threat balls, by the names that suites and attacks use."""
+"""The threat balls: what one is, and the six that every attack and suite can count on."""
 
+from advbench.hooks import hookimpl
 from advbench.threats.box import Box
 from advbench.threats.corruption import Corruption
 from advbench.threats.l2 import L2
@@ -8,6 +9,15 @@ from advbench.threats.rotate_shift import RotateShift
 from advbench.threats.threat import Threat
 from advbench.threats.wasserstein import Wasserstein
 
-THREATS: dict[str, type[Threat]] = {ball.name: ball for ball in (Linf, L2, RotateShift, Wasserstein, Corruption, Box)}
+__all__ = ["L2", "Box", "Corruption", "Linf", "RotateShift", "Threat", "Wasserstein", "advbench_threats", "is_core"]
 
-__all__ = ["L2", "THREATS", "Box", "Corruption", "Linf", "RotateShift", "Threat", "Wasserstein"]
+
+@hookimpl
+def advbench_threats() -> list[Threat]:
+    """The core's own, through the hook that everybody has; `discover` asks it first, whatever else is installed."""
+    return [Linf(), L2(), RotateShift(), Wasserstein(), Corruption(), Box()]
+
+
+def is_core(threat: Threat) -> bool:
+    """Whether the ball is one of the six, whose rules belong to the protocol; another's author goes into keys."""
+    return type(threat) in {type(ball) for ball in advbench_threats()}

@@ -1,0 +1,106 @@
+"""Balls enter through a hook, the core's like everybody's; nothing that was stored of the six moves by it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from advbench import Threat
+from advbench.plugins.compatibility import searches
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.run.derivation import board_key, board_says, cell_key, cell_says
+from advbench.threats import is_core
+
+KEYS = {
+    "linf": (
+        "d36b2cf4488ff7775c8970ce126b79a31bdcdba04429c199376c44715a234b32",
+        "a9920592f4cf37970d559f41ad9e818b9aab79432fa1e98df69c2a5444548c53",
+    ),
+    "l2": (
+        "27e51d0d893fe70b7e8df4310a49e8763cdf83589839ef2e5a70e12ef694eea9",
+        "6d3239ca0979394369de794a654e1ca7e5f3461517962664b2b2c2b39aa66dc2",
+    ),
+    "rotate-shift": (
+        "54b1a9405a6d7d96060703506899141494debb64aa6bcfe8026413331a2386f9",
+        "6e68f2d4b8963b79a182554c1cd52b2b47d2cdc1b576e8eaa8e84354300c143f",
+    ),
+    "wasserstein": (
+        "6573ad436b484970cc65986c403de6ee21ee0c71756ae3a89718a4960ed82916",
+        "2509ff7f8f656d3a0156dcfc6c26fc5656e106ab915a67b6378699dedf63fdb0",
+    ),
+    "corruption": (
+        "13ce5d604fa37c6ebd1ca097733b04bf072e5b1e26afedddfead64e07c3eaa92",
+        "2cfa695e8c7467bd01058933212c8a6240f0a830e1368fad0fe54a52f77f8d4d",
+    ),
+    "box": (
+        "fcc41a9a237de63bedf84a0ecebce87285e720283c6ade056368ba5f31cea0cc",
+        "9986ac2bc214e05b3a7b88ae4fb962071998a7a2cf24524b3d29d6ede3320d96",
+    ),
+    "l2(eps=inf)": ("e6e1a50f65c6f05ff60db29e5e5366b84f36522d27337bb1505795a0d2bd4186", ""),
+    "linf(eps=0.3)": (
+        "b13e682041c6891ccc1379f00206af0396fd17309ec58b80986a2ba536c7de6b",
+        "f01625d2e071c0db6d0d8ca86fbc04e2555ac73abb0d997380128693531d62b2",
+    ),
+    "rotate-shift(eps=0.5, degrees=20, pixels=2)": (
+        "652544fa22f62a724172d24910ea1c6dd153721f88da8bf62984a12c44549f53",
+        "f83023c6139af47c7bfa64bdf511f5a111dd9284016aac18bfde4e77df2ffc0d",
+    ),
+    "wasserstein(eps=0.1, kernel=3, power=2)": (
+        "058569cf10e30104c1ba8cc30b527e90434108ed516d6b289e2f70b8fab7c8cf",
+        "be613423fe9dcfb39aee5f61c948726aa336f6eb1d5f739d3af1148af4cd087d",
+    ),
+}
+"""By ball, the keys of a cell and a board of it that databases hold; an unbounded ball has no board."""
+
+MATRIX = {
+    "box": "cppn rubbish",
+    "box corruption l2 linf rotate-shift wasserstein": "transfer",
+    "corruption": "corruptions",
+    "l2": "boundary cw ddn",
+    "l2 linf": "autoattack brendel-bethge deepfool fab fmn hopskipjump repeat spectral square universal "
+    "universal-deepfool universal-pgd",
+    "l2 linf rotate-shift": "r-bim r-fgsm r-pgd",
+    "l2 linf rotate-shift wasserstein": "apgd aware bim fgsm mi-fgsm noise pgd random",
+    "rotate-shift": "grid worst-of-k",
+    "wasserstein": "frank-wolfe sinkhorn wasserstein-pgd",
+}
+"""Which attacks serve which of the core's balls."""
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover()
+
+
+ORIGIN = {"distribution": "x", "version": "1", "entry_point": "y", "digest": "z"}
+
+
+def keys_of(registry: Registry, ball: Threat, shipper: dict[str, str] | None) -> tuple[str, str]:
+    """Those of a cell and a board, everything but the ball being the same."""
+    drawn = {"examples": "b" * 64, "seed": 0, "protocol": 1}
+    started = {"source": "a" * 64, "content": "", "fit_fingerprint": None, "bank_fingerprint": None, "origin": ORIGIN}
+    goal = {"goal": "untargeted", "stop": "first", "budget": None}
+    cell = {**cell_says(registry.attack("pgd"), ball, shipper), **drawn, **started, **goal}
+    if math.isinf(ball.eps):
+        return cell_key(cell), ""
+    judged = {"dataset": "mnist", "data_fingerprint": "c" * 64, "count": 3, "required": ["pgd"]}
+    board = {**board_says({"dataset": "mnist", "seed": 0}, ball, shipper), **drawn, **judged}
+    return cell_key(cell), board_key(board)
+
+
+@pytest.mark.parametrize("text", KEYS)
+def test_what_is_stored_of_the_six_keeps_its_key(registry: Registry, text: str) -> None:
+    ball = registry.threat(text)
+    assert registry.shipper(ball) is None
+    assert keys_of(registry, ball, registry.shipper(ball)) == KEYS[text]
+
+
+def test_each_attack_serves_the_same_of_the_six_as_ever(registry: Registry) -> None:
+    expected = {attack: set(balls.split()) for balls, attacks in MATRIX.items() for attack in attacks.split()}
+    found: dict[str, set[str]] = {}
+    for attack in registry.attacks.values():
+        served = {ball.name for ball in registry.threats.values() if is_core(ball) and searches(attack, ball)}
+        assert found.setdefault(attack.name, served) == served
+    assert found == expected
