@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import pytest
+import torch
+from torch import Tensor
 
-from advbench import Threat
+from advbench import Draws, Linf, Threat
 from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.run.derivation import board_key, board_says, cell_key, cell_says
+from advbench.testing import checks, run_checks
 from advbench.threats import is_core
 
 KEYS = {
@@ -104,3 +108,144 @@ def test_each_attack_serves_the_same_of_the_six_as_ever(registry: Registry) -> N
         served = {ball.name for ball in registry.threats.values() if is_core(ball) and searches(attack, ball)}
         assert found.setdefault(attack.name, served) == served
     assert found == expected
+
+
+# a stranger's ball
+
+
+@dataclass(frozen=True)
+class Blocks(Linf):
+    """Every pixel moves by at most eps, in a package of one's own."""
+
+    name = "blocks"
+
+    eps: float = 0.1
+
+
+class NaN(Blocks):
+    name = "nan-blocks"
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return super().size(x, p) * torch.nan
+
+
+class Flattened(Blocks):
+    name = "flattened"
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return super().project(x, p).flatten(1)
+
+
+class Outside(Blocks):
+    name = "outside"
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return 1.01 * super().project(x, p)
+
+
+class Restless(Blocks):
+    name = "restless"
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return 0.9 * super().project(x, p)
+
+
+class Scaled(Blocks):
+    name = "scaled"
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        """Into the ball by one factor for all pixels: inside, and not the nearest."""
+        most = p.flatten(1).abs().amax(1).view(-1, 1, 1, 1).clamp_min(self.eps)
+        return super().project(x, p * (self.eps / most))
+
+
+class Blind(Blocks):
+    name = "blind"
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return super().size(x, p[:, :, 1:])
+
+
+class Rolling(Blocks):
+    name = "rolling"
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        return self.project(x, torch.rand_like(x) - 0.5)
+
+
+class Crowd(Blocks):
+    name = "crowd"
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return gradient / gradient.abs().amax().clamp_min(1e-9).nan_to_num(1)
+
+
+class Downhill(Blocks):
+    name = "downhill"
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return -super().steepest(x, gradient)
+
+
+class Halved(Blocks):
+    name = "halved"
+
+    def pack(self, x: Tensor, p: Tensor) -> dict[str, Tensor]:
+        return {"p": p.half()}
+
+    def unpack(self, x: Tensor, stored: dict[str, Tensor]) -> Tensor:
+        return stored["p"].to(x.dtype)
+
+
+class Moving(Blocks):
+    name = "moving"
+
+    def identity(self, x: Tensor) -> Tensor:
+        return torch.full_like(x, 1e-3)
+
+
+class Writing(Blocks):
+    name = "writing"
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.clamp_(-self.eps, self.eps).clamp(-x, 1 - x)
+
+
+class Boasting(Blocks):
+    name = "boasting"
+
+    def size_by_definition(self, x: Tensor, p: Tensor) -> Tensor:
+        return 2 * self.size(x, p)
+
+
+CHEATS: dict[type[Blocks], str] = {
+    NaN: "keeps-form",
+    Flattened: "keeps-form",
+    Outside: "projects-inside",
+    Restless: "projects-once",
+    Scaled: "projects-to-the-nearest",
+    Blind: "has-size-0-only-without-change",
+    Rolling: "starts-by-draws-alone",
+    Crowd: "does-not-depend-on-the-batch",
+    Downhill: "steps-uphill",
+    Halved: "is-stored-without-loss",
+    Moving: "changes-nothing-by-identity",
+    Writing: "leaves-inputs-alone",
+    Boasting: "measures-by-definition",
+}
+
+
+@pytest.mark.parametrize("kind", CHEATS, ids=lambda kind: kind.name)
+def test_the_kit_catches_a_ball_that_breaks_the_contract_and_names_it(kind: type[Blocks]) -> None:
+    failed = {found.name: found.message for found in run_checks(checks(kind())) if not found.ok}
+    name = f"{kind.name}-{CHEATS[kind]}"
+    assert name in failed
+    assert failed[name].startswith(f"{kind.name}: ")
+    assert "\n" not in failed[name]
+
+
+def test_the_kit_holds_the_six_and_a_good_stranger(registry: Registry) -> None:
+    six = [ball for ball in registry.threats.values() if is_core(ball)]
+    found = list(run_checks(checks(*six, Blocks())))
+    assert [one for one in found if not one.ok] == []
+    assert {one.name.removeprefix("blocks-") for one in found if one.name.startswith("blocks-")} >= set(CHEATS.values())

@@ -12,6 +12,7 @@ from typing import Any
 from advbench.data import Data, Examples
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
 from advbench.plugin import Attack
+from advbench.plugins import ball_form
 from advbench.plugins.foreign import told
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
@@ -21,7 +22,7 @@ from advbench.run.hardware import make_repeatable
 from advbench.run.provenance import record_run
 from advbench.run.ready import Ready, clean_rows, ready_target, stored_plan
 from advbench.run.report import Reporter, Summary
-from advbench.run.run import Session, Settings
+from advbench.run.run import FORMED, Session, Settings
 from advbench.run.stored import load_dataset, target_named, threat_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
@@ -105,6 +106,7 @@ def reproduce(
     attack = registry.attack(cell["attack"])
     boards = _boards(store, cell, registry, (dataset, data))
     threat = _ball(boards, cell, attack, registry)
+    ball_form.hold(threat, examples[:FORMED].pixels())
     plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
     if not settings.train:
         refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)

@@ -15,7 +15,7 @@ from advbench.crafting.engine import Engine, InProcess
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, one_line
 from advbench.plugin import Attack, Dataset
-from advbench.plugins import intake
+from advbench.plugins import ball_form, intake
 from advbench.plugins.foreign import contained
 from advbench.plugins.foreign import told as telling
 from advbench.plugins.registry import Registry
@@ -37,6 +37,9 @@ from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.suite.plan import CellPlan, TargetPlan, make_plan
 from advbench.suite.suite import Suite
+
+FORMED = 2
+"""Images on which a stranger's ball is tried before anything is crafted in it."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +74,9 @@ class Gathered:
 def gather(suite: Suite, settings: Settings) -> Gathered:
     """The suite's data, once it is clear that nothing is missing: asked before a database is made.
 
-    Refused are data sets that are not here, or have fewer examples than are asked for, files of weights that are not
-    here, and a training that takes long unless somebody wants it. A data set that is broken is set aside, alone.
+    Refused are data sets that are not here, or have fewer examples than are asked for, a ball that can't serve them,
+    files of weights that are not here, and a training that takes long unless somebody wants it. A data set that is
+    broken is set aside, alone.
     """
     datasets: dict[Dataset, Data] = {}
     broken: dict[Dataset, str] = {}
@@ -86,7 +90,8 @@ def gather(suite: Suite, settings: Settings) -> Gathered:
     suite = replace(suite, boards=tuple(board for board in suite.boards if board.dataset in datasets))
     plan = make_plan(suite)
     for board in suite.boards:
-        judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        ball_form.hold(board.threat, examples[:FORMED].pixels())
     for cell in plan.cells:
         cell_starts(cell, suite, datasets[cell.source.dataset])
     lacking = list(unready(plan.targets, datasets))

@@ -13,6 +13,7 @@ from advbench.errors import AdvbenchError
 from advbench.goal import class_of
 from advbench.plugin import Attack, Dataset
 from advbench.plugins.compatibility import searches
+from advbench.plugins.foreign import told
 from advbench.suite.document import Item, Place
 from advbench.suite.resolution import Resolution
 from advbench.threats.threat import Threat
@@ -56,6 +57,16 @@ class Options:
     examples: dict[str, Any]
 
 
+def unfit(threat: Threat, dataset: Dataset) -> str | None:
+    """Why no board of this ball and these images is meant, by what the ball says; a stranger's may fail to say it."""
+    try:
+        with told(f"{threat.label}: it can't say its radius, its family, or whether it serves {dataset.label}"):
+            named, reason = f"{threat.radius} {threat.family}", threat.why_not(dataset.shape)
+            return reason if named.isprintable() else "it has a radius or a family that can't be printed"
+    except AdvbenchError as error:
+        return str(error)
+
+
 @dataclass(frozen=True)
 class BoardReader:
     """Reads the threats of a suite, and what stands beside their parameters."""
@@ -94,7 +105,7 @@ class BoardReader:
             tried = own.attacks or attacks or self.usual(ball)
             required = self.required(ball.options.get("required"), tried, ball.threat)
             for dataset in own.data or data:
-                if reason := ball.threat.why_not(dataset.shape):
+                if reason := unfit(ball.threat, dataset):
                     self.resolution.fault(ball.place, reason)
                 board = Board(
                     dataset,

@@ -19,6 +19,7 @@ from advbench.testing.check import Check, demand
 from advbench.testing.datasets import dataset_checks
 from advbench.testing.defenses import defense_checks
 from advbench.testing.models import model_checks
+from advbench.testing.threats import threat_checks
 from advbench.threats import Threat, advbench_threats
 
 Source = Plugin | Broken | ModuleType | Registry
@@ -83,6 +84,8 @@ def plugin_checks(plugin: Plugin, folders: DataFolders, balls: Mapping[str, Thre
     yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin), on_paper=True)
     if isinstance(plugin, Attack):
         yield from attack_checks(plugin, balls)
+    elif isinstance(plugin, Threat):
+        yield from threat_checks(plugin)
     elif isinstance(plugin, Model):
         yield from model_checks(plugin)
     elif isinstance(plugin, Defense):

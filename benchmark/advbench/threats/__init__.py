@@ -6,6 +6,7 @@ from advbench.threats.corruption import Corruption
 from advbench.threats.l2 import L2
 from advbench.threats.linf import Linf
 from advbench.threats.rotate_shift import RotateShift
+from advbench.threats.shared import Shared
 from advbench.threats.threat import Threat
 from advbench.threats.wasserstein import Wasserstein
 
@@ -20,4 +21,8 @@ def advbench_threats() -> list[Threat]:
 
 def is_core(threat: Threat) -> bool:
     """Whether the ball is one of the six, whose rules belong to the protocol; another's author goes into keys."""
-    return type(threat) in {type(ball) for ball in advbench_threats()}
+    ball = threat.ball if isinstance(threat, Shared) else threat
+    return type(ball) in _CORE
+
+
+_CORE = frozenset(type(ball) for ball in advbench_threats())
