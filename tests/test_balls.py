@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from advbench import Draws, Linf, Threat
+from advbench import AdvbenchError, Draws, Linf, Threat, evaluate
 from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.run.derivation import board_key, board_says, cell_key, cell_says
 from advbench.testing import checks, run_checks
 from advbench.threats import is_core
+
+Advbench = Callable[..., Any]
 
 KEYS = {
     "linf": (
@@ -249,3 +255,120 @@ def test_the_kit_holds_the_six_and_a_good_stranger(registry: Registry) -> None:
     found = list(run_checks(checks(*six, Blocks())))
     assert [one for one in found if not one.ok] == []
     assert {one.name.removeprefix("blocks-") for one in found if one.name.startswith("blocks-")} >= set(CHEATS.values())
+
+
+# doors
+
+
+HEAD = """
+from dataclasses import dataclass
+import torch
+from advbench import Linf, Threat, hookimpl
+
+@dataclass(frozen=True)
+class Mine(Linf):
+    '''Every pixel moves by at most eps.'''
+    name = "mine"
+    eps: float = 0.1
+"""
+SPOILED = {
+    "size": ("def size(self, x, p):\n        return super().size(x, p) * torch.nan", "`size` gives nan"),
+    "project": ("def project(self, x, p):\n        return p.flatten(1)", "`project` gives torch.float32 of (2, 64)"),
+    "start": ("def start(self, x, draws):\n        raise RuntimeError('no luck')", "RuntimeError: no luck"),
+    "apply": ("def apply(self, x, p):\n        return x.double()", "`apply` gives torch.float64 of (2, 1, 8, 8)"),
+}
+"""By method, how a ball goes wrong in it, and what everybody is told."""
+counter = itertools.count()
+
+Install = Callable[[str], None]
+
+
+@pytest.fixture
+def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    """A distribution `advbench-mine` with a ball `mine`, whose class ends with what a test adds."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def put(body: str) -> None:
+        module = f"ball_of_test_{next(counter)}"
+        (tmp_path / f"{module}.py").write_text(HEAD + body)
+        info = tmp_path / "advbench_mine-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: advbench-mine\nVersion: 1.0\n")
+        (info / "entry_points.txt").write_text(f"[advbench]\nmine = {module}\n")
+
+    return put
+
+
+ENTER = "\n@hookimpl\ndef advbench_threats():\n    return [Mine()]\n"
+MEET = ("--model", "toy", "--dataset", "toy-blots", "--attack", "noise", "--threat", "mine", "--examples", "20")
+
+
+def test_a_ball_is_listed_with_who_ships_it_and_checked_by_its_name(install: Install, advbench: Advbench) -> None:
+    install(ENTER)
+    listed = advbench("plugins").out
+    assert any("mine" in line and "advbench-mine 1.0" in line for line in listed.splitlines())
+    assert "mine" in advbench("plugins", "--attacks").out.splitlines()[0]
+    checked = advbench("check", "mine")
+    assert checked.code == 0, checked.out
+    assert "Mine" not in checked.err
+
+
+@pytest.mark.parametrize("method", SPOILED)
+def test_a_ball_that_breaks_its_form_is_refused_by_name_before_anything_is_made(
+    install: Install, advbench: Advbench, tmp_path: Path, method: str
+) -> None:
+    body, reason = SPOILED[method]
+    install(f"\n    {body}\n{ENTER}")
+    refused = advbench("run", *MEET, "--db", tmp_path / "none.sqlite").complaint
+    assert refused.startswith("mine: ")
+    assert reason in refused
+    assert not (tmp_path / "none.sqlite").exists()
+    checked = advbench("check", "mine")
+    assert checked.code == 1
+    assert "mine-keeps-form" in checked.out
+    with pytest.raises(AdvbenchError, match=r"^mine: [^\n]*$"):
+        evaluate("toy", dataset="toy-blots", threats="mine", attacks="noise")
+
+
+@pytest.mark.parametrize("name", ["linf", "box"])
+def test_a_ball_whose_name_is_taken_is_refused_and_says_who_has_it(
+    install: Install, advbench: Advbench, name: str
+) -> None:
+    install(ENTER.replace("[Mine()]", f"[type('Mine', (Mine,), {{'name': {name!r}}})()]"))
+    refused = advbench("plugins").complaint
+    assert f"threat {name!r} is claimed by advbench " in refused
+    assert "advbench-mine 1.0" in refused
+    assert advbench("plugins", ADVBENCH_PLUGINS="builtin").code == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        ("    tolerance = 'small'", "declares tolerance = 'small'"),
+        ("    offers = True", "declares offers = True; write `offers = Geometry.START | Geometry.ASCENT`"),
+        ("    norm = 2", "declares norm = 2"),
+        ("    convex = 1", "declares convex = 1"),
+        ("    radius: float = 1.0", "'radius' is a declaration"),
+        ("\nMine = Mine(0.2)\nMine.__class__.__call__ = lambda self: self", "it is entered with eps=0.2"),
+    ],
+)
+def test_a_wrong_declaration_sets_the_ball_aside_alone(
+    install: Install, advbench: Advbench, body: str, reason: str
+) -> None:
+    install(f"\n{body}\n{ENTER}")
+    listed = advbench("plugins")
+    assert listed.code == 1
+    assert listed.out.startswith("broken: advbench-mine 1.0")
+    assert reason in " ".join(listed.out.split())
+    assert " linf " in listed.out
+
+
+def test_sizes_that_turn_to_nan_later_fail_the_cell_and_name_the_ball(
+    install: Install, advbench: Advbench, tmp_path: Path
+) -> None:
+    """Two images had sizes when the run began; what a ball says in the middle of it is not held against the attack."""
+    install(f"\n    def size(self, x, p):\n        return super().size(x, p) / (0 if len(x) > 2 else 1) * 0\n{ENTER}")
+    done = advbench("run", *MEET, "--db", tmp_path / "late.sqlite")
+    assert done.code == 1
+    said = " ".join((done.out + done.err).split())
+    assert "mine: `size` gives NaN for a perturbation that is finite" in said
