@@ -69,6 +69,12 @@ class Attack(Plugin):
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
 
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Who names balls and asks for no geometry serves those alone, whatever the class is made from."""
+        super().__init_subclass__(**kwargs)
+        if "threats" in vars(cls) and "geometry" not in vars(cls):
+            cls.geometry = None
+
     def passes(self, classes: int) -> int | None:
         """About how many forward passes an example costs when nothing stops early, or None when unknown.
 
