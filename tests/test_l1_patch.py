@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 import itertools
 import shutil
+import sqlite3
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -220,9 +222,7 @@ def test_another_source_is_another_ball_beside_the_old_one(
     stored: Path, installed: Path, tmp_path: Path, advbench: Called
 ) -> None:
     """Its cells and boards are new, and the old ones, which it may measure otherwise, stay apart."""
-    db = tmp_path / "copy.sqlite"
-    shutil.copy(stored, db)
-    shutil.copytree(stored.with_suffix(".artifacts"), db.with_suffix(".artifacts"))
+    db = copied(stored, tmp_path)
     source = installed / "advbench_threats/l1.py"
     text = source.read_text(encoding="utf-8")
     try:
@@ -265,3 +265,40 @@ def test_where_it_is_not_installed_facts_are_shown_and_nothing_is_called_wrong(s
     assert "mnist-5k/l1/8" in shown.out
     refused = advbench("run", "--model", "small-cnn", "--threat", "l1", ADVBENCH_PLUGINS="builtin")
     assert "unknown threat 'l1'" in refused.complaint
+
+
+def copied(stored: Path, folder: Path) -> Path:
+    db = folder / "copy.sqlite"
+    shutil.copy(stored, db)
+    shutil.copytree(stored.with_suffix(".artifacts"), db.with_suffix(".artifacts"))
+    return db
+
+
+@pytest.mark.parametrize(
+    ("ball", "words"),
+    [("NULL", "ball is stored as nothing"), ("json_set(ball, '$.digest', 'of another')", "family is stored as")],
+)
+@pytest.mark.parametrize("table", ["cells", "boards"])
+def test_who_ships_a_ball_can_not_be_forged(
+    stored: Path, tmp_path: Path, advbench: Called, table: str, ball: str, words: str
+) -> None:
+    db = copied(stored, tmp_path)
+    with closing(sqlite3.connect(db)) as connection, connection:
+        connection.execute(f"DROP TRIGGER {table}_no_update")
+        connection.execute(f"UPDATE {table} SET ball = {ball} WHERE threat = 'l1'")
+    checked = advbench("verify", "--db", db)
+    assert checked.code != 0
+    assert words in " ".join((checked.out + checked.err).split())
+
+
+def test_an_entry_in_the_ball_is_merged_where_the_ball_is_installed_and_only_there(
+    stored: Path, tmp_path: Path, advbench: Called
+) -> None:
+    taken = advbench("merge", tmp_path / "into.sqlite", stored)
+    assert taken.code == 0, taken.out + taken.err
+    with Store.open(tmp_path / "into.sqlite", readonly=True) as store:
+        assert {row["threat"] for row in store.boards()} == {"l1", "linf"}
+    left = advbench("merge", tmp_path / "without.sqlite", stored, ADVBENCH_PLUGINS="builtin")
+    assert "unknown threat 'l1'" in " ".join((left.out + left.err).split())
+    with Store.open(tmp_path / "without.sqlite", readonly=True) as store:
+        assert {row["threat"] for row in store.boards()} == {"linf"}

@@ -169,6 +169,15 @@ class BoardReader:
             if isinstance(item.value, Threat)
             else self.resolution.configured(item, "threat", "threat", extra=BOARD_KEYS)
         )
+        if threat is not None and any(
+            ball.name == threat.name and type(ball) is not type(threat)
+            for ball in self.resolution.registry.threats.values()
+        ):
+            kind = f"{type(threat).__module__}.{type(threat).__qualname__}"
+            self.resolution.fault(
+                item.place, f"{threat.name}: {kind} has the name of another ball; give it one of its own"
+            )
+            threat = None
         if threat is not None and math.isinf(threat.eps):
             self.resolution.fault(
                 item.place, f"{threat.name}: a board has a finite radius; minimal-norm attacks leave it by themselves"
