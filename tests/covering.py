@@ -28,7 +28,7 @@ from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.plugins.compatibility import why_no_target, why_not
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
-from advbench.plugins.values import configure, threat
+from advbench.plugins.values import configure, core_threat
 from advbench.recipe import Recipe
 from advbench.run.run import Settings, run
 from advbench.store import Store
@@ -173,7 +173,9 @@ def meetings(registry: Registry, datasets: Sequence[Dataset]) -> tuple[list[Meet
         spread(attack, found)
     for meeting in found:
         if not meeting.cells:  # another model stands for its defense; it still has to be attacked once
-            attack = next(a for a in attacks if why_not(a, threat(BALLS[0]), "untargeted", *meeting.target) is None)
+            attack = next(
+                a for a in attacks if why_not(a, core_threat(BALLS[0]), "untargeted", *meeting.target) is None
+            )
             meeting.cells.add((BALLS[0], attack.label, "untargeted"))
     return found, reasons
 
@@ -195,7 +197,7 @@ def spread(attack: Attack, found: Sequence[Meeting]) -> None:
     """A cell with every defense that it fits, and one in every ball with every goal that it serves."""
     serves: dict[tuple[str, str], list[Meeting]] = {}
     for ball, goal in itertools.product(BALLS, ("untargeted", "random")):
-        fitting = [m for m in found if why_not(attack, threat(ball), goal, *m.target) is None]
+        fitting = [m for m in found if why_not(attack, core_threat(ball), goal, *m.target) is None]
         if fitting:
             serves[ball, goal] = sorted(fitting, key=lambda meeting: meeting.size)
     if not serves:

@@ -27,7 +27,7 @@ from advbench.goal import Goal
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered, why_no_target
 from advbench.plugins.discovery import discover
-from advbench.plugins.values import threat
+from advbench.plugins.values import core_threat
 from advbench.problem.passes import BatchSize
 from advbench.problem.problem import Problem
 from advbench.recipe import Recipe
@@ -418,13 +418,13 @@ def test_every_rule_makes_training_images_worse_in_every_ball(ball: str, rule: s
     loss = Goal(labels).cross_entropy
     assert float(loss(net(worst)).mean()) > float(loss(net(x)).mean())
     if ball.startswith(("linf", "l2")):
-        whole = threat(ball)
+        whole = core_threat(ball)
         assert float(whole.size(x, worst - x).max()) <= whole.eps * (1 + 1e-5)
 
 
 def test_the_radius_grows_within_a_climb_and_ends_at_the_ball_s_own() -> None:
     wong = AdversarialTraining(threat="wasserstein(eps=2.1, power=2)", steps=50, growth=1.4, stop="first", warm_up=0)
-    ball = threat(wong.threat)
+    ball = core_threat(wong.threat)
     radii = [wong._grown(ball, turn).eps for turn in range(50)]
     assert radii[0] == pytest.approx(0.1, abs=0.002)
     assert radii[4] == radii[0] < radii[5]

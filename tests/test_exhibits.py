@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from advbench.plugins.values import threat
+from advbench.plugins.values import core_threat
 from advbench.run.exhibits import COUNT, ROOM, shown_of
 from advbench.run.stored import packed_part
 from advbench.store import Store
@@ -46,17 +46,17 @@ def test_large_images_are_fewer_and_one_at_least() -> None:
 
 def test_what_a_turn_and_a_corruption_do_is_told_in_words() -> None:
     x = torch.rand(2, 1, 8, 8)
-    turn = threat("rotate-shift(degrees=30, pixels=2)")
+    turn = core_threat("rotate-shift(degrees=30, pixels=2)")
     assert turn.words(x, torch.tensor([[0.5, -1.0, 0.25], [-1, 0, -0.25]])) == [
         "turned by 15.0° counter-clockwise, shifted 2.00 px left and 0.50 px down",
         "turned by 30.0° clockwise, shifted 0.00 px right and 0.50 px up",
     ]
-    (word,) = threat("corruption").words(x[:1], torch.tensor([[0.0, 0.5, 3.0]]))
+    (word,) = core_threat("corruption").words(x[:1], torch.tensor([[0.0, 0.5, 3.0]]))
     assert word.endswith(", severity 0.50")
 
 
 def test_where_mass_went_points_the_way() -> None:
-    ball = threat("wasserstein(eps=1, kernel=3)")
+    ball = core_threat("wasserstein(eps=1, kernel=3)")
     x = torch.zeros(1, 1, 4, 4)
     x[0, 0, 1, 2] = 0.8
     plan = ball.identity(x)

@@ -130,6 +130,7 @@ def taken(advbench: Advbench, db: Path, *options: object) -> None:
         ("linf(eps=0.2)", "noise", "needs = 'gradients'", "needs is stored as gradients"),
         ("linf(eps=0.2)", "noise", "goal = 'class=01'", "unknown goal"),
         ("linf(eps=0.2)", "noise", "fit = 'judge'", "its fit is judge"),
+        ("linf(eps=0.2)", "noise", 'ball = \'{"version": "2"}\'', "ball is stored as"),
         ("linf(eps=0.2)", "noise", "budget = 5", "its key is not that of what it says"),
         ("linf(eps=0.2)", "noise", "seed = 5", "its key is not that of what it says"),
         ("linf(eps=0.2)", "noise", "stop = 'end'", "its key is not that of what it says"),
@@ -414,6 +415,7 @@ def test_notes_are_raised_by_whoever_takes_the_entry_in(advbench: Advbench, entr
         ("name = 'toy-blots/linf/0.4'", "", "name is stored as toy-blots/linf/0.4"),
         ("family = 'l2'", "", "family is stored as l2"),
         ("count = 11", "", "its examples are not the first 11"),
+        ('ball = \'{"version": "2"}\'', "", "ball is stored as"),
     ],
 )
 def test_every_board_of_a_file_is_held_against_what_it_is_made_from(

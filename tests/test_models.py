@@ -14,7 +14,7 @@ from advbench.data import DataFolders
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Model
-from advbench.plugins.values import threat
+from advbench.plugins.values import core_threat
 from advbench.weights.training import accuracy
 from advbench.weights.weights import fitted, load_weights
 from advbench_datasets.cifar10 import Cifar10
@@ -126,7 +126,7 @@ def test_adversarial_training_stays_in_its_ball_and_raises_the_loss(ball: str) -
     loss = torch.nn.functional.cross_entropy
     assert loss(net(worst), labels) > loss(net(images), labels)
     if ball.startswith(("linf", "l2")):
-        assert (threat(ball).size(images, worst - images) <= threat(ball).eps * (1 + 1e-5)).all()
+        assert (core_threat(ball).size(images, worst - images) <= core_threat(ball).eps * (1 + 1e-5)).all()
 
 
 def test_adversarial_training_starts_from_clean_images() -> None:

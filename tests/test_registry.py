@@ -135,7 +135,7 @@ def test_a_broken_plugin_is_set_aside_alone(install: Install, body: str, reason:
         ('name = "a/b"\n    threats = frozenset({"linf"})\n    needs = Access.LABELS', "a name is made of"),
         ('name = "mine"\n    needs = Access.LABELS', "declares no threats"),
         ('name = "mine"\n    threats = "linf"\n    needs = Access.LABELS', "declares threats = 'linf'; write"),
-        ('name = "mine"\n    threats = frozenset()\n    needs = Access.LABELS', "declares threats = frozenset()"),
+        ('name = "mine"\n    threats = frozenset()\n    needs = Access.LABELS', "declares no threats"),
         ('name = "mine"\n    threats = frozenset({"linf"})', "declares no needs"),
         ('name = "mine"\n    threats = frozenset({"linf"})\n    needs = "labels"', "declares needs = 'labels'"),
         (
@@ -321,7 +321,7 @@ def test_origins_tell_who_shipped_what_and_change_with_the_source(install: Insta
     assert (origin.distribution, origin.version, origin.entry_point) == ("advbench-acme", "3.2", "acme")
     assert len(origin.digest) == 64
     assert origin.params()["digest"] == origin.digest
-    row = registry.describe()[0]
+    row = next(row for row in registry.describe() if row.kind == "attack")
     assert (row.kind, row.label, row.summary) == ("attack", "shake(steps=9)", "Shakes.")
     other = install(ALL + "\nMORE = 1\n", "advbench-second", entry="second")
     digest = source_digest(__import__(other).Shake)

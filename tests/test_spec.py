@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from advbench.errors import AdvbenchError, PluginError, did_you_mean
 from advbench.parameters import Parametric
 from advbench.plugins.spec import SpecError, parse, parse_chain, parse_value
-from advbench.plugins.values import check, configure, threat
+from advbench.plugins.values import check, configure, core_threat
 
 
 @dataclass(frozen=True)
@@ -242,13 +242,13 @@ def test_annotations_that_do_not_resolve_name_the_plugin() -> None:
 
 
 def test_threats_are_found_by_name_and_checked() -> None:
-    ball = threat("linf(eps=8/255)")
+    ball = core_threat("linf(eps=8/255)")
     assert (ball.name, ball.eps) == ("linf", 8 / 255)
-    assert threat(ball.label) == ball
+    assert core_threat(ball.label) == ball
     with pytest.raises(AdvbenchError, match=r"unknown threat 'lnif' .*did you mean 'linf'"):
-        threat("lnif(eps=1)")
+        core_threat("lnif(eps=1)")
     with pytest.raises(AdvbenchError, match="eps"):
-        threat("linf(eps=-0.1)")
+        core_threat("linf(eps=-0.1)")
 
 
 def test_hints_do_not_depend_on_case() -> None:

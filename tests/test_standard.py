@@ -10,9 +10,11 @@ from advbench import AdvbenchError, evaluate
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.suite.standard import STANDARD, standard_attacks
-from advbench.threats import THREATS
+from advbench.threats import advbench_threats
 from advbench.threats.l2 import L2
 from advbench.threats.linf import Linf
+
+THREATS = {ball.name: type(ball) for ball in advbench_threats()}
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from test_merge import edit
 from torch import Tensor
 
 from advbench.store import Store
-from advbench.threats import THREATS
+from advbench.threats import Wasserstein
 
 Tensors = dict[str, Tensor]
 
@@ -98,7 +98,7 @@ def test_an_artifact_that_is_none_is_told_and_judges_nobody(
 def test_a_plan_that_claims_more_than_an_image_can_hold_is_refused(
     count: list[int], index: list[int], value: list[float]
 ) -> None:
-    ball = THREATS["wasserstein"](eps=0.1)  # type: ignore[call-arg]
+    ball = Wasserstein(eps=0.1)
     stored = {
         "count": torch.tensor(count, dtype=torch.int32),
         "index": torch.tensor(index, dtype=torch.int32),

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
-from advbench.threats import L2, THREATS, Box, Corruption, Linf, RotateShift, Threat, Wasserstein
+from advbench.threats import L2, Box, Corruption, Linf, RotateShift, Threat, Wasserstein, advbench_threats
 
+THREATS = {ball.name: type(ball) for ball in advbench_threats()}
 SHAPES = [(1, 5, 4), (3, 3, 7), (2, 1, 1)]
 PIXELS: list[Threat] = [Linf(0.3), L2(0.7)]
 BALLS: list[Threat] = [

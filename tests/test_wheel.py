@@ -18,7 +18,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-SOURCES = [ROOT / "benchmark", *sorted(p for p in (ROOT / "plugins").iterdir() if p.is_dir()), ROOT / "leaderboard"]
+PLUGINS = sorted(p for p in (ROOT / "plugins").iterdir() if p.is_dir() and not (p / "pyproject.toml").exists())
+SOURCES = [ROOT / "benchmark", *PLUGINS, ROOT / "leaderboard"]
 PACKAGES = {
     "advbench",
     "advbench_attacks",

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from advbench.errors import did_you_mean as did_you_mean
     from advbench.evaluation.evaluation import Evaluation as Evaluation
     from advbench.evaluation.evaluation import evaluate as evaluate
+    from advbench.geometry import Geometry as Geometry
     from advbench.goal import Goal as Goal
     from advbench.hooks import hookimpl as hookimpl
     from advbench.layers import activations as activations
@@ -58,6 +59,7 @@ _HOMES = {
     "Evaluation": "evaluation",
     "Examples": "data",
     "Expected": "problem.expected",
+    "Geometry": "geometry",
     "Goal": "goal",
     "L2": "threats",
     "Linf": "threats",

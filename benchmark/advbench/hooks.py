@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import typer
 
     from advbench.plugin import Attack, Dataset, Defense, Model
+    from advbench.threats import Threat
 
 GROUP = "advbench"
 """The entry-point group, for the built-ins and for everybody else's."""
@@ -44,6 +45,12 @@ def advbench_defenses() -> Iterable[Defense]:
 @hookspec
 def advbench_datasets() -> Iterable[Dataset]:
     """Data sets to judge on."""
+    return ()
+
+
+@hookspec
+def advbench_threats() -> Iterable[Threat]:
+    """Balls to search, each an instance at its defaults, which stand where a suite says nothing else."""
     return ()
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advbench.access import Access
+from advbench.geometry import Geometry
 from advbench.parameters import Parametric
 
 if TYPE_CHECKING:
@@ -45,8 +46,10 @@ class Plugin(Parametric, ABC):
 class Attack(Plugin):
     """Searches a threat ball around each image for a perturbation that reaches the goal."""
 
-    threats: ClassVar[frozenset[str]]
-    """Names of the balls it can search."""
+    threats: ClassVar[frozenset[str]] = frozenset()
+    """Names of the balls it can search, where it knows them by name."""
+    geometry: ClassVar[Geometry | None] = None
+    """What it needs of a ball, where it searches all that offer it, a stranger's too; None: those it names alone."""
     needs: ClassVar[Access]
     """What it must be told; anything else is refused when asked for."""
     targeted: ClassVar[bool] = True
@@ -65,6 +68,12 @@ class Attack(Plugin):
     comes along the boundary from outside. A robust accuracy that no such attack stands behind is weak evidence."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Who names balls and asks for no geometry serves those alone, whatever the class is made from."""
+        super().__init_subclass__(**kwargs)
+        if "threats" in vars(cls) and "geometry" not in vars(cls):
+            cls.geometry = None
 
     def passes(self, classes: int) -> int | None:
         """About how many forward passes an example costs when nothing stops early, or None when unknown.

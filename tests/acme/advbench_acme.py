@@ -1,4 +1,4 @@
-"""An attack, a model, a defense, a data set and a command that advbench does not ship."""
+"""An attack, a model, a defense, a data set, a ball and a command that advbench does not ship."""
 
 import math
 from dataclasses import dataclass
@@ -16,9 +16,11 @@ from advbench import (
     Defense,
     Draws,
     Examples,
+    Geometry,
     Model,
     Problem,
     Recipe,
+    Threat,
     hookimpl,
 )
 
@@ -121,13 +123,52 @@ def advbench_datasets() -> list[Dataset]:
     return [Corners()]
 
 
+@dataclass(frozen=True)
+class Fade(Threat):
+    """The whole image fades towards white or black, by at most a share eps."""
+
+    name = "acme-fade"
+    offers = Geometry.START | Geometry.ASCENT
+    convex = True
+    tolerance = 1e-6  # one number of order 1, stored as it is: only its own rounding is to be forgiven
+
+    eps: float = 0.5
+
+    def farthest(self, shape: tuple[int, ...]) -> float:
+        return 1.0  # all white, or all black
+
+    def identity(self, x: Tensor) -> Tensor:
+        return x.new_zeros(len(x), 1)
+
+    def start(self, x: Tensor, draws: Draws) -> Tensor:
+        return self.project(x, draws.uniform(1, low=-self.eps, high=self.eps, dtype=x.dtype))
+
+    def apply(self, x: Tensor, p: Tensor) -> Tensor:
+        share = p.view(-1, 1, 1, 1)
+        return x + share.clamp_min(0) * (1 - x) + share.clamp_max(0) * x
+
+    def project(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.clamp(-min(self.eps, 1.0), min(self.eps, 1.0))
+
+    def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
+        return gradient.sign().nan_to_num(0)
+
+    def size(self, x: Tensor, p: Tensor) -> Tensor:
+        return p.abs().amax(1)
+
+
+@hookimpl
+def advbench_threats() -> list[Threat]:
+    return [Fade()]
+
+
 SUITE = """\
 name: acme
 data: acme-corners
 models: [acme-linear]
 defenses: [none, acme-rounding]
 attacks: [noise, pgd, acme-stripes]
-threats: ["linf(eps=0.2)"]
+threats: ["linf(eps=0.2)", acme-fade]
 """
 
 

@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 from advbench.errors import AdvbenchError
-from advbench.plugins.values import threat
 from fuzz.scene import Kind, Scene, reworded
 
 BALLS = (
@@ -25,7 +24,7 @@ def case(scene: Scene, draw: Random, number: int) -> str:
         plugin = draw.choice(list(scene.registry.of_kind("data set" if kind == "dataset" else kind).values()))
         text = written(draw, plugin)
     text = reworded(draw, text, re.findall(r"[\w.-]+|\s+|[^\w\s]", text))
-    read = threat if kind == "threat" else getattr(scene.registry, kind)
+    read = getattr(scene.registry, kind)
     try:
         found = read(text)
     except AdvbenchError as error:

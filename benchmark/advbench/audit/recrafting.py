@@ -15,6 +15,7 @@ from typing import Any
 from advbench.audit.agreement import UNLIKELY
 from advbench.audit.reproduction import Number, Reproduced, reproduce
 from advbench.errors import TimeUpError, one_line
+from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.rates.aim import entrant
 from advbench.rates.rates import binomial
@@ -148,8 +149,14 @@ def requires(board: Row, cell: Cell) -> bool:
         all(cell[name] == board[name] for name in place)
         and (cell["eps"] == board["eps"] or (cell["eps"] is None and bool(cell["minimizes"])))
         and board["seed"] in (None, cell["seed"])
+        and _shipped(cell) == _shipped(board)
         and named in board["required"]
     )
+
+
+def _shipped(row: Row) -> dict[str, Any] | None:
+    """What a key takes in of who shipped the ball; None for the core's own."""
+    return identity(row["ball"]) if row["ball"] else None
 
 
 def _left(store: Store, cell: Cell, radius: float | None) -> float:

@@ -18,10 +18,11 @@ from advbench.protocol import FIRST
 from advbench.run.derivation import Known
 from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready
-from advbench.run.stored import StoredShard, stored_shards, threat_of
+from advbench.run.stored import StoredShard, stored_shards
 from advbench.store import Store
 from advbench.target.referee import Rendered, Verdict, judge, render
 from advbench.target.target import Target
+from advbench.threats import Threat
 
 Row = Mapping[str, Any]
 
@@ -55,6 +56,7 @@ class Refereeing:
 
     store: Store
     cell: Row
+    ball: Threat
     known: Known
     targets: Mapping[str, Target | str]
     """By key, or why one is not here."""
@@ -72,7 +74,7 @@ class Refereeing:
         self.result.differences += self._wrong_shards()
         self._ask_for_clean_answers()
         try:
-            for shard in stored_shards(self.store, self.cell, self.known[1].judge, self.device):
+            for shard in stored_shards(self.store, self.cell, self.threat, self.known[1].judge, self.device):
                 self._shard(shard)
         except TimeUpError:
             raise
@@ -92,9 +94,8 @@ class Refereeing:
         return sorted({self.cell["source"], *(target for target, _ in self.judged)})
 
     @cached_property
-    def threat(self) -> Any:
-        found = threat_of(self.cell)
-        return first_ball(found) if self.cell["protocol"] == FIRST else found
+    def threat(self) -> Threat:
+        return first_ball(self.ball) if self.cell["protocol"] == FIRST else self.ball
 
     @cached_property
     def due(self) -> list[int]:

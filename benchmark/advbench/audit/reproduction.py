@@ -15,6 +15,7 @@ from advbench.crafting.engine import Punctual
 from advbench.data import Data, Examples
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
 from advbench.plugin import Attack
+from advbench.plugins import ball_form
 from advbench.plugins.foreign import told
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
@@ -24,7 +25,7 @@ from advbench.run.hardware import make_repeatable
 from advbench.run.provenance import record_run
 from advbench.run.ready import Ready, clean_rows, ready_target, stored_plan
 from advbench.run.report import Reporter, Summary
-from advbench.run.run import Session, Settings
+from advbench.run.run import FORMED, Session, Settings
 from advbench.run.stored import load_dataset, target_named, threat_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
@@ -113,8 +114,9 @@ def reproduce(
     plans = {row["key"]: stored_plan(row, dataset, registry) for row in rows}
     suite = _suite(store, cell, rows[0], plans[rows[0]["key"]], timeout)
     attack = registry.attack(cell["attack"])
-    boards = _boards(store, cell, (dataset, data))
-    threat = _ball(boards, cell, attack)
+    boards = _boards(store, cell, registry, (dataset, data))
+    threat = _ball(boards, cell, attack, registry)
+    ball_form.hold(threat, examples[:FORMED].pixels())
     plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
     if not settings.train:
         refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
@@ -161,18 +163,18 @@ def reproduce(
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
 
 
-def _boards(store: Store, cell: Mapping[str, Any], known: Known) -> list[dict[str, Any]]:
+def _boards(store: Store, cell: Mapping[str, Any], registry: Registry, known: Known) -> list[dict[str, Any]]:
     """Those on which the cell stands and that say what they are made from.
 
     No view is asked, since the database may be a stranger's.
     """
     sql = f"SELECT b.* FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key"
-    return [board for board in store.rows(sql, cell["key"]) if not wrong_board(board, known)]
+    return [board for board in store.rows(sql, cell["key"]) if not wrong_board(board, registry, known)]
 
 
-def _ball(boards: Sequence[Mapping[str, Any]], cell: Mapping[str, Any], attack: Attack) -> Threat:
+def _ball(boards: Sequence[Mapping[str, Any]], cell: Mapping[str, Any], attack: Attack, registry: Registry) -> Threat:
     """That of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
-    ball = threat_of({**(boards[0] if boards else cell), "fit": None})
+    ball = threat_of({**(boards[0] if boards else cell), "fit": None}, registry)
     return ball.at(math.inf) if attack.minimizes and ball.unbounded else ball
 
 
@@ -293,6 +295,8 @@ def _other(cell: Mapping[str, Any], fresh: Mapping[str, Any], row: Mapping[str, 
     old, new = cell["origin"] or {}, fresh["origin"] or {}
     if old != new:
         parts.append(f"the attack ({_version(old)} then, {_version(new)} now)")
+    if cell["ball"] != fresh["ball"]:
+        parts.append(f"the ball ({_version(cell['ball'] or {})} then, {_version(fresh['ball'] or {})} now)")
     if row["key"] != ready.key:
         parts.append("the target's plugins or their versions")
     return plain(" and ".join(parts) or "its key")

@@ -20,17 +20,9 @@ from advbench.plugins.foreign import contained, told
 from advbench.plugins.registry import Registry
 from advbench.protocol import FIRST, SECOND
 from advbench.recipe import Recipe
-from advbench.run.derivation import (
-    Known,
-    UnknownPartError,
-    unproved_cell,
-    wrong_board,
-    wrong_cell,
-    wrong_dataset,
-    wrong_target,
-)
+from advbench.run.derivation import Known, unproved_cell, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
-from advbench.run.stored import dataset_named, refuse_others
+from advbench.run.stored import UnknownPartError, dataset_named, refuse_others, threat_of
 from advbench.store import Store, marks
 from advbench.target.clean import clean_pass
 from advbench.target.target import Target
@@ -81,16 +73,27 @@ class Verifier:
         """Whether every board says what its parameters do; nothing where all of them do."""
         for board in self.store.boards():
             result = Verified("", f"the board {board['name']}", noun="")
-            result.differences += self.wrong_board(board)
+            try:
+                result.differences += self._wrong_board(board)
+            except UnknownPartError as error:
+                result.unchecked = str(error)
             if isinstance(known := self.known(board), str) and not result.differences:
-                result.unchecked = known
+                result.unchecked = result.unchecked or known
             yield result
 
     def wrong_board(self, board: Mapping[str, Any]) -> list[str]:
-        """What a board says and its parameters don't."""
+        """What a board says and its parameters don't, or that its ball is not here to say it."""
+        try:
+            return self._wrong_board(board)
+        except UnknownPartError as error:
+            return [one_line(error)]
+
+    def _wrong_board(self, board: Mapping[str, Any]) -> list[str]:
         known = self.known(board)
         try:
-            return wrong_board(board, None if isinstance(known, str) else known)
+            return wrong_board(board, self.registry, None if isinstance(known, str) else known)
+        except UnknownPartError:
+            raise
         except Exception as error:  # parameters that its ball does not have, or that are none at all
             return [one_line(error)]
 
@@ -159,6 +162,11 @@ class Verifier:
             return
         unproved: list[str] = []
         try:
+            threat = threat_of(cell, self.registry)
+        except UnknownPartError as error:  # and so nobody here can say how large its perturbations are
+            result.unchecked = str(error)
+            return
+        try:
             result.differences += self._wrong_cell(cell, known)
             if not result.differences:
                 unproved = unproved_cell(cell, self.registry, known)
@@ -186,7 +194,7 @@ class Verifier:
         if not result.differences and not result.unchecked:
             try:
                 with self._in_time("its targets"):
-                    Refereeing(self.store, cell, known, self.targets, self.answers, self.device, result).run()
+                    Refereeing(self.store, cell, threat, known, self.targets, self.answers, self.device, result).run()
             except TimeUpError as error:
                 result.unchecked = str(error)
             result.unchecked = "; ".join(filter(None, [*unproved, result.unchecked]))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from advbench.plugins.registry import Broken, Registry
     from advbench.testing import Check
 
-KINDS = ("attack", "model", "defense", "data set")
+KINDS = ("attack", "model", "defense", "data set", "threat")
 WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}
 
 
@@ -45,7 +45,7 @@ def check(
     hand = Hand(Console(), verbose)
     named = {name: find(registry, name) for name in plugin or ()}
     for name, sources in named.items():
-        hand.hold(name, checks(*sources, folders=folders))
+        hand.hold(name, checks(*sources, folders=folders, balls=registry.threats.values()))
     if not named:
         hand.hold("all that is installed", checks(registry, folders=folders))
     hand.sum_up()

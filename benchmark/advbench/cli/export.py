@@ -38,11 +38,12 @@ def export(
     with Store.open(db, readonly=True) as store:
         found = store.cell(cell)
         folders = opt.folders(data, offline)
-        _, loaded = load_dataset(context.obj.checked(), folders, found["dataset"], found["data_fingerprint"])
-        threat = threat_of(found)
+        registry = context.obj.checked()
+        _, loaded = load_dataset(registry, folders, found["dataset"], found["data_fingerprint"])
+        threat = threat_of(found, registry)
         verdicts = {row["example"]: row for row in store.outcomes(found["key"], found["source"])}
         originals, adversarials, facts = [], [], []
-        for shard in stored_shards(store, found, loaded.judge, torch.device("cpu")):
+        for shard in stored_shards(store, found, threat, loaded.judge, torch.device("cpu")):
             originals.append(shard.x.numpy())
             adversarials.append(render(threat, shard.x, shard.p).images.numpy())
             ids = shard.examples.ids.tolist()

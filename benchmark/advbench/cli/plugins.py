@@ -31,7 +31,7 @@ def plugins(
 
         registry = context.obj.checked(strict)
         matrix = table()
-        for heading in serves.headings():
+        for heading in serves.headings(registry):
             matrix.add_column(heading)
         for row in serves.rows(registry):
             matrix.add_row(*(Text(plain(word)) for word in row))

@@ -73,9 +73,14 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
     return None
 
 
+def searches(attack: Attack, threat: Threat) -> bool:
+    """Whether the attack knows the ball by its name, or needs no more of it than it offers."""
+    return threat.name in attack.threats or (attack.geometry is not None and attack.geometry in threat.offers)
+
+
 def why_never(attack: Attack, threat: Threat, goal: str) -> str | None:
     """A reason why the attack can't serve this ball and goal, whatever the target, or None."""
-    if threat.name not in attack.threats:
+    if not searches(attack, threat):
         return f"{attack.name} does not search {threat.name} balls"
     if goal != "untargeted" and not attack.targeted:
         return f"{attack.name} can't aim at a class"

@@ -11,8 +11,11 @@ from typing import Any
 
 from advbench.access import Access
 from advbench.errors import PluginError, shown
+from advbench.geometry import Geometry
+from advbench.parameters import default_of
 from advbench.plugin import Attack, Dataset, Defense, Model, Part, Plugin
 from advbench.plugins.spec import parse
+from advbench.threats import Threat
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 _FLAGS = (
@@ -33,6 +36,7 @@ _DECLARATIONS = {
     "name",
     "reference",
     "threats",
+    "geometry",
     "needs",
     "scope",
     "trial",
@@ -47,6 +51,8 @@ _DECLARATIONS = {
     *_FLAGS,
 }
 _RESERVED = {"label", "params", "summary"}
+_OF_BALLS = {"unbounded", "shareable", "levels", "convex", "tolerance", "norm", "radius", "family"}
+"""Declarations of balls and what follows from them; other plugins may have parameters of these names."""
 
 
 def check_declarations(plugin: Plugin) -> None:
@@ -58,7 +64,7 @@ def check_declarations(plugin: Plugin) -> None:
         for key, annotation in inspect.get_annotations(base).items() if issubclass(base, Plugin) else ():
             if key not in fields and "ClassVar" not in str(annotation):
                 raise PluginError(f"{title}: decorate the class with @dataclass(frozen=True), or {key!r} is lost")
-    if taken := sorted(_DECLARATIONS & fields):
+    if taken := sorted((_DECLARATIONS | (_OF_BALLS if isinstance(plugin, Threat) else set())) & fields):
         raise PluginError(f"{title}: {taken[0]!r} is a declaration; write it without an annotation, `{taken[0]} = …`")
     if taken := sorted(_RESERVED & fields):
         other = f"field(metadata={{'parameter': {taken[0]!r}}})"
@@ -70,8 +76,17 @@ def check_declarations(plugin: Plugin) -> None:
     for declaration, wanted, right in _declared(plugin):
         value = getattr(plugin, declaration, None)
         if not right(value):
-            given = f"declares no {declaration}" if value is None else f"declares {declaration} = {shown(value)}"
+            given = (
+                f"declares no {declaration}"
+                if value is None or value == frozenset()
+                else f"declares {declaration} = {shown(value)}"
+            )
             raise PluginError(f"{title} {given}; write `{declaration} = {wanted}`")
+    if isinstance(plugin, Threat) and (moved := _away_from_defaults(plugin)):
+        raise PluginError(
+            f"{title}: it is entered with {moved[0]}={shown(getattr(plugin, moved[0]))}; enter it at its defaults, "
+            "which suites mean that say nothing"
+        )
     try:
         json.dumps(plugin.params(), allow_nan=False)
     except (TypeError, ValueError) as error:
@@ -97,8 +112,20 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
     if isinstance(plugin, Model):
         yield "feature_layer", '"fc6"', lambda value: isinstance(value, str)
     if isinstance(plugin, Attack):
-        yield "threats", 'frozenset({"linf", "l2"})', lambda value: isinstance(value, frozenset) and _texts(value)
+        yield "geometry", "Geometry.ASCENT", lambda value: value is None or isinstance(value, Geometry)
+        balls = 'frozenset({"linf", "l2"})'
+        yield (
+            "threats",
+            balls,
+            lambda value: isinstance(value, frozenset) and (_texts(value) or plugin.geometry is not None),
+        )
         yield "scope", '"example"', lambda value: value in ("example", "set")
+    if isinstance(plugin, Threat):
+        for flag in ("unbounded", "shareable", "levels", "convex"):
+            yield flag, "True", lambda value: isinstance(value, bool)
+        yield "tolerance", "1e-6", lambda value: isinstance(value, float) and 0 < value < 1
+        yield "offers", "Geometry.START | Geometry.ASCENT", lambda value: isinstance(value, Geometry)
+        yield "norm", '"l2"', lambda value: isinstance(value, str)
     if isinstance(plugin, Defense):
         yield "certifies", '"l2"', lambda value: isinstance(value, str)
     if isinstance(plugin, Attack | Defense):
@@ -106,6 +133,11 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
     if isinstance(plugin, Dataset):
         yield "shape", "(1, 28, 28)", _is_shape
         yield "class_names", '("cat", "dog")', lambda v: isinstance(v, tuple) and _texts(v) and len(v) >= 2
+
+
+def _away_from_defaults(plugin: Plugin) -> list[str]:
+    defaults = {f.name: default_of(f) for f in dataclasses.fields(plugin)}
+    return [n for n, value in defaults.items() if value is not dataclasses.MISSING and getattr(plugin, n) != value]
 
 
 def _fields(plugin: Plugin) -> set[str]:

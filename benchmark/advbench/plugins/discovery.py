@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from collections.abc import Iterable, Iterator
-from importlib.metadata import EntryPoint
+from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
 
 import pluggy
 
@@ -17,10 +18,14 @@ from advbench.plugins.installed import PLUGINS_VARIABLE, chosen, installed, rest
 from advbench.plugins.origin import Origin, canonical
 from advbench.plugins.registry import KINDS, Loaded, Registry, kind_of
 
+CORE = EntryPoint("threats", "advbench.threats", hooks.GROUP)
+"""The core's own balls: loaded like a plugin's, but no installation lacks them and no restriction leaves them out."""
+
 
 def discover(*, strict: bool = False) -> Registry:
     """Load every installed plugin; one that fails at any stage is set aside, alone, unless `strict`."""
     registry = Registry(strict=strict, restriction=restriction())
+    _admit(registry, _load(CORE, _core_origin()))
     for point, origin in chosen(installed(report=registry.set_aside)):
         try:
             _admit(registry, _load(point, origin))
@@ -33,6 +38,14 @@ def discover(*, strict: bool = False) -> Registry:
         for entrant in one.entrants:
             registry.of_kind(kind_of(entrant))[entrant.label] = entrant
     return registry
+
+
+def _core_origin() -> Origin:
+    try:
+        owner = distribution("advbench")
+    except PackageNotFoundError:  # on the path, and not installed
+        owner = None
+    return dataclasses.replace(Origin.of(owner, CORE.name), distribution="advbench")
 
 
 def _load(point: EntryPoint, origin: Origin) -> Loaded:

@@ -21,6 +21,7 @@ from advbench.plugins.remembered import Row
 from advbench.plugins.sources import source_digest
 from advbench.plugins.spec import Call, parse, parse_chain
 from advbench.plugins.values import configure
+from advbench.threats import Threat, advbench_threats, is_core
 
 if TYPE_CHECKING:
     import typer
@@ -32,6 +33,7 @@ KINDS: dict[str, tuple[str, type[Plugin]]] = {
     "advbench_models": ("model", Model),
     "advbench_defenses": ("defense", Defense),
     "advbench_datasets": ("data set", Dataset),
+    "advbench_threats": ("threat", Threat),
 }
 
 
@@ -66,6 +68,8 @@ class Registry:
     models: dict[str, Model] = field(default_factory=dict)
     defenses: dict[str, Defense] = field(default_factory=dict)
     datasets: dict[str, Dataset] = field(default_factory=dict)
+    threats: dict[str, Threat] = field(default_factory=lambda: {ball.label: ball for ball in advbench_threats()})
+    """The core's are in every registry, also in one that is put together by hand."""
     broken: list[Broken] = field(default_factory=list)
     strict: bool = False
     restriction: str = ""
@@ -88,13 +92,25 @@ class Registry:
         check_chain(chain)
         return chain
 
+    def threat(self, text: str) -> Threat:
+        """The ball that a text describes: `linf(eps=8/255)`."""
+        return self._configured("threat", self.threats, parse(text))
+
+    def threat_type(self, name: str) -> type[Threat]:
+        """The class of the balls of that name."""
+        return type(self._find("threat", self.threats, Call(name, {})))
+
+    def shipper(self, threat: Threat) -> dict[str, str] | None:
+        """Who is believed when the ball says how large a perturbation is; None for the core's own."""
+        return None if is_core(threat) else self.origin(threat).params()
+
     def find(self, kind: str, call: Call) -> Plugin:
         """The entrant whose parameters the call changes: the one of that very label, else the first of that name."""
         found: Plugin = self._find(kind, self.of_kind(kind), call)
         return found
 
     def of_kind(self, kind: str) -> dict[str, Any]:
-        """Entrants by label, of kind `attack`, `model`, `defense` or `data set`."""
+        """Entrants by label, of kind `attack`, `model`, `defense`, `data set` or `threat`."""
         hook = next(hook for hook, (word, _) in KINDS.items() if word == kind)
         entrants: dict[str, Any] = getattr(self, hook.removeprefix("advbench_"))
         return entrants
@@ -179,7 +195,7 @@ class Registry:
 
 
 def kind_of(plugin: Plugin) -> str:
-    """`attack`, `model`, `defense` or `data set`."""
+    """`attack`, `model`, `defense`, `data set` or `threat`."""
     return next(word for word, kind in KINDS.values() if isinstance(plugin, kind))
 
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from advbench.plugin import Attack
-from advbench.plugins.compatibility import told
+from advbench.plugins.compatibility import searches, told
 from advbench.plugins.registry import Registry
-from advbench.threats import THREATS
+from advbench.threats import Threat
 
 YES = "●"
 
 
-def headings() -> list[str]:
-    return ["attack", *THREATS, "aims", "minimal", "set-wide", "beyond gradients", "needs"]
+def headings(registry: Registry) -> list[str]:
+    return ["attack", *_balls(registry), "aims", "minimal", "set-wide", "beyond gradients", "needs"]
 
 
 def rows(registry: Registry) -> list[list[str]]:
@@ -19,17 +21,23 @@ def rows(registry: Registry) -> list[list[str]]:
     by_name: dict[str, Attack] = {}
     for attack in registry.attacks.values():
         by_name.setdefault(attack.name, attack)
-    return [_row(attack) for _, attack in sorted(by_name.items())]
+    balls = _balls(registry)
+    return [_row(attack, balls) for _, attack in sorted(by_name.items())]
 
 
 def markdown(registry: Registry) -> str:
     """The table as the documentation holds it."""
-    lines = [headings(), ["---", *("---" for _ in headings()[1:])]]
+    lines = [headings(registry), ["---" for _ in headings(registry)]]
     lines += [[f"`{name}`", *rest] for name, *rest in rows(registry)]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
-def _row(attack: Attack) -> list[str]:
-    balls = [YES if name in attack.threats else "" for name in THREATS]
+def _balls(registry: Registry) -> dict[str, Threat]:
+    """One of each name."""
+    return {ball.name: ball for ball in registry.threats.values()}
+
+
+def _row(attack: Attack, balls: Mapping[str, Threat]) -> list[str]:
+    served = [YES if searches(attack, ball) else "" for ball in balls.values()]
     flags = [attack.targeted, attack.minimizes, attack.scope == "set", attack.beyond_gradients]
-    return [attack.name, *balls, *(YES if flag else "" for flag in flags), told(attack)]
+    return [attack.name, *served, *(YES if flag else "" for flag in flags), told(attack)]

@@ -82,19 +82,20 @@ def construct(entry: P | type[P], values: Mapping[str, Any], where: str = "") ->
         raise PluginError(_placed(where, refusal)) from error
 
 
-def threat(text: str) -> Threat:
-    """The ball that a text describes: `linf(eps=8/255)`."""
+def core_threat(text: str) -> Threat:
+    """One of the core's balls as a text describes it, for those who have no registry: `linf(eps=8/255)`."""
     call = parse(text)
-    return configure(threat_type(call.name), call.params)
+    return configure(core_threat_type(call.name), call.params)
 
 
-def threat_type(name: str) -> type[Threat]:
-    """The class of the balls of that name."""
-    from advbench.threats import THREATS  # a threat may itself read this language
+def core_threat_type(name: str) -> type[Threat]:
+    """The class of the core's ball of that name."""
+    from advbench.threats import advbench_threats  # a threat may itself read this language
 
-    if name not in THREATS:
-        raise AdvbenchError(f"unknown threat {name!r} (known: {', '.join(THREATS)}){did_you_mean(name, THREATS)}")
-    return THREATS[name]
+    known = {ball.name: type(ball) for ball in advbench_threats()}
+    if name not in known:
+        raise AdvbenchError(f"unknown threat {name!r} (known: {', '.join(known)}){did_you_mean(name, known)}")
+    return known[name]
 
 
 def _placed(where: str, problem: str) -> str:

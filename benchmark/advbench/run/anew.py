@@ -38,7 +38,7 @@ class Wanted:
 def wanted(
     cell: CellPlan, suite: Suite, data: Data, examples: Examples, *, target: str, origin: Mapping[str, Any]
 ) -> Wanted:
-    says = cell_says(cell.attack, cell.threat)
+    says = cell_says(cell.attack, cell.threat, None)
     asked = (
         *(data.judge.fingerprint, examples.fingerprint, cell.source.label, cell.goal),
         *(says["attack"], says["threat"], _written(says["params"])),

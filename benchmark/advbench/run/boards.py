@@ -12,11 +12,10 @@ from advbench.plugins.compatibility import why_never
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
 from advbench.rates.aim import entrant
-from advbench.run.derivation import dataset_says
+from advbench.run.derivation import board_key, board_says, dataset_says
 from advbench.store import Store
 from advbench.suite.board import Board
 from advbench.suite.suite import Suite
-from advbench.target.target import content_key
 
 
 def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:
@@ -38,35 +37,31 @@ def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Dat
     )
 
 
-def record_boards(store: Store, suite: Suite, datasets: dict[Dataset, Data]) -> tuple[str, ...]:
+def record_boards(store: Store, registry: Registry, suite: Suite, datasets: dict[Dataset, Data]) -> tuple[str, ...]:
     """Their keys, in the suite's order."""
     keys = []
     for board in suite.boards:
         examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
         store.add_examples(examples.fingerprint, examples.ids.tolist())
-        row = board_row(board, suite, datasets[board.dataset], examples)
+        row = board_row(board, suite, registry, datasets[board.dataset], examples)
         store.add_board(row)
         keys.append(row["key"])
     return tuple(keys)
 
 
-def board_row(board: Board, suite: Suite, data: Data, examples: Examples) -> dict[str, Any]:
+def board_row(board: Board, suite: Suite, registry: Registry, data: Data, examples: Examples) -> dict[str, Any]:
     """A board as the store holds it, under its key."""
     row = {
-        "name": f"{board.name}/seed={suite.seed}" if suite.seed else board.name,
         "dataset": board.dataset.label,
+        "seed": suite.seed,
         "data_fingerprint": data.judge.fingerprint,
-        "threat": board.threat.name,
-        "family": board.threat.family,
-        "params": board.threat.params(),
-        "eps": board.threat.eps,
         "examples": examples.fingerprint,
         "count": len(examples),
         "required": required_entrants(board, suite),
-        "seed": suite.seed,
         "protocol": PROTOCOL,
     }
-    return {"key": content_key(row), **row}
+    row |= board_says(row, board.threat, registry.shipper(board.threat))
+    return {"key": board_key(row), **row}
 
 
 def required_entrants(board: Board, suite: Suite) -> list[str]:

@@ -6,6 +6,7 @@ names or ranks is taken from a row when it follows from what the row's numbers w
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -16,15 +17,15 @@ from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.plugin import Attack, Dataset
 from advbench.plugins.compatibility import offered, told, why_never
-from advbench.plugins.origin import identity
+from advbench.plugins.origin import Origin, identity
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
 from advbench.run.fit import fitting_set, starting_bank
-from advbench.run.stored import threat_of
+from advbench.run.stored import UnknownPartError, threat_of
 from advbench.suite.plan import TargetPlan
 from advbench.target.target import chain_label, content_key, target_key
-from advbench.threats import Threat
+from advbench.threats import Threat, is_core
 
 STOPS = ("first", "end")
 SEEDED = 2
@@ -37,18 +38,25 @@ Known = tuple[Dataset, Data]
 """A data set that is on this machine, loaded."""
 
 
-class UnknownPartError(AdvbenchError):
-    """What a row was made with is not installed here, so nothing can be derived from it."""
-
-
 # --- cells
 
 
-def cell_says(attack: Attack, threat: Threat) -> dict[str, Any]:
+def family_of(threat: Threat, shipper: Mapping[str, str] | None) -> str:
+    """Cells of one family are judged at each other's radii: never those of two versions of a stranger's ball.
+
+    `shipper` is who is believed about sizes; None for the core's own.
+    """
+    if shipper is None:
+        return threat.family
+    return f"{threat.family} by {shipper['distribution'] or 'nobody'} {shipper['version']} #{shipper['digest'][:8]}"
+
+
+def cell_says(attack: Attack, threat: Threat, shipper: Mapping[str, str] | None) -> dict[str, Any]:
     """The columns of a cell that follow from its attack and its ball."""
     return {
         "threat": threat.name,
-        "family": threat.family,
+        "family": family_of(threat, shipper),
+        "ball": shipper,
         "params": threat.params(),
         "eps": None if math.isinf(threat.eps) else threat.eps,
         "minimizes": int(attack.minimizes),
@@ -65,6 +73,7 @@ def cell_key(row: Mapping[str, Any], numbers: Mapping[str, int] | None = None) -
     `numbers` are revisions of the core other than those here.
     """
     beside = {"content": row["content"], "fit": row["fit_fingerprint"], "bank": row["bank_fingerprint"]}
+    beside["ball"] = row["ball"] and identity(row["ball"])
     return content_key(
         {
             "source": row["source"],
@@ -105,8 +114,8 @@ def unproved_cell(row: Mapping[str, Any], registry: Registry, known: Known | Non
 def _held(row: Mapping[str, Any], registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
     """What contradicts a cell, and what can't be checked of one of protocol 1."""
     attack = _configured(registry.attacks, row["attack"], row["attack_params"], "attack")
-    threat = _threat(row)
-    says = cell_says(attack, threat)
+    threat = _threat(row, registry)
+    says = cell_says(attack, threat, _shipper(row, threat))
     unproved: list[str] = []
     if row["protocol"] == FIRST:
         says, unproved = _as_said_first(row, says)
@@ -291,26 +300,29 @@ def wrong_dataset(row: Mapping[str, Any], known: Known) -> list[str]:
 
 
 def board_key(row: Mapping[str, Any]) -> str:
-    """Of a board's columns; one that takes cells of any seed is older than that column."""
-    silent = {"key", *(["seed"] if row.get("seed") is None else [])}
-    return content_key({name: value for name, value in row.items() if name not in silent})
+    """Of a board's columns; an older one takes cells of any seed, and balls of the core name nobody."""
+    silent = {"key", *(name for name in ("seed", "ball") if row.get(name) is None)}
+    said = {name: value for name, value in row.items() if name not in silent}
+    return content_key({**said, "ball": identity(said["ball"])} if "ball" in said else said)
 
 
-def board_says(row: Mapping[str, Any], threat: Threat) -> dict[str, Any]:
+def board_says(row: Mapping[str, Any], threat: Threat, shipper: Mapping[str, str] | None) -> dict[str, Any]:
     """The columns of a board that follow from its ball and its data set."""
     seed = f"/seed={row['seed']}" if row.get("seed") else ""
     return {
         "name": f"{row['dataset']}/{threat.name}/{threat.radius}{seed}",
         "threat": threat.name,
-        "family": threat.family,
+        "family": family_of(threat, shipper),
+        "ball": shipper,
         "params": threat.params(),
         "eps": threat.eps,
     }
 
 
-def wrong_board(row: Mapping[str, Any], known: Known | None) -> list[str]:
+def wrong_board(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
     """What a stored board says and its parameters don't; its examples only where its data set is here."""
-    wrong = list(_unlike(row, board_says(row, _threat(row))))
+    threat = _threat(row, registry)
+    wrong = list(_unlike(row, board_says(row, threat, _shipper(row, threat))))
     if row["seed"] is None and row["protocol"] >= SEEDED:
         wrong.append("it names no seed, so that the luckiest of many would count")
     required = row["required"]
@@ -362,6 +374,14 @@ def _configured(entrants: Mapping[str, Attack], label: str, params: Mapping[str,
     return configure(entry, params or {}, f"the {kind} {name}")
 
 
-def _threat(row: Mapping[str, Any]) -> Threat:
+def _threat(row: Mapping[str, Any], registry: Registry) -> Threat:
     """The ball alone, of a cell or a board."""
-    return threat_of({**row, "params": row["params"] or {}, "fit": None})
+    return threat_of({**row, "params": row["params"] or {}, "fit": None}, registry)
+
+
+def _shipper(row: Mapping[str, Any], threat: Threat) -> dict[str, str] | None:
+    """Who shipped the ball, as stored: another version may be here. The core's six are the protocol's own."""
+    if is_core(threat):
+        return None
+    said = row["ball"] or {}
+    return {field.name: str(said.get(field.name) or "") for field in dataclasses.fields(Origin)}

@@ -43,7 +43,7 @@ def record_run(
 def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
     """Who took part, in which version and with which source, and who was set aside."""
     rows = []
-    for kind in ("attack", "model", "defense", "data set"):
+    for kind in ("attack", "model", "defense", "data set", "threat"):
         for label, plugin in registry.of_kind(kind).items():
             origin = registry.origin(plugin)
             said = {"summary": plugin.summary, "reference": plugin.reference or None}

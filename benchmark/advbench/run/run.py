@@ -16,7 +16,7 @@ from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, one_line
 from advbench.interrupts import Interrupted, listening
 from advbench.plugin import Attack, Dataset
-from advbench.plugins import intake
+from advbench.plugins import ball_form, intake
 from advbench.plugins.foreign import contained
 from advbench.plugins.foreign import told as telling
 from advbench.plugins.registry import Registry
@@ -39,6 +39,9 @@ from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.suite.plan import CellPlan, Plan, TargetPlan, make_plan
 from advbench.suite.suite import Suite
+
+FORMED = 2
+"""Images on which a stranger's ball is tried before anything is crafted in it."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +78,9 @@ class Gathered:
 def gather(plan: Plan, settings: Settings) -> Gathered:
     """The plan's data, once it is clear that nothing is missing: asked before a database is made.
 
-    Refused are data sets that are not here, or have fewer examples than are asked for, files of weights that are not
-    here, and a training that takes long unless somebody wants it. A data set that is broken is set aside, alone.
+    Refused are data sets that are not here, or have fewer examples than are asked for, a ball that can't serve them,
+    files of weights that are not here, and a training that takes long unless somebody wants it. A data set that is
+    broken is set aside, alone.
     """
     datasets: dict[Dataset, Data] = {}
     broken: dict[Dataset, str] = {}
@@ -89,7 +93,8 @@ def gather(plan: Plan, settings: Settings) -> Gathered:
         raise PluginError("; ".join(broken.values()))
     suite = replace(plan.suite, boards=tuple(one for one in plan.suite.boards if one.dataset in datasets))
     for board in suite.boards:
-        judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        ball_form.hold(board.threat, examples[:FORMED].pixels())
     for cell in plan.cells:
         if cell.source.dataset in datasets:
             cell_starts(cell, suite, datasets[cell.source.dataset])
@@ -124,7 +129,7 @@ def run(
     try:
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
-        summary.boards = record_boards(store, gathered.suite, datasets)
+        summary.boards = record_boards(store, registry, gathered.suite, datasets)
         store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
         for target, reason in plan.broken:
             summary.failed.append((target.label, reason))
@@ -322,7 +327,7 @@ class Session:
         bank: Bank | None,
     ) -> dict[str, Any]:
         row = {
-            **cell_says(cell.attack, cell.threat),
+            **cell_says(cell.attack, cell.threat, self.registry.shipper(cell.threat)),
             "dataset": cell.source.dataset.label,
             "data_fingerprint": self.datasets[cell.source.dataset].judge.fingerprint,
             "examples": examples.fingerprint,

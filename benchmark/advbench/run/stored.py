@@ -20,7 +20,7 @@ from advbench.plugins.spec import parse_chain
 from advbench.plugins.values import configure
 from advbench.store import Store
 from advbench.target.target import target_label
-from advbench.threats import THREATS, Threat
+from advbench.threats import Threat
 from advbench.threats.shared import Shared
 
 
@@ -37,11 +37,21 @@ class StoredShard:
     """Those of the examples in the order of judging."""
 
 
-def threat_of(cell: Mapping[str, Any]) -> Threat:
+class UnknownPartError(AdvbenchError):
+    """What a row was made with is not installed here, so nothing can be derived from it."""
+
+
+def threat_of(cell: Mapping[str, Any], registry: Registry) -> Threat:
     """The ball that a cell was crafted in; a shared one where its perturbation was fitted on a set."""
-    if cell["threat"] not in THREATS:
-        raise AdvbenchError(f"cell {cell['key'][:12]}: this version knows no threat {cell['threat']!r}")
-    kind = THREATS[cell["threat"]]
+    try:
+        kind = registry.threat_type(cell["threat"])
+    except AdvbenchError as error:
+        raise UnknownPartError(f"{cell['key'][:12]}: {error}") from error
+    return stored_ball(cell, kind)
+
+
+def stored_ball(cell: Mapping[str, Any], kind: type[Threat]) -> Threat:
+    """The ball of this class that a cell describes."""
     params = {name: float("inf") if value == "inf" else value for name, value in cell["params"].items()}
     ball = configure(kind, params, f"cell {cell['key'][:12]}")
     return Shared.of(ball) if cell.get("fit") else ball
@@ -111,10 +121,9 @@ def _numbers(tensors: Mapping[str, Tensor], name: str, most: int) -> Tensor:
 
 
 def stored_shards(
-    store: Store, cell: Mapping[str, Any], judge: Examples, device: torch.device
+    store: Store, cell: Mapping[str, Any], threat: Threat, judge: Examples, device: torch.device
 ) -> Iterator[StoredShard]:
-    """A cell's shards in order; `judge` are the data set's examples to judge."""
-    threat = threat_of(cell)
+    """A cell's shards in order; `threat` is its ball, `judge` are the data set's examples to judge."""
     place = {example: row for row, example in enumerate(judge.ids.tolist())}
     for number, row in sorted(store.shards(cell["key"]).items()):
         tensors = store.artifacts.get(row["artifact"])

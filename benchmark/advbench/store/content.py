@@ -28,7 +28,7 @@ QUESTIONS = {
     "cells": """
         SELECT key, dataset, data_fingerprint, examples, count, threat, family, params, eps, minimizes, attack,
           attack_params, origin, goal, stop, source, seed, protocol, budget, fit, needs,
-          beyond_gradients, content, fit_fingerprint, bank_fingerprint
+          beyond_gradients, content, fit_fingerprint, bank_fingerprint, ball
         FROM cells
     """,
     "states": """

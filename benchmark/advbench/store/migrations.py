@@ -136,6 +136,12 @@ def crafted_on_arrival(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE imports ADD COLUMN crafting TEXT")
 
 
+def who_ships_a_ball(connection: sqlite3.Connection) -> None:
+    """Whose `size` is believed, on a board and in its cells; NULL for the balls of the core, and in all older rows."""
+    for table in ("cells", "boards"):
+        connection.execute(f"ALTER TABLE {table} ADD COLUMN ball TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -146,6 +152,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     beyond_gradients,
     what_keys_depend_on,
     crafted_on_arrival,
+    who_ships_a_ball,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

@@ -62,6 +62,7 @@ JSON_COLUMNS = frozenset(
         "recipe",
         "attack_params",
         "origin",
+        "ball",
         "required",
         "facts",
     ]
@@ -197,6 +198,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "required": names,
         "protocol": COUNT,
         "seed": maybe(SEED),
+        "ball": maybe(origin),
     },
     "cells": {
         "id": reference,
@@ -225,6 +227,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "content": ANY,
         "fit_fingerprint": maybe(FINGERPRINT),
         "bank_fingerprint": maybe(FINGERPRINT),
+        "ball": maybe(origin),
     },
     "cell_events": {
         "id": reference,

@@ -27,6 +27,8 @@ WINDOW same AS (PARTITION BY data_fingerprint, examples, protocol, family, eps, 
 SAME_BALL = """
   k.data_fingerprint = b.data_fingerprint AND k.protocol = b.protocol
   AND k.family = b.family AND (k.eps = b.eps OR (k.eps IS NULL AND k.minimizes))
+  AND (k.ball IS b.ball OR (json_extract(k.ball, '$.distribution') = json_extract(b.ball, '$.distribution')
+    AND json_extract(k.ball, '$.digest') = json_extract(b.ball, '$.digest') AND json_extract(k.ball, '$.digest') <> ''))
 """.strip()
 # The seeds are the board's: else whoever tries a hundred of them would show the best.
 SAME_BOARD = f"k.examples = b.examples AND (b.seed IS NULL OR b.seed IS k.seed) AND {SAME_BALL}"

@@ -12,7 +12,8 @@ from advbench.access import Access
 from advbench.errors import AdvbenchError
 from advbench.goal import class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.values import threat_type
+from advbench.plugins.compatibility import searches
+from advbench.plugins.foreign import told
 from advbench.suite.document import Item, Place
 from advbench.suite.resolution import Resolution
 from advbench.threats.threat import Threat
@@ -56,6 +57,16 @@ class Options:
     examples: dict[str, Any]
 
 
+def unfit(threat: Threat, dataset: Dataset) -> str | None:
+    """Why no board of this ball and these images is meant, by what the ball says; a stranger's may fail to say it."""
+    try:
+        with told(f"{threat.label}: it can't say its radius, its family, or whether it serves {dataset.label}"):
+            named, reason = f"{threat.radius} {threat.family}", threat.why_not(dataset.shape)
+            return reason if named.isprintable() else "it has a radius or a family that can't be printed"
+    except AdvbenchError as error:
+        return str(error)
+
+
 @dataclass(frozen=True)
 class BoardReader:
     """Reads the threats of a suite, and what stands beside their parameters."""
@@ -94,7 +105,7 @@ class BoardReader:
             tried = own.attacks or attacks or self.usual(ball)
             required = self.required(ball.options.get("required"), tried, ball.threat)
             for dataset in own.data or data:
-                if reason := ball.threat.why_not(dataset.shape):
+                if reason := unfit(ball.threat, dataset):
                     self.resolution.fault(ball.place, reason)
                 board = Board(
                     dataset,
@@ -156,8 +167,17 @@ class BoardReader:
         threat: Threat | None = (
             item.value
             if isinstance(item.value, Threat)
-            else self.resolution.configured(item, threat_type, "threat", extra=BOARD_KEYS)
+            else self.resolution.configured(item, "threat", "threat", extra=BOARD_KEYS)
         )
+        if threat is not None and any(
+            ball.name == threat.name and type(ball) is not type(threat)
+            for ball in self.resolution.registry.threats.values()
+        ):
+            kind = f"{type(threat).__module__}.{type(threat).__qualname__}"
+            self.resolution.fault(
+                item.place, f"{threat.name}: {kind} has the name of another ball; give it one of its own"
+            )
+            threat = None
         if threat is not None and math.isinf(threat.eps):
             self.resolution.fault(
                 item.place, f"{threat.name}: a board has a finite radius; minimal-norm attacks leave it by themselves"
@@ -193,7 +213,7 @@ class BoardReader:
     def required(self, item: Item | None, attacks: tuple[Attack, ...], threat: Threat) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
         if item is None:
-            able = [attack for attack in attacks if threat.name in attack.threats]
+            able = [attack for attack in attacks if searches(attack, threat)]
             # what asks for more than an answer can't meet every target, and would leave most unranked
             modest = [attack for attack in able if attack.needs in Access.GRADIENTS]
             return tuple(attack.label for attack in modest or able)

@@ -15,7 +15,6 @@ from advbench.plugins.registry import check_chain
 from advbench.plugins.spec import Call, SpecError, parse, parse_chain
 from advbench.plugins.values import check, construct
 from advbench.suite.document import Item, Place
-from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
     from advbench.plugins.registry import Registry
@@ -154,9 +153,7 @@ class Resolution:
         self.fault(item.place, f"unknown goal {text or item.plain!r} (known: {', '.join(GOALS)}){hint}")
         return None
 
-    def configured(
-        self, item: Item, kind: str | Callable[[str], type[Threat]], word: str, extra: tuple[str, ...] = ()
-    ) -> Any:
+    def configured(self, item: Item, kind: str, word: str, extra: tuple[str, ...] = ()) -> Any:
         """What `name(parameter=value)` or `{name: {parameter: value}}` stands for; None when it is wrong."""
         if item.text is not None:
             call = self.read(item, parse)
@@ -182,7 +179,7 @@ class Resolution:
         item: Item,
         call: Call,
         inner: Mapping[str, Item],
-        kind: str | Callable[[str], type[Threat]],
+        kind: str,
         word: str,
         extra: tuple[str, ...] = (),
     ) -> Any:
@@ -195,7 +192,7 @@ class Resolution:
         places |= {key: content.key or content.place for key, content in inner.items()}
         try:
             merged = Call(call.name, params)
-            entry: Any = self.registry.find(kind, merged) if isinstance(kind, str) else kind(call.name)
+            entry = self.registry.find(kind, merged)
             values, faults = check(entry, params)
             for fault in faults:
                 near = did_you_mean(fault.key, extra) if fault.problem.startswith(f"{call.name} has no") else ""

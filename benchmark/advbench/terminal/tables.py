@@ -18,6 +18,7 @@ from advbench.rates.aim import aim_of
 from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
+from advbench.rates.shipper import shipper_of
 from advbench.store import Store
 from advbench.terminal.text import interval, percent, say, tell
 
@@ -78,6 +79,8 @@ def print_boards(
         named = classes.get(board["data_fingerprint"], ())
         for part, title, remarks in _board_tables(board, own, named, console.width):
             show_table(console, part, title, remarks)
+        if shipper := shipper_of(board):
+            say(console, f"The ball is shipped by {shipper}, whose word is taken for how large a perturbation is.")
         for line in doubted(doubts, board["key"], {r["target"]: r["target_label"] for r in own["robust_accuracy"]}):
             tell(console, line)
         for remark in _apart(own["robust_accuracy"], [one for one in apart if one.board == board["key"]]):
@@ -216,6 +219,7 @@ def cell_table(cell: dict[str, Any], boards: Iterable[Mapping[str, Any]]) -> Tab
         "attack": f"{cell['attack']}, {cell['goal']}, stop: {cell['stop']}, seed {cell['seed']}",
         "threat": board_of(cell, boards),
         **({"fitted on": cell["fit"]} if cell["fit"] else {}),
+        **({"ball shipped by": shipper} if (shipper := shipper_of(cell)) else {}),
         "status": cell["status"] or "not finished",
         "examples": str(cell["count"]),
         "passes": f"{forwards:,} forward, {backwards:,} backward",

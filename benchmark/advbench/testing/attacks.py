@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import ClassVar, Literal
@@ -15,12 +15,14 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.crafting.cell import Given, check_form, check_inputs, perturbed
 from advbench.crafting.guard import Guard
+from advbench.geometry import Geometry
 from advbench.plugin import Attack
+from advbench.plugins.compatibility import searches
 from advbench.problem.problem import Problem
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
-from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, ball, images
-from advbench.threats import THREATS, Threat
+from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, images, tried
+from advbench.threats import Threat
 from advbench.threats.shared import Shared
 
 Trial = Callable[[Attack, Threat, bool], str | None]
@@ -29,14 +31,13 @@ NEAR = 1.25
 """An attack that is told gradients finds the edge of a half-space within this factor (as in adversarial-library)."""
 
 
-def attack_checks(attack: Attack) -> Iterator[Check]:
-    """Tried with the parameters of its `trial`: the algorithm is the same, and nobody waits for 5,000 queries."""
+def attack_checks(attack: Attack, balls: Mapping[str, Threat]) -> Iterator[Check]:
+    """Tried in every ball that it serves, with the parameters of its `trial`: nobody waits for 5,000 queries."""
     attack = replace(attack, **attack.trial)
-    strangers = sorted(attack.threats - set(THREATS))
-    if strangers:
-        yield Check(attack.label, "claims-known-balls", partial(_unknown, strangers))
-    for name in sorted(attack.threats & set(THREATS)):
-        threat = ball(name)
+    if strangers := sorted(attack.threats - set(balls)):
+        yield Check(attack.label, "claims-known-balls", partial(_unknown, strangers, list(balls)))
+    served = {name: tried(ball) for name, ball in sorted(balls.items()) if searches(attack, ball)}
+    for name, threat in served.items():
         if attack.scope == "set" and not threat.shareable:
             yield Check(attack.label, f"{name}-is-not-shareable", partial(_unshareable, name))
             continue
@@ -56,8 +57,9 @@ def attack_checks(attack: Attack) -> Iterator[Check]:
             bare = partial(_without_a_bank, threat)
             yield Check(attack.label, f"{name}-survives-no-held-out-images", partial(survives, attack, bare))
     # who is told nothing can do nothing but submit what it was given
-    if attack.threats & set(THREATS) and not attack.minimizes and attack.needs:
-        yield Check(attack.label, "is-no-worse-than-chance", partial(is_no_worse_than_chance, attack))
+    if served and not attack.minimizes and attack.needs:
+        chance = partial(is_no_worse_than_chance, attack, list(served.values()))
+        yield Check(attack.label, "is-no-worse-than-chance", chance)
 
 
 def _trials(attack: Attack, threat: Threat) -> Iterator[tuple[str, Trial]]:
@@ -72,7 +74,7 @@ def _trials(attack: Attack, threat: Threat) -> Iterator[tuple[str, Trial]]:
         yield "does-not-depend-on-the-batch", does_not_depend_on_the_batch
     if not attack.minimizes:
         yield "changes-nothing-at-radius-0", changes_nothing_at_radius_0
-    if threat.name in ("linf", "l2") and Access.GRADIENTS in attack.needs:
+    if threat.norm in ("linf", "l2") and Access.GRADIENTS in attack.needs:
         yield "finds-a-known-edge", finds_a_known_edge
 
 
@@ -179,7 +181,7 @@ def finds_a_known_edge(attack: Attack, threat: Threat, targeted: bool) -> None:
     """The nearest other class of a half-space is known: found just outside, and not to be had inside."""
     shape, distance = (1, 8, 8), 0.2
     plane = HalfSpace(shape)
-    margin = plane.margin(threat.name, distance)
+    margin = plane.margin(threat.norm, distance)
     x = plane.beside(6, distance)
     wide = threat if attack.minimizes else threat.at(NEAR * margin)
     outside = scene(wide, targeted, shape=shape, classes=2, net=plane, x=x)
@@ -202,7 +204,7 @@ class Chance(Attack):
 
     name: ClassVar[str] = "chance"
     needs: ClassVar[Access] = Access.LABELS
-    threats: ClassVar[frozenset[str]] = frozenset(THREATS)
+    geometry: ClassVar[Geometry] = Geometry.NOTHING
 
     def perturb(self, problem: Problem) -> Tensor:
         return problem.start(random=True)
@@ -215,12 +217,12 @@ class ChanceForAll(Chance):
     scope: ClassVar[Literal["example", "set"]] = "set"
 
 
-def is_no_worse_than_chance(attack: Attack) -> None:
+def is_no_worse_than_chance(attack: Attack, balls: list[Threat]) -> None:
     """Over all its balls together, against one random perturbation, an image's own or a set's."""
     won, lucky = 0, 0
     chance = ChanceForAll() if attack.scope == "set" else Chance()
-    for name in sorted(attack.threats & set(THREATS)):
-        stage = scene(_searched(attack, ball(name)), count=24)
+    for ball in balls:
+        stage = scene(_searched(attack, ball), count=24)
         won += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(attack)))
         lucky += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(chance)))
     demand(won >= lucky, f"fools {won} images where random perturbations fool {lucky}; look at its signs")
@@ -262,8 +264,8 @@ ODD: dict[str, Callable[[Threat], Scene]] = {
 """Inputs that are unusual and allowed: all must end in a perturbation inside the ball."""
 
 
-def _unknown(names: list[str]) -> None:
-    demand(False, f"`threats` names {', '.join(names)}; the balls are {', '.join(THREATS)}")
+def _unknown(names: list[str], known: list[str]) -> None:
+    demand(False, f"`threats` names {', '.join(names)}; the balls are {', '.join(known)}")
 
 
 def _unshareable(name: str) -> None:

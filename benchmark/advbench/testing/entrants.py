@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 
@@ -11,7 +11,7 @@ from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.declarations import check_declarations
-from advbench.plugins.registry import Broken, Registry
+from advbench.plugins.registry import KINDS, Broken, Registry
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
 from advbench.testing.attacks import attack_checks
@@ -19,15 +19,18 @@ from advbench.testing.check import Check, demand
 from advbench.testing.datasets import dataset_checks
 from advbench.testing.defenses import defense_checks
 from advbench.testing.models import model_checks
+from advbench.testing.threats import threat_checks
+from advbench.threats import Threat, advbench_threats
 
 Source = Plugin | Broken | ModuleType | Registry
 
-HOOKS = ("advbench_attacks", "advbench_models", "advbench_defenses", "advbench_datasets")
+HOOKS = tuple(KINDS)
 
 
-def checks(*sources: Source, folders: DataFolders | None = None) -> list[Check]:
+def checks(*sources: Source, folders: DataFolders | None = None, balls: Iterable[Threat] | None = None) -> list[Check]:
     """Every check for every entrant: of a plugin instance, of a module with hooks, or of a whole registry.
 
+    Attacks are tried in every ball that they serve, of `balls` (the core's where none are given) and of the sources.
     A plugin that could not be loaded fails the one check that it has. Data sets are looked for in `folders`, by default
     where `advbench` itself looks; nothing is downloaded.
     """
@@ -36,7 +39,9 @@ def checks(*sources: Source, folders: DataFolders | None = None) -> list[Check]:
     found = [plugin for source in sources for plugin in entrants(source)]
     if not found and not broken:
         raise AdvbenchError("nothing to check: give plugins, or modules whose @hookimpl functions return some")
-    return [*map(loading, broken), *(check for plugin in found for check in plugin_checks(plugin, folders))]
+    every = [*(advbench_threats() if balls is None else balls), *found]
+    known = {ball.name: ball for ball in every if isinstance(ball, Threat)}
+    return [*map(loading, broken), *(check for plugin in found for check in plugin_checks(plugin, folders, known))]
 
 
 def broken_of(source: Source) -> list[Broken]:
@@ -53,8 +58,8 @@ def entrants(source: Source) -> Iterator[Plugin]:
     if isinstance(source, Plugin):
         yield source
     elif isinstance(source, Registry):
-        for kind in (source.attacks, source.models, source.defenses, source.datasets):
-            yield from kind.values()
+        for kind, _ in KINDS.values():
+            yield from source.of_kind(kind).values()
     elif isinstance(source, ModuleType):
         for name in HOOKS:
             hook = getattr(source, name, None)
@@ -68,7 +73,7 @@ def entrants(source: Source) -> Iterator[Plugin]:
         raise AdvbenchError(f"can't check {source!r}: give a plugin instance, a module or a registry")
 
 
-def plugin_checks(plugin: Plugin, folders: DataFolders) -> Iterator[Check]:
+def plugin_checks(plugin: Plugin, folders: DataFolders, balls: Mapping[str, Threat]) -> Iterator[Check]:
     label = str(getattr(plugin, "label", "") if hasattr(plugin, "name") else type(plugin).__name__)
     try:
         check_declarations(plugin)
@@ -78,7 +83,9 @@ def plugin_checks(plugin: Plugin, folders: DataFolders) -> Iterator[Check]:
     yield Check(label, "is-declared", partial(check_declarations, plugin), on_paper=True)
     yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin), on_paper=True)
     if isinstance(plugin, Attack):
-        yield from attack_checks(plugin)
+        yield from attack_checks(plugin, balls)
+    elif isinstance(plugin, Threat):
+        yield from threat_checks(plugin)
     elif isinstance(plugin, Model):
         yield from model_checks(plugin)
     elif isinstance(plugin, Defense):

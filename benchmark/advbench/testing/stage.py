@@ -15,9 +15,9 @@ from advbench.draws import Draws
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
 from advbench.target.target import Target
-from advbench.threats import L2, THREATS, Linf, RotateShift, Threat, Wasserstein
+from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein, is_core
 
-BALLS: dict[str, Threat] = {
+RADII: dict[str, Threat] = {
     "linf": Linf(0.1),
     "l2": L2(0.8),
     "rotate-shift": RotateShift(),
@@ -25,11 +25,9 @@ BALLS: dict[str, Threat] = {
 }
 
 
-def ball(name: str) -> Threat:
-    """The ball in which attacks are tried."""
-    kind: Any = THREATS[name]
-    ball: Threat = BALLS[name] if name in BALLS else kind()
-    return ball
+def tried(ball: Threat) -> Threat:
+    """The ball at the radius at which attacks are tried in it."""
+    return RADII.get(ball.name, ball) if is_core(ball) else ball
 
 
 @dataclass(frozen=True)
@@ -162,9 +160,9 @@ class HalfSpace(nn.Module):
         x = 0.5 + 0.2 * (images(count, self.weight.shape[1:]) - 0.5)
         return x + (distance - self.side(x - 0.5)).view(-1, 1, 1, 1) * self.weight
 
-    def margin(self, threat: str, distance: float) -> float:
-        """The same distance in the geometry of a ball: Hölder's inequality."""
-        return distance / float(self.weight.abs().sum()) if threat == "linf" else distance
+    def margin(self, norm: str, distance: float) -> float:
+        """The same distance in another norm: Hölder's inequality."""
+        return distance / float(self.weight.abs().sum()) if norm == "linf" else distance
 
 
 @dataclass(frozen=True)

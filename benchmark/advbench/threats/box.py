@@ -15,12 +15,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Box(Threat):
-    """Perturbations are images (N, C, H, W), put in the place of the example.
+    """Any image at all, or any whose pixels are within eps of the example's.
 
+    Perturbations are images (N, C, H, W), put in the place of the example.
     The size is the largest change of a pixel, so the radius 1 lets every image in; what is stored is the image itself.
     """
 
     name = "box"
+    # no geometry is offered: every image is inside, so that what begins at the example and keeps near it asks nothing
+    convex: ClassVar[bool] = True
     levels: ClassVar[bool] = True
     tolerance: ClassVar[float] = 1e-6
 

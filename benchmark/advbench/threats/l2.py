@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from advbench.geometry import Geometry
 from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
@@ -19,9 +20,15 @@ ROUNDS = 60
 
 @dataclass(frozen=True)
 class L2(Threat):
-    """Perturbations are pixels (N, C, H, W), added to the image."""
+    """All pixels together move by at most eps, in Euclidean length.
+
+    Perturbations are changes of pixels (N, C, H, W), added to the image.
+    """
 
     name = "l2"
+    offers: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT | Geometry.PIXELS
+    norm: ClassVar[str] = "l2"
+    convex: ClassVar[bool] = True
     unbounded: ClassVar[bool] = True
     shareable: ClassVar[bool] = True
     levels: ClassVar[bool] = True

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
+from advbench.geometry import Geometry
 from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
@@ -15,9 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Linf(Threat):
-    """Perturbations are pixels (N, C, H, W), added to the image."""
+    """Every pixel moves by at most eps.
+
+    Perturbations are changes of pixels (N, C, H, W), added to the image.
+    """
 
     name = "linf"
+    offers: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT | Geometry.PIXELS
+    norm: ClassVar[str] = "linf"
+    convex: ClassVar[bool] = True
     unbounded: ClassVar[bool] = True
     shareable: ClassVar[bool] = True
     levels: ClassVar[bool] = True

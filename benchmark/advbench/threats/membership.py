@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from advbench.threats import Threat
+from advbench.errors import PluginError
+from advbench.threats import Threat, is_core
 
 BOX_TOLERANCE = 1e-6
 """Rounding of x + p in float32 stays below 1.2e-7."""
@@ -35,9 +36,19 @@ class Membership:
         )
 
 
+def _refuse_wrong_size(threat: Threat, size: Tensor, p: Tensor) -> None:
+    """What a stranger's ball says of perturbations that are numbers is a number each: not an attack's fault."""
+    if not isinstance(size, Tensor) or size.shape != (len(p),):
+        raise PluginError(f"{threat.label}: `size` gives no number for each of {len(p)} perturbations")
+    if bool((size.isnan() & p.flatten(1).isfinite().all(1)).any()):
+        raise PluginError(f"{threat.label}: `size` gives NaN for a perturbation that is finite")
+
+
 def measure(threat: Threat, x: Tensor, p: Tensor, images: Tensor) -> Membership:
     """Measure perturbations and the images rendered from them."""
     size = threat.size(x, p)
+    if not is_core(threat):
+        _refuse_wrong_size(threat, size, p)
     flat = images.flatten(1)
     beyond_box = torch.maximum(flat.amax(1) - 1, -flat.amin(1)) if flat.shape[1] else size * 0
     return Membership(

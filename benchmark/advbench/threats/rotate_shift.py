@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advbench.geometry import Geometry
 from advbench.parameters import written
 from advbench.threats.radius import checked
 from advbench.threats.threat import Threat
@@ -20,9 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RotateShift(Threat):
-    """Perturbations (N, 3): angle counter-clockwise, shift right, shift down, as fractions of the limits."""
+    """Rotations and shifts about the centre, within limits of both.
+
+    Perturbations (N, 3): angle counter-clockwise, shift right, shift down, as fractions of the limits.
+    """
 
     name = "rotate-shift"
+    offers: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT
+    convex: ClassVar[bool] = True
     # coordinates are three numbers of order 1, stored as they are: only their own rounding is to be forgiven
     tolerance: ClassVar[float] = 1e-6
 

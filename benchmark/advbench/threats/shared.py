@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from torch import Tensor
 
+from advbench.geometry import Geometry
 from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
@@ -35,6 +36,14 @@ class Shared(Threat):
     @property
     def name(self) -> str:  # type: ignore[override]  # the ball's own
         return self.ball.name
+
+    @property
+    def norm(self) -> str:  # type: ignore[override]  # the ball's own
+        return self.ball.norm
+
+    @property
+    def offers(self) -> Geometry:  # type: ignore[override]  # the ball's own
+        return self.ball.offers
 
     @property
     def radius(self) -> str:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from torch import Tensor
 
-from advbench.parameters import Parametric
+from advbench.geometry import Geometry
+from advbench.plugin import Plugin
 from advbench.threats.radius import checked, too_far, written_radius
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Threat(Parametric, ABC):
+class Threat(Plugin, ABC):
     """A ball of radius `eps`. Perturbations `p` are batches (N, …) in the threat's coordinates, x is (N, C, H, W).
 
     Every method works per example: no row depends on its neighbours. Nothing writes into its arguments.
@@ -27,6 +28,12 @@ class Threat(Parametric, ABC):
     """Whether an infinite radius makes sense, so that minimal-norm attacks can search it."""
     shareable: ClassVar[bool] = False
     """Whether one row of perturbations, applied to any number of images, means the same for all: see `shrink`."""
+    offers: ClassVar[Geometry] = Geometry.NOTHING
+    """What attacks may count on that know nothing else about it; it is the ball's to say where they make sense."""
+    norm: ClassVar[str] = ""
+    """The norm of the change of pixels that sizes are, where they are one: `linf` or `l2`, or another's."""
+    convex: ClassVar[bool] = False
+    """Whether what is inside is a convex set and `project` its nearest point in the plain distance of coordinates."""
     levels: ClassVar[bool] = False
     """Whether sizes are changes of pixels, which other tools count in levels of 255."""
     tolerance: ClassVar[float]
@@ -88,6 +95,10 @@ class Threat(Parametric, ABC):
     @abstractmethod
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         """How large each perturbation is, in units of eps."""
+
+    def size_by_definition(self, x: Tensor, p: Tensor) -> Tensor | None:
+        """The same sizes, computed plainly and however slowly, for the conformance kit; None where `size` is plain."""
+        return None
 
     def coordinates(self, x: Tensor, p: Tensor) -> Tensor:
         """How far each p is from being a perturbation at all (a plan whose rows don't sum to the image, say)."""

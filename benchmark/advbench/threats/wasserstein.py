@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from advbench.errors import AdvbenchError
+from advbench.geometry import Geometry
 from advbench.parameters import written
 from advbench.threats.radius import checked
 from advbench.threats.threat import Threat
@@ -30,13 +31,15 @@ REACH = 3.0
 
 @dataclass(frozen=True)
 class Wasserstein(Threat):
-    """Perturbations are plans (N, kernel², C, H, W): what each pixel sends to each place of the window around it.
+    """Mass moved between near pixels, at a cost of at most eps.
 
+    Perturbations are plans (N, kernel², C, H, W): what each pixel sends to each place of the window around it.
     An image's mass is normalised to 1 over all channels, no mass changes its channel, moving a unit of it costs
     distance**power, and eps bounds that cost itself, without a root.
     """
 
     name = "wasserstein"
+    offers: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT
     # a plan's pixels round at 1e-7, its cost is a sum of thousands of them
     tolerance: ClassVar[float] = 1e-5
 

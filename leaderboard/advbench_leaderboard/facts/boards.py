@@ -12,6 +12,7 @@ from advbench.rates.aim import aim_of
 from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
 from advbench.rates.rates import shared_ranks
+from advbench.rates.shipper import shipper_of
 from advbench.store import Store
 from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
 from advbench_leaderboard.facts.checks import Import
@@ -101,6 +102,8 @@ class Board:
     """The threat with its radius, as in the board's name."""
     threat: str
     family: str
+    shipper: str
+    """Who ships the ball and is believed about sizes; empty for the core's own."""
     params: Mapping[str, Any]
     eps: float
     examples: str
@@ -210,6 +213,7 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
                 ball=row["name"].removeprefix(f"{row['dataset']}/"),
                 threat=row["threat"],
                 family=row["family"],
+                shipper=shipper_of(row),
                 params=row["params"] or {},
                 eps=row["eps"],
                 examples=row["examples"],

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from advbench import Access, Attack, Loss, Problem, Threat, at_least, one_of
+from advbench import Access, Attack, Geometry, Loss, Problem, Threat, at_least, one_of
 from advbench_attacks.common.climb import surviving
 from advbench_attacks.common.losses import LOSSES, aimed_dlr
 
@@ -34,7 +34,7 @@ PACK = 4
 class APGD(Attack):
     name: ClassVar[str] = "apgd"
     reference: ClassVar[str] = "https://arxiv.org/abs/2003.01690"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT
     needs: ClassVar[Access] = Access.GRADIENTS
     trial: ClassVar = {"steps": 10, "targets": 2}
 

@@ -15,7 +15,8 @@ from typing import Any, ClassVar, cast
 import torch
 from torch import Tensor
 
-from advbench import Access, AdvbenchError, Attack, Goal, Loss, PluginError, Probe, Problem, between
+from advbench import Access, AdvbenchError, Attack, Geometry, Goal, Loss, PluginError, Probe, Problem, between
+from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.plugins.spec import parse
 
@@ -24,7 +25,7 @@ from advbench.plugins.spec import parse
 class Aware(Attack):
     name: ClassVar[str] = "aware"
     reference: ClassVar[str] = "https://arxiv.org/abs/2106.15023"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.ASCENT
     needs: ClassVar[Access] = Access.GRADIENTS | Access.SUSPICION
     trial = {"attack": "pgd(steps=6)"}
 
@@ -50,7 +51,7 @@ class Aware(Attack):
 
     def perturb(self, problem: Problem) -> Tensor:
         attack = self.resolved
-        if problem.threat.name not in attack.threats:
+        if not searches(attack, problem.threat):
             raise PluginError(f"{self.label}: {attack.name} does not search {problem.threat.name} balls")
         if problem.goal.targeted and not attack.targeted:
             raise PluginError(f"{self.label}: {attack.name} can't aim at a class")

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least
+from advbench import Access, Attack, Geometry, Problem, at_least
 from advbench_attacks.common.climb import Rows, climb
 
 
@@ -17,7 +17,7 @@ from advbench_attacks.common.climb import Rows, climb
 class BIM(Attack):
     name: ClassVar[str] = "bim"
     reference: ClassVar[str] = "https://arxiv.org/abs/1607.02533"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.ASCENT
     needs: ClassVar[Access] = Access.GRADIENTS
 
     steps: int = at_least(1, default=10)

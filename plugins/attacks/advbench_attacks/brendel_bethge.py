@@ -70,7 +70,7 @@ class BrendelBethge(Attack):
 
     def perturb(self, problem: Problem) -> Tensor:
         p, of = self._starts(problem)
-        x, norm = problem.images[of], problem.threat.name
+        x, norm = problem.images[of], problem.threat.norm
         goal, low, high = problem.goal[of], (-x).flatten(1), (1 - x).flatten(1)
         nearer = within_bound if norm == "linf" else towards_image
         for step in range(self.steps):

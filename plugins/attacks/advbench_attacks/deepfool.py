@@ -88,8 +88,8 @@ class DeepFool(Attack):
         rise = -height + OVERSHOOT * height.abs() + 3 * MARGIN
         rise = torch.where(across, rise + (gradient * p).flatten(1).sum(1), rise)
         step = nearest(
-            gradient.flatten(1), rise.clamp_min(0), -x.flatten(1), 1 - x.flatten(1), problem.threat.name
+            gradient.flatten(1), rise.clamp_min(0), -x.flatten(1), 1 - x.flatten(1), problem.threat.norm
         ).view_as(p)
-        longest = self.stride * (math.sqrt(math.prod(p.shape[1:])) if problem.threat.name == "l2" else 1)
+        longest = self.stride * (math.sqrt(math.prod(p.shape[1:])) if problem.threat.norm == "l2" else 1)
         excess = (problem.threat.size(x, step) / longest).clamp_min(1).to(step.dtype)
         return torch.where(back, p + self.part * (step - p), p + step / excess.view(back.shape))

@@ -77,7 +77,7 @@ class FAB(Attack):
 
         Rows of examples that leave on the way are left out of what returns.
         """
-        images, norm, active = problem.images, problem.threat.name, len(problem.active)
+        images, norm, active = problem.images, problem.threat.norm, len(problem.active)
         shape = (-1, *images.shape[1:])
         for _ in range(self.steps):
             if problem.done:
@@ -134,7 +134,7 @@ def nearest_class(problem: Problem, p: Tensor, of: Tensor, classes: Tensor, *, b
     probe = problem.jacobian(p, classes, of)
     gradients, logits = probe.gradient.flatten(2), probe.logits.gather(1, classes)
     margins, normals = logits[:, 1:] - logits[:, :1], gradients[:, 1:] - gradients[:, :1]
-    norm = problem.threat.name
+    norm = problem.threat.norm
     if boxed:
         x = (problem.images[of] + p).flatten(1).unsqueeze(1)
         far = distance(normals.nan_to_num(0, 0, 0), -margins.nan_to_num(0, 0, 0), -x, 1 - x, norm)
@@ -152,7 +152,7 @@ def lead(goal: Goal, logits: Tensor) -> Tensor:
 
 def beside(problem: Problem) -> Tensor:
     """A random perturbation, at most half as long as the best success, or else the radius."""
-    p, norm = problem.start(random=True), problem.threat.name
+    p, norm = problem.start(random=True), problem.threat.norm
     size = length(problem.best.flatten(1), norm).squeeze(1)
     bound = torch.where(problem.found, size, torch.inf).clamp_max(problem.eps) / 2
     share = (bound / length(p.flatten(1), norm).squeeze(1)).nan_to_num(1, 1).clamp_max(1)

@@ -9,14 +9,14 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least
+from advbench import Access, Attack, Geometry, Problem, at_least
 
 
 @dataclass(frozen=True)
 class FGSM(Attack):
     name: ClassVar[str] = "fgsm"
     reference: ClassVar[str] = "https://arxiv.org/abs/1412.6572"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.ASCENT
     needs: ClassVar[Access] = Access.GRADIENTS
 
     travel: float = at_least(0, default=1.0)  # length of the one step, in radii of the ball

@@ -52,7 +52,7 @@ class FMN(Attack):
 
     def search(self, problem: Problem) -> None:
         """All but the way back in the end; the problem remembers what is found."""
-        x, norm = problem.images, problem.threat.name
+        x, norm = problem.images, problem.threat.norm
         low, high = (-x).flatten(1), (1 - x).flatten(1)
         p = torch.zeros_like(low)
         radius = p.new_zeros(len(p), 1)

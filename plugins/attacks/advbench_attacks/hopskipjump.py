@@ -72,7 +72,7 @@ class Hop:
         self._low, self._high = -x, 1 - x
         self._x = x
         self._pixels = x[0].numel() if len(x) else 1
-        self._flat = problem.threat.name == "linf"
+        self._flat = problem.threat.norm == "linf"
         finest = 2 * math.log2(self._pixels) if self._flat else 1.5 * math.log2(self._pixels)
         self._bisections = min(max(math.ceil(finest), 10), FINEST)
         self._p = to_border(problem, p, who, self._bisections)

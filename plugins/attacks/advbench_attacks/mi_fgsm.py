@@ -10,7 +10,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least
+from advbench import Access, Attack, Geometry, Problem, at_least
 from advbench_attacks.common.climb import Rows, climb, steepest
 
 
@@ -18,7 +18,7 @@ from advbench_attacks.common.climb import Rows, climb, steepest
 class MIFGSM(Attack):
     name: ClassVar[str] = "mi-fgsm"
     reference: ClassVar[str] = "https://arxiv.org/abs/1710.06081"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.ASCENT
     needs: ClassVar[Access] = Access.GRADIENTS
 
     steps: int = at_least(1, default=10)

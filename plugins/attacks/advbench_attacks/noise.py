@@ -5,13 +5,13 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least
+from advbench import Access, Attack, Geometry, Problem, at_least
 
 
 @dataclass(frozen=True)
 class Noise(Attack):
     name: ClassVar[str] = "noise"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.START
     needs: ClassVar[Access] = Access.LABELS
 
     tries: int = at_least(1, default=5)

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least, one_of
+from advbench import Access, Attack, Geometry, Problem, at_least, one_of
 from advbench_attacks.common.climb import Move, Rows, alike, climb
 from advbench_attacks.common.losses import LOSSES
 
@@ -24,7 +24,7 @@ RATES = {"sgd": 0.07, "adam": 0.001}
 class PGD(Attack):
     name: ClassVar[str] = "pgd"
     reference: ClassVar[str] = "https://arxiv.org/abs/1706.06083"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT
     needs: ClassVar[Access] = Access.GRADIENTS
 
     steps: int = at_least(1, default=40)

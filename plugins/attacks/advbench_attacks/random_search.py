@@ -12,7 +12,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least
+from advbench import Access, Attack, Geometry, Problem, at_least
 
 TOGETHER = 8
 """Perturbations of an example in one pass."""
@@ -21,7 +21,7 @@ TOGETHER = 8
 @dataclass(frozen=True)
 class Random(Attack):
     name: ClassVar[str] = "random"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift"})
+    geometry: ClassVar[Geometry] = Geometry.START
     needs: ClassVar[Access] = Access.LOGITS
     trial = {"tries": 20}
 

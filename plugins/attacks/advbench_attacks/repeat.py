@@ -13,14 +13,14 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench import Problem, at_least, one_of
+from advbench import Geometry, Problem, at_least, one_of
 from advbench_attacks.transfer import Again, where
 
 
 @dataclass(frozen=True)
 class Repeat(Again):
     name: ClassVar[str] = "repeat"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
+    geometry: ClassVar[Geometry] = Geometry.PIXELS
 
     under: str = one_of("noise", "noise-alone", "flip", "image")
     noise: float = at_least(0, default=7.0)  # in units of the largest change of a pixel

@@ -43,7 +43,7 @@ class Square(Attack):
         return self.queries
 
     def perturb(self, problem: Problem) -> Tensor:
-        ball = L2Squares if problem.threat.name == "l2" else LinfSquares
+        ball = L2Squares if problem.threat.norm == "l2" else LinfSquares
         search = Search(problem, ball.of(problem.images, problem.eps), self.proposals)
         for asked in range(1, self.queries - self.proposals + 1, self.proposals):
             if problem.done:

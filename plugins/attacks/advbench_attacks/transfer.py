@@ -12,8 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from advbench import Access, AdvbenchError, Attack, PluginError, Problem, Threat
-from advbench.run.stored import packed_part, threat_of
+from advbench import Access, AdvbenchError, Attack, Geometry, PluginError, Problem, Threat
+from advbench.run.stored import packed_part, stored_ball
 from advbench.store import Store
 
 
@@ -51,10 +51,11 @@ class Again(Attack):
             return nothing
         with Store.open(self.file, readonly=True) as store:
             cell = store.cell(self.cell)
-            threat, name = threat_of(cell), f"cell {cell['key'][:12]} of {self.file}"
-            if threat.family != problem.threat.family:
+            name, kind = f"cell {cell['key'][:12]} of {self.file}", type(problem.threat)
+            threat = stored_ball(cell, kind) if cell["threat"] == kind.name else None
+            if threat is None or threat.family != problem.threat.family:
                 raise PluginError(
-                    f"{self.name}: {name} holds perturbations of {threat.family}, and this ball is "
+                    f"{self.name}: {name} holds perturbations of {cell['family']}, and this ball is "
                     f"{problem.threat.family}; name a cell of this ball, of whatever radius"
                 )
             parts = [
@@ -99,7 +100,7 @@ class Again(Attack):
 class Transfer(Again):
     name: ClassVar[str] = "transfer"
     reference: ClassVar[str] = "https://arxiv.org/abs/1312.6199"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "wasserstein", "rotate-shift", "corruption", "box"})
+    geometry: ClassVar[Geometry] = Geometry.NOTHING
 
     def perturb(self, problem: Problem) -> Tensor:
         p = problem.start()

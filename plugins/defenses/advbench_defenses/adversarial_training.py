@@ -49,7 +49,7 @@ class AdversarialTraining(Defense):
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
-            ball = values.threat(self.threat)
+            ball = values.core_threat(self.threat)
         except AdvbenchError as error:
             raise AdvbenchError(f"{self.name}: threat: {error}") from error
         if ball.name not in BALLS:
@@ -58,7 +58,7 @@ class AdversarialTraining(Defense):
             raise AdvbenchError(f"{self.name}: a ball without a radius has no worst case; write {ball.name}(eps=…)")
 
     def why_not(self, dataset: Dataset) -> str | None:
-        return values.threat(self.threat).why_not(dataset.shape)
+        return values.core_threat(self.threat).why_not(dataset.shape)
 
     def training_recipe(self, recipe: Recipe) -> Recipe:
         # a robust network is a less accurate one: the floor is for training that failed, not for this price
@@ -67,7 +67,7 @@ class AdversarialTraining(Defense):
     def training_batch(
         self, net: nn.Module, images: Tensor, labels: Tensor, draws: Draws, progress: float
     ) -> tuple[Tensor, Tensor]:
-        whole = values.threat(self.threat)
+        whole = values.core_threat(self.threat)
         threat = whole.at(whole.eps * min(1.0, progress / self.warm_up)) if self.warm_up else whole
         kept = round(self.clean * len(images))
         x, y = images[kept:], labels[kept:]

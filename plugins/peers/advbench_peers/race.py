@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import PluginError, one_line
+from advbench.geometry import Geometry
 from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.plugins.foreign import contained
@@ -164,7 +165,7 @@ class Race:
         """Peers return images: in pixels, the perturbation is the difference; elsewhere only the image is looked at."""
         labels = self.examples.labels.to(self.device)
         images = images.detach().to(self.device, x.dtype)
-        if self.threat.name in ("linf", "l2"):
+        if Geometry.PIXELS in self.threat.offers:
             rendered = render(self.threat, x, images - x)
             verdicts = judge(self.ready.target, rendered, Goal(labels))
         else:

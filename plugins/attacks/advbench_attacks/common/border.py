@@ -14,7 +14,7 @@ SPREAD = (256**2 - 1) ** 0.5 / 12**0.5
 def nearer(problem: Problem, p: Tensor, share: Tensor) -> Tensor:
     """The perturbations on the way from the image to p, at a share of p's size: scaled in l2, cut in l-infinity."""
     share = share.view(-1, *[1] * (p.ndim - 1))
-    if problem.threat.name == "linf":
+    if problem.threat.norm == "linf":
         bound = p.flatten(1).abs().amax(1).view_as(share) * share
         return p.clamp(-bound, bound)
     return p * share

@@ -24,7 +24,7 @@ SHORT = 0.99
 
 
 def corner(normals: Tensor, gains: Tensor, low: Tensor, high: Tensor, norm: str) -> Tensor:
-    """The smallest moves d, (R, D), with normals · d >= gains and low <= d <= high; `norm` is that of a threat's name.
+    """The smallest moves d, (R, D), with normals · d >= gains and low <= d <= high; `norm` is `linf` or `l2`.
 
     `normals` (R, K, D) and `gains` (R, K) are of planes, and zero must lie between `low` and `high`. Where no move in
     the box gains that much, what returns is some move in the box.

@@ -45,7 +45,7 @@ def onto_boundary(problem: Problem, p: Tensor, of: Tensor) -> Tensor:
     sign = 1 if goal.targeted else -1
     normals, margins = sign * (slopes[:, :1] - slopes[:, 1:]), sign * (logits[:, :1] - logits[:, 1:])
     gains = problem.margin + MARGIN - margins + along(normals, p.flatten(1))
-    move = partial(past_all if goal.targeted else past_nearest, norm=problem.threat.name)
+    move = partial(past_all if goal.targeted else past_nearest, norm=problem.threat.norm)
     return blockwise(move, normals, gains, -x, 1 - x).view_as(p)
 
 

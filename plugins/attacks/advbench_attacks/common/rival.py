@@ -17,7 +17,7 @@ def nearest_rival(problem: Problem, p: Tensor, of: Tensor, candidates: int) -> T
     slopes = slopes[:, 1:] - slopes[:, :1]
     behind = logits.gather(1, goal.labels.view(-1, 1)) - logits.gather(1, rivals)
     x = (problem.images[of] + p).flatten(1).unsqueeze(1)
-    far = distance(slopes, behind, -x, 1 - x, problem.threat.name)
+    far = distance(slopes, behind, -x, 1 - x, problem.threat.norm)
     return rivals.gather(1, far.argmin(1, keepdim=True)).squeeze(1)
 
 

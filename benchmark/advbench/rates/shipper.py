@@ -1,0 +1,16 @@
+"""Whose word a board takes for how large a perturbation is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def shipper_of(row: Mapping[str, Any]) -> str:
+    """Of a board or a cell, in words: `advbench-acme 1.0, source 1a2b3c4d`; empty for the balls of the core."""
+    ball = row["ball"]
+    if not ball:
+        return ""
+    who = " ".join(filter(None, (ball.get("distribution"), ball.get("version")))) or "nobody's package"
+    source = str(ball.get("digest") or "")[:8]
+    return f"{who}, source {source}" if source else who
