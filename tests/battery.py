@@ -17,11 +17,12 @@ from typing import Any
 import torch
 
 from advbench.plugin import Attack
+from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.revisions import REVISIONS
 from advbench.testing.scene import scene
-from advbench.testing.stage import ball
-from advbench.threats import THREATS, Threat
+from advbench.testing.stage import tried
+from advbench.threats import Threat, advbench_threats
 from advbench.threats.shared import Shared
 
 FILE = Path(__file__).with_name("battery.json")
@@ -33,14 +34,17 @@ Found = list[list[Any]]
 
 
 def cells() -> Iterator[tuple[str, Attack, Threat, bool]]:
+    balls = {ball.name: ball for ball in advbench_threats()}
     for label, attack in sorted(discover(strict=True).attacks.items()):
-        tried = replace(attack, **attack.trial)
-        for name in sorted(attack.threats & THREATS.keys()):
-            threat = ball(name)
+        trial = replace(attack, **attack.trial)
+        for name, ball in sorted(balls.items()):
+            if not searches(attack, ball):
+                continue
+            threat = tried(ball)
             threat = threat.at(float("inf")) if attack.minimizes else threat
             threat = Shared.of(threat) if attack.scope == "set" else threat
             for targeted in (False, True) if attack.targeted else (False,):
-                yield f"{label} {name} {'targeted' if targeted else 'untargeted'}", tried, threat, targeted
+                yield f"{label} {name} {'targeted' if targeted else 'untargeted'}", trial, threat, targeted
 
 
 def found(attack: Attack, threat: Threat, targeted: bool) -> Found:

@@ -99,7 +99,9 @@ TABLES = (
         "targets",
         ("target", "example", "family"),
     ),
-    Table("cells", f"SELECT * FROM cells WHERE key IN ({_TARGETS})", "cell", ("key",), frozenset({"id", "origin"})),
+    Table(
+        "cells", f"SELECT * FROM cells WHERE key IN ({_TARGETS})", "cell", ("key",), frozenset({"id", "origin", "ball"})
+    ),
     Table(
         "shards",
         f"SELECT s.*, c.key AS cell FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key IN ({_TARGETS})",

@@ -47,6 +47,8 @@ _CLEAN = _mixed("c.example", "c.label", "c.predicted", _whole("c.suspicion"), _w
 _CERTIFICATES = _mixed("p.example", "length(p.family)", "p.predicted", _whole("p.radius"))
 _LATER = ("beyond_gradients", "content", "fit_fingerprint", "bank_fingerprint")
 """Columns of cells that the first marks did not know; a cell that is older than them has NULL there."""
+_SILENT = ("ball",)
+"""Columns of cells that say nothing where they are NULL, and came when marks were there already."""
 _THESE = "IN (SELECT value FROM json_each(?))"
 
 
@@ -117,6 +119,7 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
     ):
         known = said[row["cell"]]
         unknown = {"id", *(name for name in _LATER if known["content"] is None and known[name] is None)}
+        unknown |= {name for name in _SILENT if known[name] is None}
         cell = {name: value for name, value in known.items() if name not in unknown}
         clean = answers.get((cell["examples"], row["target"]))
         facts = [cell, shards[row["cell"]], targets[row["target"]], clean, row["n"], row["outcomes"]]
