@@ -13,12 +13,14 @@ from typing import Any
 import pytest
 from conftest import Advbench, Results
 
+from advbench import evaluate
 from advbench.plugin import Attack, Model, Plugin
 from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
 from advbench.rates import earlier
 from advbench.store import Store
 from advbench.store.views import VIEWS
+from advbench.testing.stage import StageNet, images
 from advbench_leaderboard.render import render
 from advbench_leaderboard.site import gather, opened
 
@@ -170,6 +172,25 @@ def test_it_is_said_what_differs(store: Store, more: dict[str, Any], words: str)
     assert earlier.differs({**rows["old"], "draws": 1}, {**rows["old"], "draws": 5}) == "1 draws instead of 5"
 
 
+def test_an_evaluation_keeps_its_numbers_when_its_network_is_asked_again(tmp_path: Path) -> None:
+    net = StageNet((1, 8, 8)).eval()
+    x = images(12, (1, 8, 8))
+    more: dict[str, Any] = {"attacks": ["noise"], "db": tmp_path / "results.sqlite"}
+    first = evaluate(net, x, net(x).argmax(1), threats=["linf(eps=0.05)", "l2(eps=0.5)"], **more)
+    known = first.robust_accuracy
+    with another_source(Model):
+        second = evaluate(net, x, net(x).argmax(1), threats="linf(eps=0.05)", **more)
+    assert first.robust_accuracy == known
+    assert first.clean_accuracy == second.clean_accuracy == 1.0
+    assert second.robust_accuracy == {"given/linf/0.05": known["given/linf/0.05"]}
+    listed = {row["board_name"]: row["target"] for row in second.store.rates("robust_accuracy")}
+    assert {name: [target] for name, target in listed.items()} == {
+        "given/linf/0.05": list(second.targets),
+        "given/l2/0.5": list(first.targets),
+    }
+    assert len(second.store.rates("robust_accuracy")) == 2
+
+
 # What a reader, a runner and a host see of it
 
 
@@ -220,6 +241,12 @@ def test_show_lists_a_network_once_and_says_in_a_line_which_is_earlier(
     assert out.count("earlier, not in the table since the same network is: toy") == boards
     assert out.count("(another source of toy)") == boards
     assert "earlier" not in advbench("show", "--db", results.db).out
+    with Store.open(twice, readonly=True) as store:
+        placed = store.rates("board_cells")
+    cells = advbench("show", "--db", twice, "--cells").out
+    assert " ".join(cells.split()).count("earlier") == sum(not row["stands"] for row in placed)
+    early = next(row["cell"] for row in placed if not row["stands"])
+    assert "lists the same network as another target" in " ".join(advbench("show", early, "--db", twice).out.split())
 
 
 def test_a_merge_pushes_no_network_off_its_boards(

@@ -129,8 +129,12 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
     shares = {(row["cell"], row["board_name"]): row["rate"] for row in store.rates("fooling")}
     unplaced = {row["cell"]: row["rate"] for row in store.rates("unplaced")}
     served: dict[str, list[str]] = {}
-    for row in store.rows("SELECT DISTINCT cell, board_name FROM board_cells JOIN boards ON key = board ORDER BY eps"):
+    earlier: set[tuple[str, str]] = set()
+    for row in store.rows(
+        "SELECT DISTINCT cell, board_name, stands FROM board_cells JOIN boards ON key = board ORDER BY eps"
+    ):
         served.setdefault(row["cell"], []).append(row["board_name"])
+        earlier |= set() if row["stands"] else {(row["cell"], row["board_name"])}
     rows = [
         {**row, "board": board}
         for row in store.rows(
@@ -158,6 +162,8 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
             failures |= {f"{row['key'][:12]}: {row['reason']}": None} if row["reason"] else {}
         elif row["key"] in unplaced:
             how = f"{percent(unplaced[row['key']])} of {row['count']}, on no board"
+        elif share is None and (row["key"], row["board"]) in earlier:
+            how = "of an earlier target"
         elif share is None:
             how = "no verdict" if row["current"] else "replaced"
         words = (row["key"][:12], row["label"], row["board"] or board_of(row, everywhere), row["entrant"], how)

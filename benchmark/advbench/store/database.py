@@ -309,6 +309,16 @@ class Store:
             "events": self.rows("SELECT * FROM cell_events WHERE cell = ? ORDER BY id", number),
             "shards": list(self.shards(key).values()),
             "rates": self.rows("SELECT * FROM rates WHERE cell = ? ORDER BY board, target_label, target", key),
+            "superseded": [
+                (row["board"], row["label"])
+                for row in self.rows(
+                    "SELECT b.name AS board, t.label || ' ' || substr(t.key, 1, 12) AS label FROM board_cells c "
+                    "JOIN board_targets p ON p.board = c.board AND p.target = c.source "
+                    "JOIN targets t ON t.key = p.standing JOIN boards b ON b.key = c.board "
+                    "WHERE c.cell = ? AND NOT p.current ORDER BY b.name, b.key",
+                    key,
+                )
+            ],
             "unplaced": self.rows("SELECT * FROM unplaced WHERE cell = ?", key),
             "imports": self.rows("SELECT * FROM imports WHERE cell = ? ORDER BY id", number),
         }

@@ -241,6 +241,8 @@ def cell_table(cell: dict[str, Any], boards: Iterable[Mapping[str, Any]]) -> Tab
         if rate["violations"]:
             text += f", {rate['violations']} violations"
         facts.add_row(Text(plain(f"{own}: {rate['target_label']}{where}")), text)
+    for board, label in cell["superseded"]:
+        facts.add_row("not counted", Text(plain(f"{board} lists the same network as another target, {label}")))
     for rate in cell["unplaced"]:
         text = f"fooled {percent(rate['rate'])} % of {rate['n']}, which no board judges"
         facts.add_row(Text(plain(f"own: {rate['source_label']}")), text)
