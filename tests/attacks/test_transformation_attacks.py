@@ -22,7 +22,7 @@ from advbench_attacks.grid import Grid
 from advbench_attacks.pgd import PGD
 from advbench_attacks.worst_of_k import WorstOfK
 
-DCOSTA = Path(__file__).parents[1] / "docs/suites/dcosta2019.yaml"
+DCOSTA = Path(__file__).parents[2] / "docs/suites/dcosta2019.yaml"
 BALL = RotateShift(degrees=3.0, pixels=0.12)
 
 

@@ -32,7 +32,7 @@ from advbench.store import SCHEMA_VERSION, Store, marks
 from advbench.threats import Wasserstein
 from advbench.threats.membership import measure
 
-ARCHIVE = ROOT / "tests/version_0_1.zip"
+ARCHIVE = ROOT / "tests/audit/version_0_1.zip"
 LINF = "(SELECT id FROM cells WHERE attack = 'pgd(steps=3)' AND goal = 'untargeted' AND seed = 0 ORDER BY id LIMIT 1)"
 
 

@@ -21,7 +21,7 @@ from advbench import hooks
 from advbench.suite.board import BOARD_KEYS
 from advbench.suite.suite import KEYS
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ACME = ROOT / "tests/acme"
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 REFERENCE = ROOT / "docs/reference.md"

@@ -31,7 +31,7 @@ from advbench_peers.race import BEST, Race, Row
 from advbench_peers.timing import Timed, in_turns, ratio
 
 CPU = torch.device("cpu")
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def raced(run: Any, attack: PGD | None = None, stop: str = "first", eps: float = 0.1) -> dict[str, Row]:

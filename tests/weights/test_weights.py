@@ -36,7 +36,7 @@ from advbench_defenses.reconstruction import Reconstruction
 from advbench_models.cnn_cr import CnnCr
 from advbench_models.small_cnn import SmallCNN
 
-TOP = Path(__file__).parents[1]
+TOP = Path(__file__).parents[2]
 KEPT = json.loads((TOP / "weights" / "manifest.json").read_text())["weights"]
 
 

@@ -262,7 +262,7 @@ def test_an_unknown_rate_is_an_error_in_words(store: Store) -> None:
 
 
 def scale() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("scale", Path(__file__).with_name("scale.py"))
+    spec = importlib.util.spec_from_file_location("scale", Path(__file__).parents[1] / "scale.py")
     assert spec
     assert spec.loader
     module = importlib.util.module_from_spec(spec)

@@ -32,7 +32,7 @@ from advbench.store import Store
 from advbench.suite.plan import make_plan
 from advbench.suite.suite import suite_from_mapping
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SUITE: dict[str, Any] = {
     "data": "toy-blots",
     "models": ["toy"],

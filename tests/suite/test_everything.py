@@ -13,7 +13,7 @@ from advbench.suite.plan import Plan, make_plan
 from advbench.suite.suite import Suite, load_suite
 from advbench.target.target import chain_label
 
-FILE = Path(__file__).parents[1] / "docs" / "suites" / "everything.yaml"
+FILE = Path(__file__).parents[2] / "docs" / "suites" / "everything.yaml"
 
 
 @pytest.fixture(scope="module")

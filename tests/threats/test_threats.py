@@ -217,7 +217,7 @@ def test_every_ball_can_be_had_by_its_name(name: str) -> None:
 
 
 def test_every_ball_and_what_can_be_set_of_it_is_documented() -> None:
-    reference = (Path(__file__).parents[1] / "docs/reference.md").read_text(encoding="utf-8")
+    reference = (Path(__file__).parents[2] / "docs/reference.md").read_text(encoding="utf-8")
     (table,) = re.findall(r"^## Threats$(.*?)^## ", reference, re.MULTILINE | re.DOTALL)
     rows = {row[0]: row[1] for row in re.findall(r"^\| `([\w-]+)` \| ([^|]*) \|", table, re.MULTILINE)}
     assert set(rows) == set(THREATS)

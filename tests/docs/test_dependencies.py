@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 BUILT_INS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_leaderboard", "advbench_models"}
 IMPORT_ALL = """
 import importlib, pkgutil, sys

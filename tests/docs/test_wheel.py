@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 SOURCES = [ROOT / "benchmark", *sorted(p for p in (ROOT / "plugins").iterdir() if p.is_dir()), ROOT / "leaderboard"]
 PACKAGES = {

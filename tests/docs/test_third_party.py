@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-ACME = Path(__file__).parent / "acme"
+ACME = Path(__file__).parents[1] / "acme"
 BROKEN = """\
 [build-system]
 requires = ["hatchling"]

@@ -25,7 +25,7 @@ from advbench_attacks.frank_wolfe import FrankWolfe
 from advbench_attacks.sinkhorn import Sinkhorn
 from advbench_attacks.wasserstein_pgd import WassersteinPGD, falling
 
-SUITES = sorted((Path(__file__).parents[1] / "docs/suites").glob("wong2019*.yaml"))
+SUITES = sorted((Path(__file__).parents[2] / "docs/suites").glob("wong2019*.yaml"))
 BALLS = [Wasserstein(0.2, kernel=3), Wasserstein(0.5, kernel=5, power=2.0), Wasserstein(1.0, kernel=3)]
 QUICK: list[Attack] = [
     WassersteinPGD(steps=8),
