@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
+import jinja2
 import pytest
 from site_facts import fill
 
@@ -45,6 +46,14 @@ def test_the_same_database_gives_the_same_bytes_and_rewrites_nothing(database: P
     assert stamps(tmp_path / "site") == before
     render(database, tmp_path / "elsewhere")
     assert {n: s[0] for n, s in stamps(tmp_path / "elsewhere").items()} == {n: s[0] for n, s in before.items()}
+
+
+def test_a_site_that_is_made_again_compiles_no_template(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    render(database, tmp_path / "site")
+    monkeypatch.setattr(jinja2.Environment, "compile", lambda *_: pytest.fail("a template is compiled again"))
+    assert render(database, tmp_path / "elsewhere").changed > 0
 
 
 def test_only_what_changed_is_rewritten(database: Path, tmp_path: Path) -> None:

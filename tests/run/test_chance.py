@@ -22,7 +22,7 @@ from advbench.run.report import Reporter, Summary
 from advbench.run.run import Settings, run
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
-from advbench.target.answer import COMPANY
+from advbench.target.answer import COMPANY, seeded
 from advbench.target.clean import clean_pass
 from advbench.target.target import Target, prepare
 from advbench.testing.stage import StageNet, data_of, images
@@ -325,3 +325,14 @@ def test_clean_answers_are_the_same_for_any_number_of_examples() -> None:
     assert whole.suspicion is not None
     assert torch.equal(few.suspicion, whole.suspicion[some])
     assert torch.allclose(clean_pass(target, every[:90], CPU).confidence, whole.confidence[:90], atol=1e-5)
+
+
+def test_only_generators_that_are_put_back_are_seeded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", lambda seed: pytest.fail("other devices keep this seed"))
+    before = torch.get_rng_state()
+    drawn = []
+    for _ in range(2):
+        with seeded("a place", torch.device("cpu")):
+            drawn.append(torch.rand(3))
+    assert torch.equal(*drawn)
+    assert torch.equal(torch.get_rng_state(), before)
