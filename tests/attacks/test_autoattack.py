@@ -12,8 +12,6 @@ from advbench import Attack, Problem
 from advbench.draws import Draws
 from advbench.goal import Goal
 from advbench.problem.expected import Expected
-from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.problem.problem import MARGIN, Stop
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images
 from advbench.threats import L2, Linf, Threat
@@ -78,30 +76,6 @@ def greys(count: int) -> Tensor:
     return 0.5 + 0.2 * (images(count, SHAPE) - 0.5)
 
 
-def problem_of(stage: Scene, attack: Attack, *, stop: Stop = "first", budget: int | None = None) -> Problem:
-    margin = stage.goal.margin(run_in_batches(stage.target.logits, stage.images, BatchSize(64)))
-    return Problem(
-        images=stage.images,
-        goal=stage.goal,
-        threat=stage.threat,
-        target=stage.target,
-        access=attack.needs,
-        draws=Draws(0, "autoattack", stage.ids),
-        stop=stop,
-        already=margin > MARGIN,
-        budget=budget,
-        batch=BatchSize(16),
-    )
-
-
-def fooled(stage: Scene, attack: Attack, stop: Stop = "first") -> Tensor:
-    """By the referee's word."""
-    problem = problem_of(stage, attack, stop=stop)
-    verdicts = stage.verdicts(problem.finish(attack.perturb(problem)).detach())
-    assert not any(verdict.violation for verdict in verdicts)
-    return torch.tensor([verdict.fooled for verdict in verdicts])
-
-
 def watch(monkeypatch: pytest.MonkeyPatch, seen: Callable[[Attack, Problem], None]) -> None:
     """Calls `seen` before every part."""
     for kind in (APGD, FAB, Square):
@@ -144,7 +118,7 @@ def test_every_part_meets_only_what_the_earlier_ones_left(monkeypatch: pytest.Mo
         assert torch.equal(problem.active, (~problem.found).nonzero().squeeze(1))
 
     watch(monkeypatch, seen)
-    problem = problem_of(stage, SHORT)
+    problem = stage.problem(SHORT, Problem)
     SHORT.perturb(problem)
     assert tuple(order) == SHORT.parts()
     assert 0 < len(left[1]) < len(left[0])
@@ -158,10 +132,10 @@ def test_no_part_is_asked_when_nothing_is_left(monkeypatch: pytest.MonkeyPatch) 
     net, x = Linear(5), greys(6)
     optimum = net.distances(x, net(x).argmax(1), "linf").amin(1)
     stage = scene(Linf(float(optimum.max()) * 1.5), classes=5, net=net, x=x)
-    assert fooled(stage, SHORT.parts()[0]).all()
+    assert stage.fooled(SHORT.parts()[0]).all()
     order: list[Attack] = []
     watch(monkeypatch, lambda part, problem: order.append(part))
-    assert fooled(stage, SHORT).all()
+    assert stage.fooled(SHORT).all()
     assert tuple(order) == SHORT.parts()[:1]
 
 
@@ -171,15 +145,15 @@ def test_a_linear_classifier_falls_just_outside_its_margin_and_never_inside(thre
     labels = net(x).argmax(1)
     optimum = net.distances(x, labels, threat.name).amin(1)
     near, far = float(optimum.min()), float(optimum.max())
-    assert fooled(scene(threat.at(far * 1.01), classes=5, net=net, x=x), SHORT).all()
-    assert not fooled(scene(threat.at(near * 0.99), classes=5, net=net, x=x), SHORT).any()
+    assert scene(threat.at(far * 1.01), classes=5, net=net, x=x).fooled(SHORT).all()
+    assert not scene(threat.at(near * 0.99), classes=5, net=net, x=x).fooled(SHORT).any()
 
 
 @each_ball
 def test_it_fools_as_many_as_each_part_alone(threat: Threat) -> None:
     stage = scene(threat.at(threat.eps * 0.6), count=40)
-    alone = [int(fooled(stage, part).sum()) for part in SHORT.parts()]
-    together = int(fooled(stage, SHORT).sum())
+    alone = [int(stage.fooled(part, purpose="autoattack").sum()) for part in SHORT.parts()]
+    together = int(stage.fooled(SHORT).sum())
     assert 0 < max(alone) < 40
     assert together >= max(alone)
 
@@ -187,7 +161,10 @@ def test_it_fools_as_many_as_each_part_alone(threat: Threat) -> None:
 @each_ball
 def test_stopping_at_the_first_success_fools_as_many_as_going_on(threat: Threat) -> None:
     stage = scene(threat.at(threat.eps * 0.6), count=24)
-    first, end = fooled(stage, SHORT), fooled(stage, SHORT, stop="end")
+    first, end = (
+        stage.fooled(SHORT),
+        stage.fooled(SHORT, stop="end"),
+    )
     assert 0 < first.sum() < 24
     assert torch.equal(first, end)
 
@@ -199,9 +176,9 @@ def test_masked_gradients_are_broken_by_the_part_that_needs_none() -> None:
     stage = scene(Linf(0.1), classes=5, net=Stairs(5), x=greys(12))
     *gradients, square = SHORT.parts()
     for part in gradients:
-        assert not fooled(stage, part).all()
-    assert fooled(stage, square).all()
-    assert fooled(stage, SHORT).all()
+        assert not stage.fooled(part, purpose="autoattack").all()
+    assert stage.fooled(square, purpose="autoattack").all()
+    assert stage.fooled(SHORT).all()
 
 
 def test_logits_so_large_that_cross_entropy_saturates_are_broken_by_the_parts_that_do_not_mind() -> None:
@@ -209,10 +186,10 @@ def test_logits_so_large_that_cross_entropy_saturates_are_broken_by_the_parts_th
     optimum = net.distances(x, net(x).argmax(1), "linf").amin(1)
     stage = scene(Linf(float(optimum.max()) * 1.01), classes=5, net=net, x=x)
     cross_entropy, logits_ratio, boundary, _ = SHORT.parts()
-    assert not fooled(stage, cross_entropy).all()
-    assert fooled(stage, logits_ratio).all()
-    assert fooled(stage, boundary).all()
-    assert fooled(stage, SHORT).all()
+    assert not stage.fooled(cross_entropy, purpose="autoattack").all()
+    assert stage.fooled(logits_ratio, purpose="autoattack").all()
+    assert stage.fooled(boundary, purpose="autoattack").all()
+    assert stage.fooled(SHORT).all()
 
 
 # Goals and numbers of classes
@@ -227,8 +204,16 @@ def test_few_classes_are_no_reason_to_fail(threat: Threat, version: str, classes
     x = x[optimum > 0.005]  # the referee allows for rounding: some 1e-6 of the ball
     optimum = optimum[optimum > 0.005]
     attack = AutoAttack(version=version, steps=20, queries=200, draws=2)
-    assert fooled(scene(threat.at(float(optimum.max()) * 1.01), classes=classes, net=net, x=x), attack).all()
-    assert not fooled(scene(threat.at(float(optimum.min()) * 0.99), classes=classes, net=net, x=x), attack).any()
+    assert (
+        scene(threat.at(float(optimum.max()) * 1.01), classes=classes, net=net, x=x)
+        .fooled(attack, purpose="autoattack")
+        .all()
+    )
+    assert (
+        not scene(threat.at(float(optimum.min()) * 0.99), classes=classes, net=net, x=x)
+        .fooled(attack, purpose="autoattack")
+        .any()
+    )
 
 
 @each_ball
@@ -242,10 +227,10 @@ def test_all_parts_aim_at_the_class_of_a_cell(monkeypatch: pytest.MonkeyPatch, t
         return scene(threat.at(eps), True, classes=5, net=net, x=x)
 
     assert torch.equal(wanted(1).labels, labels)
-    assert fooled(wanted(threat.eps * 20), attack).all()
+    assert wanted(threat.eps * 20).fooled(attack, purpose="autoattack").all()
     order: list[Attack] = []
     watch(monkeypatch, lambda part, problem: order.append(part))
-    assert not fooled(wanted(threat.eps / 1e3), attack).any()
+    assert not wanted(threat.eps / 1e3).fooled(attack, purpose="autoattack").any()
     assert tuple(order) == attack.parts()
 
 
@@ -255,7 +240,7 @@ def test_all_parts_aim_at_the_class_of_a_cell(monkeypatch: pytest.MonkeyPatch, t
 def share_fooled(stage: Scene, attack: Attack, draws: int = 50) -> float:
     """How often the target is fooled when it is asked again and again."""
     torch.manual_seed(0)
-    problem = problem_of(stage, attack)
+    problem = stage.problem(attack, Problem)
     x = stage.threat.apply(stage.images, problem.finish(attack.perturb(problem)).detach())
     return float(
         torch.stack([stage.goal.reached(stage.target.logits(x).argmax(1)) for _ in range(draws)]).float().mean()
@@ -283,7 +268,7 @@ def test_a_success_by_luck_does_not_end_the_search() -> None:
     torch.manual_seed(0)
     found = {}
     for version in ("standard", "rand"):
-        problem = problem_of(stage, SHORT)
+        problem = stage.problem(SHORT, Problem)
         AutoAttack(version=version, steps=5, queries=20).perturb(problem)
         found[version] = float(problem.found.float().mean())
     assert found["standard"] > 0.9
@@ -294,19 +279,19 @@ def test_every_draw_is_a_pass_and_no_budget_is_overspent() -> None:
     stage = masked_by_noise()
     attack = AutoAttack(version="rand", steps=3, draws=4)
     torch.manual_seed(0)
-    problem = problem_of(stage, attack, stop="end")
+    problem = stage.problem(attack, Problem, stop="end")
     attack.perturb(problem)
     assert problem.forwards.max() == attack.passes(5) == 4 * (4 + 4 + 2)
     assert problem.backwards.max() == 4 * (3 + 3)
     for budget in (3, 10, 25):
-        problem = problem_of(stage, attack, stop="end", budget=budget)
+        problem = stage.problem(attack, Problem, stop="end", budget=budget)
         attack.perturb(problem)
         assert problem.forwards.max() == budget // 4 * 4
 
 
 def test_candidates_of_one_example_pay_for_themselves() -> None:
     stage = masked_by_noise()
-    problem = Expected.of(problem_of(stage, SHORT, stop="end", budget=10), 4)
+    problem = Expected.of(stage.problem(SHORT, Problem, stop="end", budget=10), 4)
     of = torch.tensor([3, 3, 5, 3])
     problem.logits(stage.images[of] * 0, of)
     assert problem.forwards[[3, 5, 7]].tolist() == [8, 4, 0]
@@ -316,9 +301,10 @@ def test_means_are_those_of_the_draws() -> None:
     stage = masked_by_noise()
     x, goal = stage.images, Goal(stage.labels)
     torch.manual_seed(0)
-    probe = Expected.of(problem_of(stage, SHORT, stop="end"), 3).probe(x * 0, Goal.margin)
+    problem = stage.problem(SHORT, Problem, batch=len(x), stop="end")
+    probe = Expected.of(problem, 3).probe(x * 0, Goal.margin)
     torch.manual_seed(0)
-    problem_of(stage, SHORT)  # asks once, for the clean pass
+    stage.problem(SHORT)  # asks once, for the clean pass
     q = x.clone().requires_grad_()
     logits = torch.stack([stage.target.logits(q) for _ in range(3)]).mean(0)
     (gradient,) = torch.autograd.grad(goal.margin(logits).sum(), q)

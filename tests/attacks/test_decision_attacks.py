@@ -36,12 +36,6 @@ def plane_scene(threat: Threat, *, count: int = 4, side: int = 5, targeted: bool
     return stage, plane.margin(threat.name, 0.2)
 
 
-def sizes(attack: Attack, stage: Scene, batch: int = 64) -> list[float]:
-    """Of what the referee calls a success; infinite where it is none."""
-    verdicts = stage.verdicts(stage.perturbed(attack, batch=batch))
-    return [verdict.size if verdict.fooled and not verdict.violation else INFINITE for verdict in verdicts]
-
-
 # Known optimum
 
 
@@ -55,7 +49,7 @@ def test_the_distance_to_a_plane_is_found_within_five_percent_by_labels_alone(
     attack: Attack, threat: Threat, targeted: bool
 ) -> None:
     stage, optimum = plane_scene(threat, side=4, targeted=targeted)
-    found = sizes(attack, stage)
+    found = stage.sizes(attack)
     assert max(found) <= 1.05 * optimum
     assert min(found) >= optimum * (1 - 1e-5)
 
@@ -71,9 +65,9 @@ def test_square_crosses_a_plane_that_is_clearly_inside_the_ball_and_never_one_ou
 ) -> None:
     attack = Square(queries=1500, proposals=proposals)
     stage, optimum = plane_scene(threat, targeted=targeted)
-    assert max(sizes(attack, replace(stage, threat=threat.at(beyond * optimum)))) < INFINITE
+    assert max(replace(stage, threat=threat.at(beyond * optimum)).sizes(attack)) < INFINITE
     attack = replace(attack, queries=200)
-    assert min(sizes(attack, replace(stage, threat=threat.at(0.99 * optimum)))) == INFINITE
+    assert min(replace(stage, threat=threat.at(0.99 * optimum)).sizes(attack)) == INFINITE
 
 
 # Square
@@ -134,7 +128,7 @@ def test_the_squares_of_the_l2_ball_use_the_whole_radius_and_no_more(shape: tupl
 
 def test_square_is_stronger_than_as_many_random_perturbations() -> None:
     stage = scene(Linf(0.04), count=24)
-    won = {attack.name: sum(size < INFINITE for size in sizes(attack, stage)) for attack in (Square(200), Random(200))}
+    won = {attack.name: sum(size < INFINITE for size in stage.sizes(attack)) for attack in (Square(200), Random(200))}
     assert won["square"] > won["random"]
 
 
@@ -154,7 +148,7 @@ def test_an_image_that_no_noise_gets_wrong_still_has_a_start(attack: Attack) -> 
     x = 0.4 + 0.5 * images(3, (1, 5, 5))
     stage = scene(L2(INFINITE), shape=(1, 5, 5), classes=2, net=OnlyBlack(), x=x)
     attack = replace(attack, **attack.trial)
-    assert max(sizes(attack, stage)) < float(x.flatten(1).norm(dim=1).max())
+    assert max(stage.sizes(attack)) < float(x.flatten(1).norm(dim=1).max())
 
 
 class Stubborn(nn.Module):
@@ -186,7 +180,7 @@ def test_an_image_without_a_start_does_not_stop_the_others(attack: Attack) -> No
     stage = scene(L2(INFINITE), shape=(1, 5, 5), classes=3, net=NeverTwo(), x=images(3, (1, 5, 5)))
     others = (1 - stage.labels).index_fill(0, torch.tensor([1]), 2)
     hopeless = replace(stage, labels=others, targeted=True)  # nothing is class 2
-    found = sizes(attack, hopeless)
+    found = hopeless.sizes(attack)
     assert found[1] == INFINITE
     assert max(found[0], found[2]) < INFINITE
 
@@ -251,9 +245,9 @@ def test_a_class_that_no_noise_is_of_is_reached_from_a_held_out_image_and_nearly
     attack: Attack, threat: Threat
 ) -> None:
     stage, optimum = towards_stripes(threat, striped([1, 0, 1], [3.0, -1.0, 2.5]))
-    ratio = torch.tensor(sizes(attack, stage)) / optimum
+    ratio = stage.sizes(attack) / optimum
     assert 1 - 1e-5 <= float(ratio.min()) <= float(ratio.max()) <= 1.05
-    assert min(sizes(attack, replace(stage, bank=striped([], [])))) == INFINITE
+    assert min(replace(stage, bank=striped([], [])).sizes(attack)) == INFINITE
 
 
 @DECISIONS
@@ -262,7 +256,7 @@ def test_the_networks_word_counts_and_not_the_label(attack: Attack, threat: Thre
     near = [0.1 * k for k in range(15)]  # nearer, and called stripes by mistake
     for labels in ([1] * 16, [0] * 15 + [1], [1] * 15 + [0]):
         stage, _ = towards_stripes(threat, striped(labels, [*near, 2.6]))
-        assert max(sizes(attack, stage)) < INFINITE
+        assert max(stage.sizes(attack)) < INFINITE
 
 
 def test_what_it_takes_to_find_the_networks_images_is_counted() -> None:
@@ -312,7 +306,7 @@ def test_boundary_asks_no_more_often_than_it_may() -> None:
 
 def test_random_fools_what_noise_fools_with_as_many_tries() -> None:
     stage = scene(Linf(0.1), count=24)
-    won = [sum(size < INFINITE for size in sizes(attack, stage)) for attack in (Noise(tries=40), Random(tries=40))]
+    won = [sum(size < INFINITE for size in stage.sizes(attack)) for attack in (Noise(tries=40), Random(tries=40))]
     assert won[1] >= won[0] - 2
     assert won[1] > 0
 

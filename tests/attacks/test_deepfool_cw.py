@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Attack, Draws, evaluate
-from advbench.testing.scene import Scene, scene
+from advbench.testing.scene import scene
 from advbench.testing.stage import HalfSpace, images
 from advbench.threats import L2, Linf, Threat
 from advbench_attacks.common.bisection import shrink
@@ -75,17 +75,11 @@ def grey(count: int) -> Tensor:
     return 0.5 + 0.1 * (images(count, SHAPE) - 0.5)
 
 
-def sizes(attack: Attack, stage: Scene) -> Tensor:
-    verdicts = stage.verdicts(stage.perturbed(attack))
-    assert all(verdict.fooled and not verdict.violation for verdict in verdicts)
-    return torch.tensor([verdict.size for verdict in verdicts])
-
-
 @each_attack
 def test_between_planes_the_nearest_one_is_met_within_one_percent(attack: Attack, threat: Threat) -> None:
     net, x = Planes(), grey(12)
     stage = scene(threat, shape=SHAPE, classes=CLASSES, net=net, x=x)
-    ratio = sizes(attack, stage) / net.distance(x, stage.labels, threat.name)
+    ratio = stage.sizes(attack) / net.distance(x, stage.labels, threat.name)
     assert float(ratio.min()) > 0.9999
     assert float(ratio.max()) < 1.01
 
@@ -94,7 +88,7 @@ def test_between_planes_the_nearest_one_is_met_within_one_percent(attack: Attack
 def test_of_two_classes_the_one_aimed_at_is_met_within_one_percent(variables: str) -> None:
     plane = HalfSpace(SHAPE)
     stage = scene(L2(INFINITE), True, shape=SHAPE, classes=2, net=plane, x=plane.beside(6, 0.3))
-    ratio = sizes(CW(variables=variables), stage) / plane.margin("l2", 0.3)
+    ratio = stage.sizes(CW(variables=variables)) / plane.margin("l2", 0.3)
     assert float(ratio.min()) > 0.9999
     assert float(ratio.max()) < 1.01
 
@@ -130,7 +124,7 @@ def test_where_no_image_leads_by_kappa_there_is_no_success() -> None:
 def test_where_boundaries_have_corners_nothing_is_nearer_than_the_nearest(attack: Attack, threat: Threat) -> None:
     net, x = Corners(), grey(12)
     stage = scene(threat, shape=SHAPE, classes=2, net=net, x=x)
-    ratio = sizes(attack, stage) / net.distance(x, threat.name)
+    ratio = stage.sizes(attack) / net.distance(x, threat.name)
     assert float(ratio.min()) > 0.9999
     assert float(ratio.median()) < 1.1
 
@@ -142,7 +136,7 @@ def test_an_image_that_is_wrong_already_has_size_zero_beside_others_that_are_not
     stage = scene(threat, shape=SHAPE, classes=CLASSES, net=Planes(), x=grey(6))
     wrong = torch.arange(6) % 2 == 0
     stage = replace(stage, labels=torch.where(wrong, (stage.labels + 1) % CLASSES, stage.labels))
-    size = sizes(replace(attack, **attack.trial), stage)
+    size = stage.sizes(replace(attack, **attack.trial))
     assert torch.equal(size == 0, wrong)
 
 
@@ -160,7 +154,7 @@ def test_black_and_white_pixels_do_not_hold_an_attack_back(attack: Attack, threa
         moved = (image - far * length.view(-1, 1, 1, 1) * step).clamp(0, 1)
         first = int((net.side(moved - 0.5) <= 0).nonzero()[0])
         best.append(float(threat.size(image[None], moved[first] - image[None])))
-    ratio = sizes(attack, stage) / torch.tensor(best)
+    ratio = stage.sizes(attack) / torch.tensor(best)
     assert float(ratio.min()) > 0.99
     assert float(ratio.max()) < 1.02
 

@@ -16,8 +16,6 @@ from advbench.draws import Draws
 from advbench.errors import PluginError
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
-from advbench.problem.passes import BatchSize
-from advbench.problem.problem import Stop
 from advbench.target.target import prepare
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import Linf, RotateShift
@@ -35,21 +33,8 @@ from advbench_models.cnn_cr import CnnCr
 BALL = Linf(0.15)
 
 
-def problem_of(attack: Attack, stage: Scene, stop: Stop = "first", purpose: str = "") -> Problem:
-    return Problem(
-        images=stage.images,
-        goal=stage.goal,
-        threat=stage.threat,
-        target=stage.target,
-        access=attack.needs,
-        draws=Draws(0, purpose or attack.name, stage.ids),
-        stop=stop,
-        batch=BatchSize(64),
-    )
-
-
 def undetected(attack: Attack, stage: Scene) -> int:
-    p = problem_of(attack, stage)
+    p = stage.problem(attack, Problem)
     verdicts = stage.verdicts(p.finish(attack.perturb(p)))
     threshold = stage.target.threshold
     assert threshold is not None
@@ -78,7 +63,7 @@ def test_two_stages_are_equations_one_and_two_of_the_paper(attack: RBIM | RPGD, 
     for _ in range(5):
         p = kept(stage, p + c * beta * gradients(stage, p)[0].sign())
         p = kept(stage, p - c * (1 - beta) * gradients(stage, p)[1].sign())
-    assert torch.allclose(attack.perturb(problem_of(attack, stage, "end")), p, atol=1e-7)
+    assert torch.allclose(attack.perturb(stage.problem(attack, Problem, stop="end")), p, atol=1e-7)
 
 
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
@@ -88,20 +73,20 @@ def test_one_stage_follows_the_weighted_sum_of_loss_and_suspicion(targeted: bool
     for _ in range(5):
         up, alarm = gradients(stage, p)
         p = kept(stage, p + 0.03 * (0.01 * up - 0.99 * alarm).sign())
-    returned = attack.perturb(problem_of(attack, stage, "end"))
+    returned = attack.perturb(stage.problem(attack, Problem, stop="end"))
     assert (returned - p).abs().gt(1e-6).float().mean() < 0.01  # where the sum is as good as zero its sign is rounding
 
 
 def test_r_fgsm_moves_no_pixel_further_than_the_papers_step() -> None:
     stage = scene(BALL)
-    p = RFGSM().perturb(problem_of(RFGSM(), stage))
+    p = RFGSM().perturb(stage.problem(RFGSM(), Problem))
     assert 0 < float(p.abs().max()) <= 0.05 + 1e-7
 
 
 def test_with_beta_1_the_plain_attack_is_left_and_the_detector_is_never_asked() -> None:
     stage, attack, plain = scene(BALL), RPGD(beta=1.0, steps=8, step=0.02), PGD(steps=8, travel=8 * 0.02 / 0.15)
-    problem = problem_of(attack, stage, "end")
-    other = problem_of(plain, stage, "end", "r-pgd")
+    problem = stage.problem(attack, Problem, stop="end")
+    other = stage.problem(plain, Problem, stop="end", purpose="r-pgd")
     assert torch.allclose(attack.perturb(problem), plain.perturb(other), atol=1e-7)
     assert problem.backwards.tolist() == [8] * 6
 
@@ -111,7 +96,7 @@ def test_with_beta_1_the_plain_attack_is_left_and_the_detector_is_never_asked() 
 )
 def test_the_detectors_passes_are_counted_too(attack: Reconstructive) -> None:
     stage = steadfast(BALL, targeted=False)  # a success costs one more, to see whether it is detected
-    problem = problem_of(attack, stage)
+    problem = stage.problem(attack, Problem)
     problem.finish(attack.perturb(problem))
     assert problem.forwards.tolist() == [attack.passes(10)] * 6
 
@@ -134,7 +119,7 @@ def test_an_attack_made_aware_has_more_undetected_successes_and_no_fewer_success
     fooled = [
         sum(one.fooled for one in stage.verdicts(problem.finish(attack.perturb(problem))))
         for attack in (plain, aware)
-        for problem in (problem_of(attack, stage, purpose="same"),)
+        for problem in (stage.problem(attack, Problem, purpose="same"),)
     ]
     assert fooled[1] >= fooled[0] > 0
 
@@ -142,17 +127,19 @@ def test_an_attack_made_aware_has_more_undetected_successes_and_no_fewer_success
 def test_without_weight_the_attack_is_the_one_that_is_named() -> None:
     stage, plain = scene(BALL), PGD(steps=8)
     aware = Aware(attack="pgd(steps=8)", weight=0.0)
-    problem = problem_of(aware, stage, "end")
-    assert torch.equal(aware.perturb(problem), plain.perturb(problem_of(plain, stage, "end", "aware")))
+    problem = stage.problem(aware, Problem, stop="end")
+    assert torch.equal(
+        aware.perturb(problem), plain.perturb(stage.problem(plain, Problem, stop="end", purpose="aware"))
+    )
     assert problem.backwards.tolist() == [8] * 6
 
 
 def test_suspicion_is_asked_only_where_the_goal_is_reached_and_every_pass_is_counted() -> None:
     aware = Aware(attack="pgd(steps=8)")
-    never = problem_of(aware, steadfast(BALL, targeted=False))
+    never = steadfast(BALL, targeted=False).problem(aware, Problem)
     aware.perturb(never)
     assert never.forwards.tolist() == never.backwards.tolist() == [8] * 6
-    problem = problem_of(aware, scene(BALL), "end")
+    problem = scene(BALL).problem(aware, Problem, stop="end")
     aware.perturb(problem)
     assert 8 < int(problem.backwards.max()) <= 16
     assert (problem.forwards >= problem.backwards).all()
@@ -162,7 +149,10 @@ def test_suspicion_is_asked_only_where_the_goal_is_reached_and_every_pass_is_cou
 @pytest.mark.parametrize("attack", [RPGD(steps=15, step=0.02), Aware(attack="pgd(steps=15)")], ids=str)
 def test_an_example_leaves_at_its_first_undetected_success_and_not_at_a_detected_one(attack: Attack) -> None:
     stage = strict_scene(targeted=False)
-    first, end = problem_of(attack, stage, "first", "same"), problem_of(attack, stage, "end", "same")
+    first, end = (
+        stage.problem(attack, Problem, stop="first", purpose="same"),
+        stage.problem(attack, Problem, stop="end", purpose="same"),
+    )
     verdicts = {
         stop: stage.verdicts(problem.finish(attack.perturb(problem)))
         for stop, problem in (("first", first), ("end", end))
@@ -199,7 +189,7 @@ def test_a_gradient_leads_away_from_suspicion_once_the_goal_is_reached_and_never
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aware_module, "discover", lambda: Registry(attacks={"asks": Asks()}))
         aware = Aware(attack="asks", weight=0.5)
-        aware.perturb(problem_of(aware, stage))
+        aware.perturb(stage.problem(aware, Problem))
     ((p, gradient),) = asked
     up, alarm = gradients(stage, p)
     reached = stage.target.logits(stage.images + p).argmax(1) != stage.labels
@@ -249,14 +239,14 @@ def test_what_can_not_be_made_aware_is_refused_with_the_reason(
     monkeypatch.setattr(aware_module, "discover", lambda: Registry(attacks={one.name: one for one in attacks}))
     aware = Aware(attack=named)
     with pytest.raises(AdvbenchError, match=complaint):
-        aware.perturb(problem_of(aware, scene(BALL)))
+        aware.perturb(scene(BALL).problem(aware, Problem))
 
 
 def test_an_attack_that_can_not_aim_is_not_made_to(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aware_module, "discover", lambda: Registry(attacks={"turner": Turner()}))
     aware = Aware(attack="turner")
     with pytest.raises(PluginError, match="turner can't aim at a class"):
-        aware.perturb(problem_of(aware, scene(RotateShift(), targeted=True)))
+        aware.perturb(scene(RotateShift(), targeted=True).problem(aware, Problem))
 
 
 def test_the_named_attack_is_written_like_any_other_and_its_text_is_checked_at_once() -> None:

@@ -89,19 +89,12 @@ def greys(count: int) -> Tensor:
     return 0.5 + 0.1 * (images(count, SHAPE) - 0.5)
 
 
-def sizes(attack: Attack, stage: Scene) -> Tensor:
-    """As the referee measures them; infinite where the goal is not reached."""
-    verdicts = stage.verdicts(stage.perturbed(attack))
-    assert not any(verdict.violation for verdict in verdicts)
-    return torch.tensor([verdict.size if verdict.fooled else INFINITE for verdict in verdicts])
-
-
 @each_attack
 def test_the_nearest_of_several_planes_is_found_within_one_percent(norm: str, attack: Attack) -> None:
     net, x = Linear(), greys(12)
     stage = scene(ball(norm), shape=SHAPE, classes=CLASSES, net=net, x=x)
     optimum = net.distances(x, stage.labels, norm).amin(1)
-    found = sizes(attack, stage) / optimum
+    found = stage.sizes(attack) / optimum
     assert found.min() >= 0.999
     assert found.max() <= 1.01
 
@@ -111,7 +104,7 @@ def test_the_plane_of_a_chosen_class_is_found_within_one_percent(norm: str, atta
     net, x = Linear(2), greys(8)
     stage = scene(ball(norm), True, shape=SHAPE, classes=2, net=net, x=x)
     optimum = net.distances(x, 1 - stage.labels, norm).amin(1)
-    found = sizes(attack, stage) / optimum
+    found = stage.sizes(attack) / optimum
     assert found.min() >= 0.999
     assert found.max() <= 1.01
 
@@ -122,7 +115,7 @@ def test_nothing_smaller_than_the_optimum_is_claimed_where_boundaries_have_creas
     x = greys(24)
     x = x[net(x).argmax(1) == 0]
     optimum = net.distance(x, norm)
-    found = sizes(attack, scene(ball(norm), shape=SHAPE, classes=2, net=net, x=x)) / optimum
+    found = scene(ball(norm), shape=SHAPE, classes=2, net=net, x=x).sizes(attack) / optimum
     assert found.min() >= 0.999
     # the nearer half-space is that of the larger score only for some images
     assert found.median() <= 1.01
@@ -134,7 +127,7 @@ def test_an_image_that_is_wrong_already_has_size_zero(norm: str, attack: Attack)
     stage = scene(ball(norm), shape=SHAPE, classes=CLASSES, net=Linear(), x=greys(6))
     wrong = torch.arange(6) % 2 == 0
     stage = replace(stage, labels=torch.where(wrong, (stage.labels + 1) % CLASSES, stage.labels))
-    found = sizes(attack, stage)
+    found = stage.sizes(attack)
     assert (found[wrong] == 0).all()
     assert (found[~wrong] > 0).all()
 
@@ -143,7 +136,7 @@ def test_an_image_that_is_wrong_already_has_size_zero(norm: str, attack: Attack)
 def test_images_at_the_edges_of_the_box_are_left_by_no_step(norm: str, attack: Attack) -> None:
     x = torch.stack([torch.zeros(SHAPE), torch.ones(SHAPE), images(1, SHAPE)[0].round()])
     stage = scene(ball(norm), shape=SHAPE, classes=CLASSES, net=StageNet(SHAPE, CLASSES), x=x)
-    assert sizes(attack, stage).isfinite().any()
+    assert stage.sizes(attack).isfinite().any()
 
 
 # Targeted FAB inside a radius, as `autoattack` uses it

@@ -14,8 +14,7 @@ from torch import Tensor, nn
 from advbench import AdvbenchError, Attack, Problem, evaluate
 from advbench.draws import Draws
 from advbench.goal import Goal
-from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.problem.problem import MARGIN, Loss, Probe, Stop
+from advbench.problem.problem import Loss, Probe, Stop
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.testing.stage import BALLS, HalfSpace, StageNet, images, target_of
 from advbench.threats import L2, Linf, Threat
@@ -31,38 +30,9 @@ SHAPE = (1, 8, 8)
 LOSSES = ("ce", "dlr", "dlr-targeted")
 
 
-def problem_of(
-    stage: Scene,
-    attack: Attack,
-    *,
-    stop: Stop = "first",
-    seed: int = 0,
-    budget: int | None = None,
-    kind: type[Problem] = Problem,
-) -> Problem:
-    margin = stage.goal.margin(run_in_batches(stage.target.logits, stage.images, BatchSize(64)))
-    return kind(
-        images=stage.images,
-        goal=stage.goal,
-        threat=stage.threat,
-        target=stage.target,
-        access=attack.needs,
-        draws=Draws(seed, attack.name, stage.ids),
-        stop=stop,
-        already=margin > MARGIN,
-        budget=budget,
-        batch=BatchSize(8),
-    )
-
-
 def judged(stage: Scene, attack: Attack, stop: Stop = "first", seed: int = 0) -> Tensor:
-    problem = problem_of(stage, attack, stop=stop, seed=seed)
+    problem = stage.problem(attack, Problem, stop=stop, seed=seed)
     return problem.finish(attack.perturb(problem))
-
-
-def fooled(attack: Attack, stage: Scene, seed: int = 0) -> Tensor:
-    verdicts = stage.verdicts(judged(stage, attack, seed=seed))
-    return torch.tensor([verdict.fooled for verdict in verdicts])
 
 
 # Where the nearest boundary is known
@@ -89,7 +59,7 @@ def test_a_plane_is_crossed_one_percent_outside_its_distance_and_never_inside(
         eps = factor * plane.margin(threat, distance)
         ball: Threat = Linf(eps) if threat == "linf" else L2(eps)
         stage = scene(ball, targeted, shape=SHAPE, classes=2, net=plane, x=x)
-        assert fooled(attack, stage).tolist() == [wins] * 10
+        assert stage.fooled(attack).tolist() == [wins] * 10
 
 
 class Planes(nn.Module):
@@ -120,7 +90,7 @@ def test_the_nearest_of_several_planes_is_found_although_another_class_is_likeli
         for factor, wins in ((1.02, True), (0.98, False)):
             ball = threat.at(factor * float(distances[row].min()))
             stage = scene(ball, shape=SHAPE, classes=5, net=net, x=x[row])
-            assert fooled(APGD(steps=20, loss="dlr-targeted"), stage).tolist() == [wins]
+            assert stage.fooled(APGD(steps=20, loss="dlr-targeted")).tolist() == [wins]
 
 
 # The papers' formulas, a second time
@@ -293,7 +263,7 @@ def algorithm_1(stage: Scene, row: int, start: Tensor, steps: int) -> list[Tenso
 
 def test_apgd_asks_at_the_points_of_the_papers_algorithm() -> None:
     stage, attack = grey(Linf(0.05)), APGD(steps=40)
-    problem = problem_of(stage, attack, kind=Recorder)
+    problem = stage.problem(attack, Recorder)
     attack.perturb(problem)
     assert isinstance(problem, Recorder)
     for row in range(len(stage.images)):
@@ -379,7 +349,7 @@ def test_few_classes_and_equal_logits_leave_the_ratio_a_number(classes: int) -> 
 )
 def test_an_example_that_resists_costs_the_passes_that_were_announced(attack: Attack, targeted: bool) -> None:
     stage = steadfast(Linf(0.1), targeted)
-    problem = problem_of(stage, attack)
+    problem = stage.problem(attack, Problem)
     p = attack.perturb(problem)
     spent, announced = problem.forwards.tolist(), attack.passes(10)
     assert announced is not None
@@ -394,7 +364,7 @@ def test_an_example_that_resists_costs_the_passes_that_were_announced(attack: At
 def test_restarts_never_hurt_and_cost_nothing_where_the_first_run_won(attack: PGD | APGD) -> None:
     stage = scene(Linf(0.02), count=24)
     for seed in range(2):
-        once, more = problem_of(stage, attack, seed=seed), problem_of(stage, attack, seed=seed)
+        once, more = stage.problem(attack, Problem, seed=seed), stage.problem(attack, Problem, seed=seed)
         again: Attack = replace(attack, restarts=3)
         one, three = once.finish(attack.perturb(once)), more.finish(again.perturb(more))
         won, still = (torch.tensor([verdict.fooled for verdict in stage.verdicts(p)]) for p in (one, three))
@@ -406,13 +376,13 @@ def test_restarts_never_hurt_and_cost_nothing_where_the_first_run_won(attack: PG
 
 def test_restarts_find_what_one_start_does_not() -> None:
     stage = scene(Linf(0.02), count=24)
-    one, many = (fooled(PGD(steps=1, travel=0.2, restarts=restarts), stage).sum() for restarts in (1, 12))
+    one, many = (stage.fooled(PGD(steps=1, travel=0.2, restarts=restarts)).sum() for restarts in (1, 12))
     assert many > one
 
 
 def test_targets_come_in_the_order_of_the_clean_logits_and_leave_with_the_example() -> None:
     stage, attack = steadfast(Linf(0.05), False), APGD(steps=4, loss="dlr-targeted", targets=6)
-    problem = problem_of(stage, attack, kind=Recorder)
+    problem = stage.problem(attack, Recorder)
     attack.perturb(problem)
     assert isinstance(problem, Recorder)
     logits = stage.target.logits(stage.images).scatter(1, stage.labels[:, None], -torch.inf)
@@ -421,7 +391,7 @@ def test_targets_come_in_the_order_of_the_clean_logits_and_leave_with_the_exampl
     assert torch.equal(seen.T, ranked[:, :6])
 
     easy = scene(Linf(0.02), count=24)
-    problem = problem_of(easy, attack)
+    problem = easy.problem(attack, Problem)
     attack.perturb(problem)
     assert problem.found.any()
     assert not problem.found.all()
@@ -430,7 +400,7 @@ def test_targets_come_in_the_order_of_the_clean_logits_and_leave_with_the_exampl
 
 def test_two_attacks_one_after_the_other_share_what_they_found() -> None:
     stage = scene(Linf(0.03), count=24)
-    problem = problem_of(stage, APGD())
+    problem = stage.problem(APGD(), Problem)
     APGD(steps=10).perturb(problem)
     first, best, spent = problem.found, problem.best, problem.forwards.clone()
     second = APGD(steps=10, loss="dlr-targeted")
@@ -448,7 +418,7 @@ def test_two_attacks_one_after_the_other_share_what_they_found() -> None:
 def test_a_query_budget_is_kept_and_what_is_returned_stays_in_the_ball(attack: Attack) -> None:
     for stage in (scene(Linf(0.02), count=12), steadfast(L2(0.5), False)):
         for budget in (1, 14):
-            problem = problem_of(stage, attack, budget=budget)
+            problem = stage.problem(attack, Problem, budget=budget)
             p = problem.finish(attack.perturb(problem))
             assert (problem.forwards <= budget).all()
             assert not any(verdict.violation for verdict in stage.verdicts(p))

@@ -21,10 +21,6 @@ ATTACKS: list[Attack] = [FGSM(), PGD(travel=4.0)]
 SHAPE = (1, 8, 8)
 
 
-def fooled(attack: Attack, stage: Scene) -> list[bool]:
-    return [verdict.fooled for verdict in stage.verdicts(stage.perturbed(attack))]
-
-
 def plane_scene(threat: str, factor: float, targeted: bool, shape: tuple[int, int, int] = SHAPE) -> Scene:
     """Images of both sides of a plane, in a ball of `factor` times their distance from it."""
     plane, distance = HalfSpace(shape), 0.2
@@ -41,13 +37,13 @@ def plane_scene(threat: str, factor: float, targeted: bool, shape: tuple[int, in
 def test_a_plane_is_crossed_one_percent_outside_its_distance_and_never_inside(
     attack: Attack, threat: str, targeted: bool, shape: tuple[int, int, int]
 ) -> None:
-    assert all(fooled(attack, plane_scene(threat, 1.01, targeted, shape)))
-    assert not any(fooled(attack, plane_scene(threat, 0.99, targeted, shape)))
+    assert plane_scene(threat, 1.01, targeted, shape).fooled(attack).all()
+    assert not plane_scene(threat, 0.99, targeted, shape).fooled(attack).any()
 
 
 @pytest.mark.parametrize("threat", ["linf", "l2"])
 def test_noise_never_wins_where_nothing_can(threat: str) -> None:
-    assert not any(fooled(Noise(tries=50), plane_scene(threat, 0.99, False)))
+    assert not plane_scene(threat, 0.99, False).fooled(Noise(tries=50)).any()
 
 
 class Left(nn.Module):
@@ -98,14 +94,14 @@ def bar(count: int = 3) -> Tensor:
 def test_a_known_shift_is_found_just_outside_and_never_inside(attack: Attack) -> None:
     for pixels, wins in ((2.1, True), (1.9, False)):
         stage = scene(RotateShift(degrees=0.0, pixels=pixels), classes=2, net=Left(2.0), x=column())
-        assert fooled(attack, stage) == [wins] * 3
+        assert stage.fooled(attack).tolist() == [wins] * 3
 
 
 @pytest.mark.parametrize("attack", [PGD(steps=20), Noise(tries=200)], ids=str)
 def test_a_known_rotation_is_found_just_outside_and_never_inside(attack: Attack) -> None:
     for degrees, wins in ((22.0, True), (18.0, False)):  # a turned bar is bilinear, its angle right to a degree
         stage = scene(RotateShift(degrees=degrees, pixels=0.0), classes=2, net=Turned(20.0), x=bar())
-        assert fooled(attack, stage) == [wins] * 3
+        assert stage.fooled(attack).tolist() == [wins] * 3
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, Noise()], ids=str)
@@ -114,7 +110,7 @@ def test_a_radius_of_zero_changes_no_pixel(attack: Attack, name: str) -> None:
     stage = scene(BALLS[name].at(0.0))
     p = stage.perturbed(attack)
     assert torch.equal(stage.threat.apply(stage.images, p), stage.images)
-    assert not any(fooled(attack, stage))
+    assert not stage.fooled(attack).any()
 
 
 def test_the_half_space_is_as_far_away_as_it_says() -> None:

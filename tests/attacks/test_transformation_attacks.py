@@ -11,9 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advbench.draws import Draws
-from advbench.plugin import Attack
 from advbench.plugins.discovery import discover
-from advbench.problem.passes import BatchSize
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.suite.suite import load_suite
 from advbench.testing.scene import Scene, scene, steadfast
@@ -24,19 +22,6 @@ from advbench_attacks.worst_of_k import WorstOfK
 
 DCOSTA = Path(__file__).parents[2] / "docs/suites/dcosta2019.yaml"
 BALL = RotateShift(degrees=3.0, pixels=0.12)
-
-
-def problem_of(attack: Attack, stage: Scene, stop: Stop = "first") -> Problem:
-    return Problem(
-        images=stage.images,
-        goal=stage.goal,
-        threat=stage.threat,
-        target=stage.target,
-        access=attack.needs,
-        draws=Draws(0, attack.name, stage.ids),
-        stop=stop,
-        batch=BatchSize(64),
-    )
 
 
 def losses_on_the_grid(stage: Scene, angles: int, shifts: int) -> tuple[list[list[bool]], list[list[float]], Tensor]:
@@ -68,7 +53,7 @@ def test_the_grid_fools_exactly_the_images_that_a_search_of_every_transform_fool
     assert 0 < sum(any(row) for row in hits) < 16, "the scene tells nothing apart"
     stops: tuple[Stop, ...] = ("first", "end")
     for stop in stops:
-        problem = problem_of(attack, stage, stop)
+        problem = stage.problem(attack, Problem, stop=stop)
         p = problem.finish(attack.perturb(problem))
         assert [verdict.fooled for verdict in stage.verdicts(p)] == [any(row) for row in hits]
     for row, (hit, loss) in enumerate(zip(hits, losses, strict=True)):  # p is the one of `stop: end`
@@ -79,7 +64,7 @@ def test_the_grid_fools_exactly_the_images_that_a_search_of_every_transform_fool
 def test_every_transform_of_the_grid_is_asked_once_about_an_image_that_nothing_fools() -> None:
     for attack in (Grid(), Grid(angles=7, shifts=3), Grid(angles=1, shifts=1)):
         stage = steadfast(BALL, targeted=False)
-        problem = problem_of(attack, stage)
+        problem = stage.problem(attack, Problem)
         attack.perturb(problem)
         assert problem.forwards.tolist() == [attack.passes(10)] * 6
         assert len(attack.points(problem.start()).unique(dim=0)) == attack.passes(10)
@@ -88,7 +73,7 @@ def test_every_transform_of_the_grid_is_asked_once_about_an_image_that_nothing_f
 def test_an_image_that_is_fooled_leaves_the_grid_early() -> None:
     stage = scene(BALL.at(6.0), count=24)
     attack = Grid(angles=5, shifts=3)
-    problem = problem_of(attack, stage)
+    problem = stage.problem(attack, Problem)
     attack.perturb(problem)
     assert int(problem.forwards[problem.found].sum()) < 0.4 * 45 * int(problem.found.sum())
 
@@ -139,7 +124,7 @@ def test_the_worst_of_k_is_the_transform_of_the_highest_loss() -> None:
         draws = Draws(0, attack.name, stage.ids)
         tried = [stage.threat.start(stage.images, draws) for _ in range(6)]
         logits = [stage.target.logits(stage.threat.apply(stage.images, p)) for p in tried]
-        problem = problem_of(attack, stage, "end")
+        problem = stage.problem(attack, Problem, stop="end")
         returned = problem.finish(attack.perturb(problem))
         for row in range(len(stage.images)):
             losses = [float(F.cross_entropy(one[row : row + 1], stage.labels[row : row + 1])) for one in logits]
@@ -157,4 +142,4 @@ def test_five_steps_of_pgd_are_the_first_order_attack_of_the_paper() -> None:
         logits = stage.target.logits(stage.threat.apply(stage.images, t))
         (gradient,) = torch.autograd.grad(F.cross_entropy(logits, stage.labels, reduction="sum"), t)
         t = (t.detach() + 2 * stage.threat.eps / 4 * gradient.sign()).clamp(-stage.threat.eps, stage.threat.eps)
-    assert torch.equal(attack.perturb(problem_of(attack, stage)), t)
+    assert torch.equal(attack.perturb(stage.problem(attack, Problem)), t)

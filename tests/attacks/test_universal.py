@@ -199,14 +199,8 @@ def test_a_vector_beyond_the_ball_is_a_violation_although_clipping_hides_it() ->
     assert {v.violation for v in stage.verdicts(torch.full((1, *SHAPE), -0.11))} == {"outside the ball"}
 
 
-def problem_of(stage: Scene) -> SharedProblem:
-    problem = stage.problem(Universal(), SharedProblem)
-    assert isinstance(problem, SharedProblem)
-    return problem
-
-
 def test_one_row_is_asked_about_all_images_or_about_some_of_them() -> None:
-    problem = problem_of(scene(Shared.of(Linf(0.5)), count=5))
+    problem = scene(Shared.of(Linf(0.5)), count=5).problem(Universal(), SharedProblem)
     v = problem.project(torch.full((1, *SHAPE), 0.7))
     assert v.shape == problem.start().shape == (1, *SHAPE)
     assert float(v.max()) == 0.5
@@ -224,7 +218,7 @@ def test_one_row_is_asked_about_all_images_or_about_some_of_them() -> None:
 
 def test_a_pixel_that_is_cut_off_still_hears_from_the_images_that_it_is_cut_off_in() -> None:
     black = torch.zeros(2, *SHAPE)
-    problem = problem_of(scene(Shared.of(Linf(0.5)), classes=2, net=PLANE, x=black))
+    problem = scene(Shared.of(Linf(0.5)), classes=2, net=PLANE, x=black).problem(Universal(), SharedProblem)
     v = torch.full((1, *SHAPE), -0.3)
     assert torch.allclose(problem.gradient(v), problem.gradient(problem.start()))
     assert bool((problem.gradient(v) != 0).all())
@@ -233,7 +227,7 @@ def test_a_pixel_that_is_cut_off_still_hears_from_the_images_that_it_is_cut_off_
 def test_a_part_is_fitted_on_its_own_images_alone() -> None:
     stage = scene(Shared.of(Linf(0.1)), count=20)
     for part in range(4):
-        problem = problem_of(stage)
+        problem = stage.problem(Universal(), SharedProblem)
         Universal(part=part, parts=4, steps=3, accuracy=0.0).perturb(problem)
         asked = problem.forwards.nonzero().squeeze(1).tolist()
         assert asked == list(range(5 * part, 5 * part + 5))
@@ -245,11 +239,14 @@ def test_with_signs_every_image_is_stepped_by_fgsm_and_in_linf_nothing_changes()
     one_step = {"steps": 1, "step": 0.25, "accuracy": 0.0}
     for threat in (Linf(0.5), L2(1.0)):
         stage = scene(Shared.of(threat), count=20)
-        problem = problem_of(stage)
+        problem = stage.problem(Universal(), SharedProblem)
         gradients = problem.gradient(problem.start(), of=torch.arange(20)).flatten(1)
         unit = 1.0 if threat.name == "linf" else gradients.count_nonzero(1).float().rsqrt().view(-1, 1)
         fgsm = 0.25 * threat.eps * (gradients.sign() * unit).mean(0)
-        signs, steepest = (Universal(rule=rule, **one_step).perturb(problem_of(stage)) for rule in ("sign", "steepest"))
+        signs, steepest = (
+            Universal(rule=rule, **one_step).perturb(stage.problem(Universal(), SharedProblem))
+            for rule in ("sign", "steepest")
+        )
         assert torch.allclose(signs.flatten(), fgsm, atol=1e-6)
         assert torch.allclose(signs, steepest) is (threat.name == "linf")
 
@@ -258,7 +255,7 @@ def test_it_stops_below_half_of_the_accuracy_and_not_before() -> None:
     stage = scene(Shared.of(Linf(0.5)), count=40)
 
     def left(**changes: Any) -> int:
-        v = Universal(steps=30, step=0.04, **changes).perturb(problem_of(stage))
+        v = Universal(steps=30, step=0.04, **changes).perturb(stage.problem(Universal(), SharedProblem))
         return sum(not verdict.reached for verdict in stage.verdicts(v))
 
     assert 10 < left() < 20

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import ROOT, Advbench
+from tampering import by_hand
 
 from advbench.store import Store, content
 from advbench.store.connection import connect_memory
@@ -111,23 +111,15 @@ def other(kind: str, value: object, far: bool) -> object:
 
 def change(db: Path, table: str, column: str, kind: str) -> None:
     """One value of one row."""
-    connection = sqlite3.connect(db)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        connection.execute(f'DROP TRIGGER "{name}"')
-    keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
-    place = " AND ".join(f"{key} IS ?" for key in keys)
-    first = connection.execute(
-        f"SELECT {column}, {', '.join(keys)} FROM {table} ORDER BY {', '.join(keys)} DESC"
-    ).fetchone()
-    value = other(kind, first[0], column in keys)
-    with connection:
-        changed = connection.execute(f"UPDATE {table} SET {column} = ? WHERE {place}", (value, *first[1:])).rowcount
-    assert changed == 1
-    for _, sql in triggers:
-        connection.execute(sql)
-    connection.close()
+    with by_hand(db, triggers_return=True) as connection:
+        keys = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[5]]
+        place = " AND ".join(f"{key} IS ?" for key in keys)
+        first = connection.execute(
+            f"SELECT {column}, {', '.join(keys)} FROM {table} ORDER BY {', '.join(keys)} DESC"
+        ).fetchone()
+        value = other(kind, first[0], column in keys)
+        sql = f"UPDATE {table} SET {column} = ? WHERE {place}"
+        assert connection.execute(sql, (value, *first[1:])).rowcount == 1
 
 
 HELD = sorted(place for place, fate in documented().items() if fate != "told")

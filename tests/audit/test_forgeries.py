@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Advbench
+from tampering import forge, rehash, rows
 
-from advbench.run.derivation import board_key, cell_key
 from advbench.store import Store
 
 SUITE = """\
@@ -28,18 +30,14 @@ threats: {threats}
 Entry = Callable[..., Path]
 
 
-@pytest.fixture
-def entry(advbench: Advbench, tmp_path: Path) -> Entry:
-    """An honest run, as somebody would send it in."""
+@pytest.fixture(scope="module")
+def honest(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Entry:
+    """A run as somebody would send it in, made once; nobody writes to it."""
 
-    def run(
-        name: str = "entry",
-        *options: object,
-        attacks: str = "pgd(steps=3)",
-        goals: str = "untargeted",
-        threats: str = "linf(eps=0.2)",
-    ) -> Path:
-        suite, db = tmp_path / f"{name}.yaml", tmp_path / f"{name}.sqlite"
+    @cache
+    def run(name: str, *options: object, attacks: str, goals: str, threats: str) -> Path:
+        folder = tmp_path_factory.mktemp("honest")
+        suite, db = folder / f"{name}.yaml", folder / f"{name}.sqlite"
         suite.write_text(SUITE.format(attacks=attacks, goals=goals, threats=threats))
         done = advbench("run", suite, *options, "--db", db)
         assert done.code == 0, done.out + done.err
@@ -48,33 +46,22 @@ def entry(advbench: Advbench, tmp_path: Path) -> Entry:
     return run
 
 
-def forge(db: Path, *statements: str) -> None:
-    """What somebody does by hand, triggers put away."""
-    connection = sqlite3.connect(db)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    triggers = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'").fetchall()
-    for name, _ in triggers:
-        connection.execute(f'DROP TRIGGER "{name}"')
-    with connection:
-        for sql in statements:
-            assert connection.execute(sql).rowcount
-    for _, sql in triggers:
-        connection.execute(sql)
-    connection.close()
+@pytest.fixture
+def entry(honest: Entry, tmp_path: Path) -> Entry:
+    """Copies of honest runs, to forge."""
 
+    def copied(
+        name: str = "entry",
+        *options: object,
+        attacks: str = "pgd(steps=3)",
+        goals: str = "untargeted",
+        threats: str = "linf(eps=0.2)",
+    ) -> Path:
+        made = honest(name, *options, attacks=attacks, goals=goals, threats=threats)
+        shutil.copytree(made.parent, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("leaderboard"))
+        return tmp_path / made.name
 
-def rehash(db: Path) -> None:
-    """Cells and boards under the keys of what they now say, as whoever reads our code can do."""
-    with Store.open(db, readonly=True) as store:
-        cells = [(cell_key(row), row["id"]) for row in store.rows("SELECT * FROM cells")]
-        boards = [(board_key(row), row["key"]) for row in store.boards()]
-    forge(db, *(f"UPDATE cells SET key = '{key}' WHERE id = {number}" for key, number in cells))
-    forge(db, *(f"UPDATE boards SET key = '{key}' WHERE key = '{old}'" for key, old in boards))
-
-
-def rows(db: Path, sql: str) -> list[dict[str, Any]]:
-    with Store.open(db, readonly=True) as store:
-        return store.rows(sql)
+    return copied
 
 
 def refused(advbench: Advbench, db: Path, words: str, *options: object, verify: bool = True) -> None:

@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from typing import Any
 
 import pytest
 from conftest import ROOT, Advbench, Results
+from processes import script
+from tampering import cells, edit
 
 from advbench.plugin import Attack, Plugin
 from advbench.plugins.origin import Origin
@@ -39,18 +40,6 @@ def everything(db: Path) -> list[str]:
     dumped = list(connection.iterdump())
     connection.close()
     return dumped
-
-
-def edit(db: Path, *statements: str) -> None:
-    """What somebody might do by hand, triggers put away."""
-    connection = sqlite3.connect(db)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f'DROP TRIGGER "{name}"')
-    with connection:
-        for sql in statements:
-            assert connection.execute(sql).rowcount
-    connection.close()
 
 
 @contextmanager
@@ -74,11 +63,6 @@ def rates(store: Store, view: str) -> list[str]:
 def key(db: Path, number: int = 1) -> str:
     with Store.open(db, readonly=True) as store:
         return str(store.rows("SELECT key FROM cells WHERE id = ?", number)[0]["key"])
-
-
-def cells(db: Path) -> set[str]:
-    with Store.open(db, readonly=True) as store:
-        return {row["key"] for row in store.rows("SELECT key FROM cells")}
 
 
 @pytest.fixture(scope="module")
@@ -655,10 +639,7 @@ def test_a_merge_killed_again_and_again_ends_as_if_nothing_had_happened(
     kills = int(os.environ.get("ADVBENCH_KILLS", "3"))
     inside = 0
     for kill in range(kills + 1):
-        child = subprocess.Popen(
-            [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        assert child.stdout is not None
+        child = script(code)
         begun = 0
         while kill < kills and begun < 2 and (line := child.stdout.readline()):  # so every attempt gets on
             begun += line == "joining\n"

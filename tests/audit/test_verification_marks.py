@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import sqlite3
 from pathlib import Path
 
 import pytest
 from conftest import Advbench, Results
+from tampering import edit
 
 from advbench.store import Store, marks
 
@@ -16,17 +16,6 @@ from advbench.store import Store, marks
 def marked(db: Path) -> dict[str, bool]:
     with Store.open(db, readonly=True) as store:
         return {cell: mark.sound for cell, mark in marks.marks(store).items()}
-
-
-def edit(db: Path, sql: str) -> None:
-    """What somebody might do by hand, triggers put away."""
-    connection = sqlite3.connect(db)
-    connection.execute("PRAGMA foreign_keys = OFF")
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f'DROP TRIGGER "{name}"')
-    with connection:
-        assert connection.execute(sql).rowcount
-    connection.close()
 
 
 @pytest.fixture(scope="module")

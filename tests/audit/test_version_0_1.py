@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 import torch
 from conftest import ROOT, Advbench, Results
-from test_forgeries import forge, rehash, rows
+from tampering import forge, rehash, rows
 
 from advbench.audit.first_protocol import first_ball
 from advbench.plugin import Attack

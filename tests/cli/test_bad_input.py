@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 from safetensors.torch import save_file
+from tampering import by_hand, edit
 
 from advbench.store import Store, migrations
 from advbench.store import connection as store_connection
@@ -368,16 +369,13 @@ def test_damaged_artifacts_are_found_by_verify_and_refused_by_export(
     advbench: Advbench, results: Results, tmp_path: Path, damage: str
 ) -> None:
     db = results.copy(tmp_path)
-    with sqlite3.connect(db) as connection:
+    with by_hand(db) as connection:
         key, sha = connection.execute(
             "SELECT c.key, s.artifact FROM cells c JOIN shards s ON s.cell = c.id WHERE s.shard = 0 ORDER BY c.id"
         ).fetchone()
         if damage == "swapped":
-            for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-                connection.execute(f'DROP TRIGGER "{name}"')
             other = connection.execute("SELECT artifact FROM shards WHERE shard = 1").fetchone()[0]
             connection.execute("UPDATE shards SET artifact = ? WHERE artifact = ?", (other, sha))
-    connection.close()
     file = tmp_path / "copy.artifacts" / sha[:2] / f"{sha}.safetensors"
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:-1])
@@ -399,11 +397,7 @@ def test_an_artifact_of_other_images_is_no_traceback(advbench: Advbench, results
     with Store.open(db) as store:
         sha, size = store.artifacts.put({"p.p": torch.zeros(2, 1, 3, 3), "example": torch.tensor([60, 61])})
         store.connection.execute("INSERT INTO artifacts VALUES (?, ?, 'perturbations')", (sha, size))
-    with sqlite3.connect(db) as connection:
-        for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-            connection.execute(f'DROP TRIGGER "{name}"')
-        connection.execute("UPDATE shards SET artifact = ?", (sha,))
-    connection.close()
+    edit(db, f"UPDATE shards SET artifact = '{sha}'")
     key = cell_key(db)
     assert "does not hold perturbations of these images" in advbench("verify", key, "--db", db).out
     assert "does not hold perturbations of these images" in advbench("export", key, "o.npz", "--db", db).complaint

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.numpy import load_file, save_file
+from tampering import by_hand, edit
 
 from advbench import AdvbenchError, evaluate
 from advbench.run import unready
@@ -360,16 +361,6 @@ def test_export_writes_what_was_judged(advbench: Advbench, results: Results, sto
     assert answers.tolist() == arrays["predicted"].tolist()
 
 
-def edit(db: Path, sql: str) -> None:
-    """What somebody might do to a database by hand; triggers forbid it at first."""
-    connection = sqlite3.connect(db)
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f'DROP TRIGGER "{name}"')
-    with connection:
-        assert connection.execute(sql).rowcount
-    connection.close()
-
-
 def test_verify_finds_that_everything_agrees(advbench: Advbench, results: Results) -> None:
     done = advbench("verify", "--no-mark", "--db", results.db)
     assert done.code == 0, done.out
@@ -674,13 +665,10 @@ def test_verify_misses_the_examples_that_somebody_took_away(
         whole = artifacts.get(shards[0]["artifact"])
         kept = {name: part[:1].contiguous() for name, part in whole.items()}
         sha, _ = artifacts.put(kept)
-    with sqlite3.connect(copied) as raw:
-        for (name,) in raw.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-            raw.execute(f'DROP TRIGGER "{name}"')
+    with by_hand(copied) as raw:
         raw.execute("UPDATE shards SET artifact = ? WHERE cell = ? AND shard = 0", (sha, found["id"]))
         gone = whole["example"].tolist()[1:]
         raw.executemany("DELETE FROM outcomes WHERE cell = ? AND example = ?", [(found["id"], row) for row in gone])
-    raw.close()
     printed = advbench("verify", found["key"][:12], "--db", copied)
     assert printed.code == 1
     assert "examples have no perturbation" in printed.out

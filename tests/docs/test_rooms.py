@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from rooms import BEGIN, DOCUMENT, END, PACKAGES, arrows, drawing, floors, modules, sentence
 
-FOUND = arrows()
 PLUGINS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_models"}
 
 
 def test_no_room_imports_itself_on_a_detour() -> None:
-    assert {room for level in floors(FOUND) for room in level} == FOUND.keys()
+    assert {room for level in floors(arrows()) for room in level} == arrows().keys()
 
 
 def test_there_are_at_most_twenty_rooms_and_each_says_what_it_is_for() -> None:
-    core = FOUND.keys() - PACKAGES.keys()
+    core = arrows().keys() - PACKAGES.keys()
     assert len(core) <= 20
-    assert [room for room in FOUND if not sentence(room)] == []
+    assert [room for room in arrows() if not sentence(room)] == []
 
 
 def test_the_root_imports_from_no_room() -> None:
-    assert FOUND["root"] == set()
+    assert arrows()["root"] == set()
 
 
 def test_no_module_is_longer_than_four_hundred_lines() -> None:
@@ -28,14 +27,14 @@ def test_no_module_is_longer_than_four_hundred_lines() -> None:
 
 def test_what_reads_facts_needs_nothing_that_makes_them() -> None:
     """The store, what is counted from it and the pages are above the root alone."""
-    assert FOUND["store"] <= {"root"}
-    assert FOUND["rates"] <= {"root", "store"}
-    assert FOUND["advbench_leaderboard"] <= {"root", "rates", "store"}
+    assert arrows()["store"] <= {"root"}
+    assert arrows()["rates"] <= {"root", "store"}
+    assert arrows()["advbench_leaderboard"] <= {"root", "rates", "store"}
 
 
 def test_the_core_imports_no_other_package() -> None:
-    assert {room: below & PACKAGES.keys() for room, below in FOUND.items() if room not in PACKAGES} == {
-        room: set() for room in FOUND if room not in PACKAGES
+    assert {room: below & PACKAGES.keys() for room, below in arrows().items() if room not in PACKAGES} == {
+        room: set() for room in arrows() if room not in PACKAGES
     }
 
 
@@ -47,7 +46,7 @@ def test_built_in_plugins_import_no_machinery_that_strangers_could_not() -> None
         "advbench_defenses": {"root", "threats", "plugins", "weights"},
         "advbench_models": {"root"},
     }
-    assert {room: FOUND[room] for room in PLUGINS} == allowed
+    assert {room: arrows()[room] for room in PLUGINS} == allowed
 
 
 def test_the_drawing_in_the_documents_is_that_of_the_imports() -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import sqlite3
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import typer
 import yaml
 from conftest import ROOT, Advbench, Results
 from site_facts import read
+from tampering import by_hand
 
 from advbench.store import Store
 
@@ -113,13 +113,9 @@ def test_a_number_that_is_another_one_is_told_with_exit_code_1(
     advbench: Advbench, results: Results, tmp_path: Path
 ) -> None:
     db = alone(results, tmp_path)
-    connection = sqlite3.connect(db)
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f'DROP TRIGGER "{name}"')
-    with connection:
+    with by_hand(db) as connection:
         connection.execute("UPDATE outcomes SET reached = 1 WHERE cell = 1")
         key = connection.execute("SELECT key FROM cells WHERE id = 1").fetchone()[0]
-    connection.close()
     done = advbench("reproduce", key, "--db", db)
     assert done.code == 1
     assert "verdicts differ" in done.out

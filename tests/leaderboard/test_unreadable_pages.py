@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Advbench, Results
-from test_merge import edit
+from tampering import by_hand, edit
 
 from advbench_leaderboard.facts import answers
 from advbench_leaderboard.render import render
@@ -104,13 +104,9 @@ def test_pictures_that_unpack_to_a_quarter_of_a_gigabyte_cost_nothing(
 ) -> None:
     path = results.copy(tmp_path)
     edit(path, f"UPDATE datasets SET shape = '{shape}'")
-    connection = sqlite3.connect(path)
-    for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'trigger'").fetchall():
-        connection.execute(f'DROP TRIGGER "{name}"')
     packed = bomb(256 << 20)
-    with connection:
+    with by_hand(path) as connection:
         connection.execute("UPDATE exhibits SET original = ?, perturbed = ?, moved = ?", (packed, packed, packed))
-    connection.close()
     tracemalloc.start()
     began = time.monotonic()
     try:

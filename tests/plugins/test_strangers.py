@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from processes import Child, command
 
 from advbench import AdvbenchError, evaluate
 from advbench.audit.reproduction import reproduce
@@ -351,22 +352,13 @@ def called(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
-def started(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+def started(folder: Path, *arguments: str) -> Child:
     """In a group of its own, as a terminal would start it."""
     toys = folder / "advbench_toys-1.0.dist-info"
     if not toys.exists():
         install(folder, "toys", "advbench_toys")
     paths = [str(folder), str(ROOT / "tests/toys")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
-    return subprocess.Popen(
-        [sys.executable, "-m", "advbench", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
-        cwd=folder,
-        start_new_session=True,
-    )
+    return command(*arguments, folder=folder, environment={**os.environ, "PYTHONPATH": os.pathsep.join(paths)})
 
 
 RUN = ("run", "s.yaml", "--db", "r.sqlite")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -15,6 +13,7 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from processes import Child, script
 from torch import Tensor, nn
 
 from advbench import Access, Attack, Data, Dataset, Defense, Examples, Model, Problem, Recipe
@@ -428,14 +427,14 @@ def slow_suite() -> Suite:
     return suite(attacks=["slow(pause=0.02)", "fgsm"], shard=3)
 
 
-def start(database: Path) -> subprocess.Popen[str]:
+def start(database: Path) -> Child:
     code = CHILD.format(folder=str(Path(__file__).parent), file=__file__, database=str(database))
-    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    return script(code)
 
 
-def finish(child: subprocess.Popen[str]) -> str:
-    out, _ = child.communicate(timeout=300)
-    assert child.returncode == 0
+def finish(child: Child) -> str:
+    out, err = child.communicate(timeout=300)
+    assert child.returncode == 0, out + err
     return out
 
 
@@ -448,7 +447,6 @@ def facts(database: Path) -> dict[str, list[tuple[Any, ...]]]:
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, list[tuple[Any, ...]]], float]:
     database = tmp_path_factory.mktemp("whole") / "results.sqlite"
     child = start(database)
-    assert child.stdout is not None
     child.stdout.readline()
     began = time.monotonic()
     finish(child)
@@ -465,7 +463,6 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(
     inside = 0
     for _ in range(kills):
         child = start(database)
-        assert child.stdout is not None
         child.stdout.readline()
         # several kills must fit into one run's work
         time.sleep(chance.uniform(0.05, max(0.3, 1.5 * seconds / kills)))

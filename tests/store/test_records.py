@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import Advbench, Results
-from test_merge import cells, edit
+from tampering import cells, edit
 
 from advbench.errors import AdvbenchError
 from advbench.store import Store

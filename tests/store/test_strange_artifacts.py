@@ -10,7 +10,7 @@ import pytest
 import torch
 from conftest import Advbench, Results
 from safetensors.torch import load_file, save
-from test_merge import edit
+from tampering import edit
 from torch import Tensor
 
 from advbench.store import Store

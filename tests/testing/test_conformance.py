@@ -678,7 +678,7 @@ def test_the_command_passes_what_is_right_and_fails_what_is_wrong() -> None:
 
 def test_the_command_takes_names_parameters_and_packages() -> None:
     assert "pgd(steps=2)-linf-stays-in-ball" in checked("pgd(steps=2)", "--verbose")[1]
-    assert "none-1x28x28-answers-with-logits" in checked("defenses", "--verbose")[1]
+    assert "mnist-5k-" in checked("datasets", "--verbose")[1]
     with pytest.raises(AdvbenchError, match="did you mean 'pgd'"):
         checked("pdg")
 

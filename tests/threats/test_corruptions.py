@@ -283,21 +283,18 @@ class Dark(nn.Module):
         return torch.stack((-bright, bright), 1)
 
 
-def fooled(attack: Corruptions, eps: float, net: nn.Module, x: Tensor) -> list[bool]:
-    stage = scene(Corruption(eps), classes=2, net=net, x=x)
-    return [verdict.fooled for verdict in stage.verdicts(stage.perturbed(attack))]
-
-
 @pytest.mark.parametrize(("severity", "wins"), [(0.4, False), (0.6, True)])
 def test_a_corruption_wins_from_the_severity_on_at_which_it_must(severity: float, wins: bool) -> None:
     x = torch.full((4, 1, 8, 8), 0.1)  # inverted, the mean is 0.5 from severity 0.5 on
-    assert fooled(Corruptions(kind="inverse"), severity, Dark(0.5), x) == [wins] * 4
+    stage = scene(Corruption(severity), classes=2, net=Dark(0.5), x=x)
+    assert stage.fooled(Corruptions(kind="inverse")).tolist() == [wins] * 4
 
 
 def test_all_kinds_together_win_wherever_one_of_them_does() -> None:
     x, net = pictures(12, (1, 8, 8)), Dark(0.3)
-    alone = [fooled(Corruptions(kind=kind), 1.0, net, x) for kind in NAMES if kind not in CHANCE]
-    together = fooled(Corruptions(), 1.0, net, x)
+    stage = scene(Corruption(1.0), classes=2, net=net, x=x)
+    alone = [stage.fooled(Corruptions(kind=kind)).tolist() for kind in NAMES if kind not in CHANCE]
+    together = stage.fooled(Corruptions()).tolist()
     assert any(any(hits) for hits in alone)
     assert all(together[row] or not any(hits[row] for hits in alone) for row in range(12))
 

@@ -24,7 +24,7 @@ class Times(nn.Module):
         return answer
 
 
-def fooled(factor: float, attack: str, threat: str) -> float:
+def share_fooled(factor: float, attack: str, threat: str) -> float:
     """The share of images, all of them right at first."""
     net = StageNet(SHAPE, 10)
     x = images(24, SHAPE)
@@ -47,9 +47,9 @@ def fooled(factor: float, attack: str, threat: str) -> float:
     ],
 )
 def test_scaled_logits_are_fooled_as_often(attack: str, threat: str, factor: float) -> None:
-    plain = fooled(1.0, attack, threat)
+    plain = share_fooled(1.0, attack, threat)
     assert plain > 0.2
-    assert fooled(factor, attack, threat) == pytest.approx(plain, abs=0.09)  # two images: powers of ten round
+    assert share_fooled(factor, attack, threat) == pytest.approx(plain, abs=0.09)  # two images: powers of ten round
 
 
 @pytest.mark.parametrize("factor", [1.0, 0.25, 4.0])
