@@ -29,6 +29,7 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of the person who runs the tests decides them, but for where data sets are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADVBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setenv("OMP_NUM_THREADS", "1")  # of processes that tests start: others run beside them
         for variable in ("ADVBENCH_PLUGINS", "ADVBENCH_WEIGHTS"):
             patch.delenv(variable, raising=False)
         yield
@@ -111,7 +112,6 @@ def advbench(toys: None) -> Advbench:
         code: object = 0
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["advbench", *map(str, arguments)])
-            patch.setenv("OMP_NUM_THREADS", "1")
             for name, value in environment.items():
                 patch.setenv(name, value)
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

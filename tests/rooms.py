@@ -10,6 +10,7 @@ import ast
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -73,6 +74,7 @@ def modules() -> dict[str, Module]:
     return found
 
 
+@cache
 def arrows() -> dict[str, set[str]]:
     """By room, the rooms that it imports from. What is asked of the front door counts as the root's."""
     known = modules()

@@ -56,7 +56,7 @@ _HOMES = {
     "Dataset": "plugin",
     "Defense": "plugin",
     "Draws": "draws",
-    "Evaluation": "evaluation",
+    "Evaluation": "evaluation.evaluation",
     "Examples": "data",
     "Expected": "problem.expected",
     "Geometry": "geometry",

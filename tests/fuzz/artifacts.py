@@ -7,7 +7,7 @@ from random import Random
 
 import torch
 from safetensors.torch import load_file, save
-from test_merge import edit
+from tampering import edit
 from torch import Tensor
 
 from advbench.store import Store

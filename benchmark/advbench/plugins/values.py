@@ -8,6 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, words
@@ -106,13 +107,19 @@ class _MismatchError(Exception):
     """A value that its field does not take."""
 
 
+@cache
+def _type_hints(kind: type) -> dict[str, Any]:
+    """Read once: whoever checks a database asks for them with every row."""
+    return typing.get_type_hints(kind)
+
+
 def _annotation(kind: type, parameter: dataclasses.Field[Any]) -> Any:
     """The field's type, also where annotations are strings."""
     if not isinstance(parameter.type, str):
         return parameter.type
     try:
         with contained(kind.__qualname__):
-            return typing.get_type_hints(kind)[parameter.name]
+            return _type_hints(kind)[parameter.name]
     except Exception as error:  # an annotation may run any code
         raise PluginError(
             f"{kind.__module__}.{kind.__qualname__}: its annotations can't be resolved ({words(error)}); "

@@ -92,6 +92,10 @@ def assembled(parts: Sequence[tuple[Tensor, Answer]], count: int) -> Answer:
 @contextmanager
 def seeded(purpose: str, device: torch.device) -> Iterator[None]:
     """Torch's own generators, where randomised targets draw, begin at a place named so, and are put back afterwards."""
+    seed = int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little") >> 1
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.manual_seed(int.from_bytes(hashlib.sha256(purpose.encode()).digest()[:8], "little") >> 1)
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` seeds devices that nobody puts back, and slowly
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
         yield

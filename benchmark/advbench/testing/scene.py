@@ -18,7 +18,7 @@ from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.problem.bank import Bank
 from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.problem.problem import MARGIN, Problem
+from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
 from advbench.problem.successes import Answers
 from advbench.target.referee import Verdict, judge, render
@@ -73,7 +73,12 @@ class Scene:
         seed: int = 0,
         batch: int = 8,
         target: Answers | None = None,
+        *,
+        stop: Stop = "first",
+        budget: int | None = None,
+        purpose: str = "",
     ) -> Problem:
+        """What the attack is given; draws are its own unless another purpose is named."""
         margin = self.goal.margin(run_in_batches(self.target.logits, self.images, BatchSize(64)))
         together = attack.scope == "set"
         if together:
@@ -84,7 +89,9 @@ class Scene:
             threat=copy.copy(self.threat),
             target=target or self.target,
             access=attack.needs,
-            draws=Draws(seed, attack.name, self.ids.clone()),
+            draws=Draws(seed, purpose or attack.name, self.ids.clone()),
+            stop=stop,
+            budget=budget,
             minimizes=attack.minimizes,
             measures=attack.measures,
             already=None if together else margin > MARGIN,
@@ -93,9 +100,11 @@ class Scene:
             bank=self.bank.to(self.images.device) if attack.uses_bank else None,
         )
 
-    def perturbed(self, attack: Attack, seed: int = 0, batch: int = 8) -> Tensor:
+    def perturbed(
+        self, attack: Attack, seed: int = 0, batch: int = 8, *, stop: Stop = "first", purpose: str = ""
+    ) -> Tensor:
         """What would be judged."""
-        problem = self.problem(attack, seed=seed, batch=batch)
+        problem = self.problem(attack, seed=seed, batch=batch, stop=stop, purpose=purpose)
         returned = problem.start() if problem.done else perturbed(attack, problem)
         try:
             p = check_form(attack, problem, returned)
@@ -105,6 +114,23 @@ class Scene:
 
     def verdicts(self, p: Tensor) -> list[Verdict]:
         return judge(self.target, render(self.threat, self.images, p), self.goal)
+
+    def fooled(self, attack: Attack, *, stop: Stop = "first", purpose: str = "") -> Tensor:
+        """For which images the attack fools the target, as the referee says."""
+        p = self.perturbed(attack, batch=64, stop=stop, purpose=purpose)
+        return torch.tensor([verdict.fooled for verdict in self._lawful(p)])
+
+    def sizes(self, attack: Attack) -> Tensor:
+        """Of the perturbations with which it does, as the referee measures them; infinite for the other images."""
+        verdicts = self._lawful(self.perturbed(attack, batch=64))
+        return torch.tensor([verdict.size if verdict.fooled else torch.inf for verdict in verdicts])
+
+    def _lawful(self, p: Tensor) -> list[Verdict]:
+        """Verdicts on perturbations that lie in the ball, all of them."""
+        verdicts = self.verdicts(p)
+        if broken := {verdict.violation for verdict in verdicts if verdict.violation}:
+            raise PluginError(f"what is judged is {' and '.join(sorted(broken))}")
+        return verdicts
 
 
 def scene(

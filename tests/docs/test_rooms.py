@@ -1,0 +1,54 @@
+"""The rooms of the house: few, without circles, with modules that can be read, and a drawing that is true."""
+
+from __future__ import annotations
+
+from rooms import BEGIN, DOCUMENT, END, PACKAGES, arrows, drawing, floors, modules, sentence
+
+PLUGINS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_models"}
+
+
+def test_no_room_imports_itself_on_a_detour() -> None:
+    assert {room for level in floors(arrows()) for room in level} == arrows().keys()
+
+
+def test_there_are_at_most_twenty_rooms_and_each_says_what_it_is_for() -> None:
+    core = arrows().keys() - PACKAGES.keys()
+    assert len(core) <= 20
+    assert [room for room in arrows() if not sentence(room)] == []
+
+
+def test_the_root_imports_from_no_room() -> None:
+    assert arrows()["root"] == set()
+
+
+def test_no_module_is_longer_than_four_hundred_lines() -> None:
+    assert [(m.name, m.lines) for m in modules().values() if m.lines > 400] == []
+
+
+def test_what_reads_facts_needs_nothing_that_makes_them() -> None:
+    """The store, what is counted from it and the pages are above the root alone."""
+    assert arrows()["store"] <= {"root"}
+    assert arrows()["rates"] <= {"root", "store"}
+    assert arrows()["advbench_leaderboard"] <= {"root", "rates", "store"}
+
+
+def test_the_core_imports_no_other_package() -> None:
+    assert {room: below & PACKAGES.keys() for room, below in arrows().items() if room not in PACKAGES} == {
+        room: set() for room in arrows() if room not in PACKAGES
+    }
+
+
+def test_built_in_plugins_import_no_machinery_that_strangers_could_not() -> None:
+    """The words of a plugin, and what is exported beside them; a few look at results, and say so here."""
+    allowed = {
+        "advbench_attacks": {"root", "threats", "plugins", "run", "store"},  # `aware` and `transfer` read names, runs
+        "advbench_datasets": {"root"},
+        "advbench_defenses": {"root", "threats", "plugins", "weights"},
+        "advbench_models": {"root"},
+    }
+    assert {room: arrows()[room] for room in PLUGINS} == allowed
+
+
+def test_the_drawing_in_the_documents_is_that_of_the_imports() -> None:
+    written = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
+    assert written == drawing(), "run `python tests/rooms.py`"
