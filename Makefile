@@ -1,12 +1,14 @@
 # make run, make test, make cover, make fuzz, make lint, make pictures, make setup, make lock, make clean.
 # PYTHON=… and VENV=… choose the interpreter and the environment; LOCK= takes the newest versions of everything;
-# ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee".
+# ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee";
+# WORKERS=… processes test at once, as many as there are processors if nothing is said; 0 is one, without any other.
 SHELL := /bin/bash
 .SHELLFLAGS := -c
 VENV := .venv
 PYTHON :=
 ARGS :=
 LOCK := development.txt
+WORKERS := auto
 CANDIDATES := python3 python3.13 python3.12 python3.11
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
@@ -19,7 +21,7 @@ run: environment
 
 test: EXTRAS := test
 test: environment
-	@"$(VENV)/bin/python" -m pytest $(ARGS)
+	@"$(VENV)/bin/python" -m pytest --numprocesses=$(WORKERS) --dist=loadfile $(ARGS)
 
 cover: EXTRAS := test
 cover: environment

@@ -152,10 +152,32 @@ class Results:
         return Path(copied)
 
 
+FEW = """\
+name: few
+data: toy-blots
+examples: 20
+shard: 8
+models: toy
+attacks: [pgd(steps=3), noise]
+threats: linf(eps=0.2)
+"""
+
+
 @pytest.fixture(scope="session")
 def results(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Results:
-    folder = tmp_path_factory.mktemp("results")
-    (folder / "toys.yaml").write_text(TOYS)
-    done = advbench("run", folder / "toys.yaml", "--db", folder / "toys.sqlite")
+    """24 cells: two models, two defenses, two attacks, two balls, two goals."""
+    return _results(advbench, tmp_path_factory.mktemp("results") / "toys.sqlite", TOYS)
+
+
+@pytest.fixture(scope="session")
+def few(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Results:
+    """Two cells, for who looks at one of them and at the rest."""
+    return _results(advbench, tmp_path_factory.mktemp("few") / "few.sqlite", FEW)
+
+
+def _results(advbench: Advbench, db: Path, text: str) -> Results:
+    suite = db.with_suffix(".yaml")
+    suite.write_text(text)
+    done = advbench("run", suite, "--db", db)
     assert done.code == 0, done.out + done.err
-    return Results(folder / "toys.yaml", folder / "toys.sqlite", done)
+    return Results(suite, db, done)

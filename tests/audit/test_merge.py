@@ -140,15 +140,15 @@ def test_judgements_on_a_newcomer_join_the_cell_that_is_there(
     ],
 )
 def test_what_somebody_altered_stays_out_and_the_rest_comes_in(
-    advbench: Advbench, results: Results, tmp_path: Path, sql: str, words: str
+    advbench: Advbench, few: Results, tmp_path: Path, sql: str, words: str
 ) -> None:
-    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    origin, into = few.copy(tmp_path), tmp_path / "into.sqlite"
     edit(origin, sql)
     done = advbench("merge", into, origin)
     assert done.code == 1
     assert f"rejected {key(origin)[:12]}" in " ".join(done.out.split())
     assert words in done.out
-    assert "23 cells taken (23 of them refereed again), 0 there already, 1 rejected." in done.out
+    assert "1 cells taken (1 of them refereed again), 0 there already, 1 rejected." in done.out
     assert cells(into) == cells(origin) - {key(origin)}
     assert advbench("verify", "--db", into).code == 0
 
@@ -166,9 +166,9 @@ def test_clean_answers_that_somebody_altered_keep_everything_out_that_was_judged
 
 @pytest.mark.parametrize("damage", ["cut", "missing", "pipe", "elsewhere"])
 def test_artifacts_that_do_not_hold_keep_their_cell_out(
-    advbench: Advbench, results: Results, tmp_path: Path, damage: str
+    advbench: Advbench, few: Results, tmp_path: Path, damage: str
 ) -> None:
-    origin, into = results.copy(tmp_path), tmp_path / "into.sqlite"
+    origin, into = few.copy(tmp_path), tmp_path / "into.sqlite"
     with Store.open(origin, readonly=True) as store:
         sha = store.rows("SELECT artifact FROM shards WHERE cell = 1")[0]["artifact"]
         sql = "SELECT c.key FROM cells c JOIN shards s ON s.cell = c.id WHERE s.artifact = ?"

@@ -62,9 +62,9 @@ def spoil(db: Path, change: Callable[[Tensors], Tensors] | bytes) -> str:
 
 @pytest.mark.parametrize("what", [*SPOILED, "no safetensors", "half a header"])
 def test_an_artifact_that_is_none_is_told_and_judges_nobody(
-    advbench: Advbench, results: Results, tmp_path: Path, what: str
+    advbench: Advbench, few: Results, tmp_path: Path, what: str
 ) -> None:
-    db = results.copy(tmp_path)
+    db = few.copy(tmp_path)
     raw = {"no safetensors": b"hello", "half a header": b"\xff" * 7 + b"\x7f{"}
     key = spoil(db, raw.get(what) or SPOILED[what])
     verified = advbench("verify", key, "--no-mark", "--db", db)
@@ -76,7 +76,7 @@ def test_an_artifact_that_is_none_is_told_and_judges_nobody(
     assert merged.code == 1
     assert "rejected" in merged.out
     if what in ("p of one image", "examples elsewhere", "no safetensors"):
-        again = advbench("run", results.suite, "--db", db, "--model", "toy", "--model", "toy(seed=2)")
+        again = advbench("run", few.suite, "--db", db, "--model", "toy", "--model", "toy(seed=2)")
         assert "Traceback" not in again.out + again.err
         assert again.code == 1
         assert "its stored perturbations" in again.out + again.err
