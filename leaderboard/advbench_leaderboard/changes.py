@@ -68,8 +68,14 @@ def told(found: Remembered) -> list[tuple[str | None, str]]:
             sentences.append((key, "new board"))
             continue
         old, new = before["boards"][key]["targets"], board["targets"]
-        sentences += [(key, f"{new[t][0]} is new") for t in new if t not in old]
-        sentences += [(key, f"{old[t][0]} is gone") for t in old if t not in new]
+        gone = {old[t][0]: t for t in old if t not in new}
+        for label, value in (new[t] for t in new if t not in old):
+            if label in gone:  # one network whose key has changed
+                was = _percent(old[gone.pop(label)][1])
+                sentences.append((key, f"{label} was asked again: robust accuracy {was} → {_percent(value)}"))
+            else:
+                sentences.append((key, f"{label} is new"))
+        sentences += [(key, f"{label} is gone") for label in gone]
         sentences += [
             (key, f"{new[t][0]}: robust accuracy {_percent(old[t][1])} → {_percent(new[t][1])}")
             for t in new

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from conftest import Advbench, Results
 
-from advbench import evaluate
+from advbench import evaluate, revisions
 from advbench.plugin import Attack, Model, Plugin
 from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
@@ -230,6 +230,22 @@ def test_a_run_says_in_one_line_that_a_source_has_changed(
     assert "another source of pgd" in said
 
 
+@pytest.mark.parametrize(
+    ("area", "count", "words"),
+    [("linf", 8, "an earlier revision of linf"), ("target", 24, "another revision of its target")],
+)
+def test_a_run_says_in_one_line_that_a_revision_was_raised(
+    advbench: Advbench, results: Results, tmp_path: Path, area: str, count: int, words: str
+) -> None:
+    path = results.copy(tmp_path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(revisions.REVISIONS, area, 2)
+        done = advbench("run", results.suite, "--db", path)
+        again = advbench("run", results.suite, "--db", path)
+    assert f"{count} cells are here, crafted with {words}, and crafted again" in " ".join(done.out.split())
+    assert "crafted again" not in again.out
+
+
 def test_show_lists_a_network_once_and_says_in_a_line_which_is_earlier(
     advbench: Advbench, results: Results, twice: Path
 ) -> None:
@@ -290,7 +306,10 @@ def test_what_failed_and_is_handed_in_done_changes_no_order(
 def test_the_site_lists_a_network_once_and_keeps_the_earlier_one_below(
     results: Results, twice: Path, tmp_path: Path
 ) -> None:
+    render(results.db, tmp_path)
     render(twice, tmp_path)
+    assert "was asked again: robust accuracy" in (tmp_path / "index.html").read_text()
+    assert " is gone" not in (tmp_path / "index.html").read_text()
     render(results.db, tmp_path / "before")
     boards = sorted((tmp_path / "boards").glob("*.html"))
     assert len(boards) == len(list((tmp_path / "before/boards").glob("*.html"))) == 2
