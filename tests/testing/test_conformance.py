@@ -700,13 +700,13 @@ def test_the_command_fails_where_nothing_could_be_tried_and_says_why() -> None:
             return None
 
     for arguments in ([], ["bad"]):
-        code, output = checked(*arguments, datasets={"bad": Elsewhere()})
+        code, output = checked(*arguments, datasets={"bad": Elsewhere()}, threats={})
         assert code == 1
         assert "nothing could be tried: bad is not on this machine" in output
         assert "2 passed, 1 failed, 5 not here" in output
     named = checked("bad", "pgd(steps=2)", datasets={"bad": Elsewhere()}, attacks={"pgd": PGD()})
     assert named[0] == 1, "the attack beside it was tried, the data set that was named was not"
-    code, output = checked(models={"bad": OnlyLarge()})
+    code, output = checked(models={"bad": OnlyLarge()}, threats={})
     assert code == 1
     (line,) = [line for line in output.splitlines() if line.startswith("FAILED")]
     assert "bad: nothing could be tried on images of 1 x 28 x 28 in 10 classes and 3 x 32 x 32" in line

@@ -343,7 +343,7 @@ def test_a_ball_whose_name_is_taken_is_refused_and_says_who_has_it(
 
 def test_a_ball_from_a_notebook_can_not_take_a_name_either(toys: None) -> None:
     taken = type("Mine", (Blocks,), {"name": "linf", "__module__": __name__})
-    with pytest.raises(AdvbenchError, match=r"^[^\n]*Mine has the name of another ball[^\n]*$"):
+    with pytest.raises(AdvbenchError, match=r"^[^\n]*linf: the name of a ball of advbench[^\n]*$"):
         evaluate("toy", dataset="toy-blots", threats=taken(), attacks="noise")
 
 

@@ -100,6 +100,12 @@ class Registry:
         """The class of the balls of that name."""
         return type(self._find("threat", self.threats, Call(name, {})))
 
+    def namesake(self, threat: Threat) -> str:
+        """Who ships another ball of the same name; empty where nobody does."""
+        others = (ball for ball in self.threats.values() if ball.name == threat.name and type(ball) is not type(threat))
+        other = next(others, None)
+        return "" if other is None else self.origin(other).distribution or "advbench"
+
     def shipper(self, threat: Threat) -> dict[str, str] | None:
         """Who is believed when the ball says how large a perturbation is; None for the core's own."""
         return None if is_core(threat) else self.origin(threat).params()

@@ -169,13 +169,9 @@ class BoardReader:
             if isinstance(item.value, Threat)
             else self.resolution.configured(item, "threat", "threat", extra=BOARD_KEYS)
         )
-        if threat is not None and any(
-            ball.name == threat.name and type(ball) is not type(threat)
-            for ball in self.resolution.registry.threats.values()
-        ):
-            kind = f"{type(threat).__module__}.{type(threat).__qualname__}"
+        if threat is not None and (owner := self.resolution.registry.namesake(threat)):
             self.resolution.fault(
-                item.place, f"{threat.name}: {kind} has the name of another ball; give it one of its own"
+                item.place, f"{threat.name}: the name of a ball of {owner}; give yours one of its own"
             )
             threat = None
         if threat is not None and math.isinf(threat.eps):

@@ -17,7 +17,7 @@ from advbench.recipe import Recipe
 from advbench.target.target import Target
 from advbench.threats import L2, Linf, RotateShift, Threat, Wasserstein, is_core
 
-RADII: dict[str, Threat] = {
+BALLS: dict[str, Threat] = {
     "linf": Linf(0.1),
     "l2": L2(0.8),
     "rotate-shift": RotateShift(),
@@ -27,7 +27,7 @@ RADII: dict[str, Threat] = {
 
 def tried(ball: Threat) -> Threat:
     """The ball at the radius at which attacks are tried in it."""
-    return RADII.get(ball.name, ball) if is_core(ball) else ball
+    return BALLS.get(ball.name, ball) if is_core(ball) else ball
 
 
 @dataclass(frozen=True)
