@@ -7,6 +7,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+from advbench.protocol import PROTOCOL
 from advbench.store import Store
 
 N = 24
@@ -37,7 +38,7 @@ def fill(path: Path, evil: str = "") -> None:
     """Two targets, of which the first detects, under two attacks on two boards, and a targeted one."""
     common = {"data_fingerprint": "data", "examples": "set", "count": N, "dataset": "shapes"}
     with Store.open(path) as store, store.transaction():
-        store.begin_run({"id": "run", "seed": 0, "protocol": 2})
+        store.begin_run({"id": "run", "seed": 0, "protocol": PROTOCOL})
         store.add_dataset(
             {"fingerprint": "data", "label": f"shapes{evil}", "classes": [f"{name}{evil}" for name in "xyz"]}
             | {"shape": list(SHAPE), "count": N}
@@ -72,14 +73,14 @@ def fill(path: Path, evil: str = "") -> None:
         for family, eps in (("linf", 0.3), ("l2", 2.0)):
             store.add_board(
                 {**common, "key": f"board-{family}", "name": f"shapes/{family}/{eps:g}{evil}", "family": family}
-                | {"threat": f"{family}(eps={eps:g})", "eps": eps, "required": ["steps"], "protocol": 2}
+                | {"threat": f"{family}(eps={eps:g})", "eps": eps, "required": ["steps"], "protocol": PROTOCOL}
             )
             for source in ("a", "b"):
                 for attack, goal in (("steps", "untargeted"), (f"cheat{evil}", "untargeted"), ("steps", "class=2")):
                     cell = f"{family}-{source}-{attack.partition(evil)[0] if evil else attack}-{goal}"
                     store.add_cell(
                         {**common, "key": cell, "threat": family, "family": family, "eps": eps, "attack": attack}
-                        | {"goal": goal, "stop": "first", "source": source, "protocol": 2, "needs": "gradients"}
+                        | {"goal": goal, "stop": "first", "source": source, "protocol": PROTOCOL, "needs": "gradients"}
                         | {"attack_params": {f"n{evil}": f"1{evil}"}, "params": {f"k{evil}": f"2{evil}"}}
                     )
                     targeted = {"goal_label": 2} if goal != "untargeted" else {}

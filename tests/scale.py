@@ -7,6 +7,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from advbench.protocol import PROTOCOL
 from advbench.store import Store
 from advbench.store.views import VIEWS
 
@@ -21,7 +22,7 @@ def generate(store: Store, *, boards: int, targets: int, attacks: int, examples:
     """
     detects = [t % 2 == 1 for t in range(targets)]
     with store.transaction():
-        store.begin_run({"id": "run", "seed": 0, "protocol": 2})
+        store.begin_run({"id": "run", "seed": 0, "protocol": PROTOCOL})
         store.add_dataset(
             {
                 "fingerprint": "data",
@@ -49,7 +50,12 @@ def generate(store: Store, *, boards: int, targets: int, attacks: int, examples:
             store.add_board(
                 {"key": f"b{b}", "name": f"digits/linf/{b}", "dataset": "digits", "data_fingerprint": "data"}
                 | {"threat": f"linf(eps={b})", "family": f"linf{b // 2}", "eps": 0.25 + 0.25 * (b % 2)}
-                | {"examples": "set", "count": examples, "required": [f"a{a}" for a in range(attacks)], "protocol": 2}
+                | {
+                    "examples": "set",
+                    "count": examples,
+                    "required": [f"a{a}" for a in range(attacks)],
+                    "protocol": PROTOCOL,
+                }
             )
         place = [
             (b, a, s)
@@ -64,7 +70,7 @@ def generate(store: Store, *, boards: int, targets: int, attacks: int, examples:
                 {"key": f"c{b}.{a}.{s}", "dataset": "digits", "data_fingerprint": "data", "examples": "set"}
                 | {"count": examples, "threat": f"linf{b}", "family": f"linf{b // 2}", "minimizes": minimizes}
                 | {"eps": None if minimizes else 0.25 + 0.25 * (b % 2), "attack": f"a{a}", "goal": "untargeted"}
-                | {"stop": "first", "source": f"t{s}", "protocol": 2}
+                | {"stop": "first", "source": f"t{s}", "protocol": PROTOCOL}
             )
         numbers = {
             row["key"]: row["id"] for table in ("cells", "targets") for row in store.rows(f"SELECT * FROM {table}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from pathlib import Path
 
+from advbench.protocol import PROTOCOL
 from advbench.store import Store
 
 COUNT = 40
@@ -16,7 +17,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
     common = {"data_fingerprint": "data", "examples": "set", "count": COUNT, "threat": "linf", "family": "linf"}
     with Store.open(path) as store, store.transaction():
         store.begin_run(
-            {"id": "run", "suite": f"quick{evil}", "command": f"advbench run{evil}", "seed": 0, "protocol": 2}
+            {"id": "run", "suite": f"quick{evil}", "command": f"advbench run{evil}", "seed": 0, "protocol": PROTOCOL}
             | {"versions": {f"torch{evil}": f"2{evil}"}, "hardware": {"cpu": f"fast{evil}"}}
             | {"settings": {"determinism": {f"tf32{evil}": False}, "models": [f"small-cnn{evil}"]}}
         )
@@ -46,7 +47,14 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
         )
         store.add_examples("set", range(COUNT))
         store.add_board(
-            {**common, "key": "board", "name": name + evil, "dataset": f"digits{evil}", "eps": 0.3, "protocol": 2}
+            {
+                **common,
+                "key": "board",
+                "name": name + evil,
+                "dataset": f"digits{evil}",
+                "eps": 0.3,
+                "protocol": PROTOCOL,
+            }
             | {"required": [f"pgd{evil}", "fgsm"]}
         )
         store.add_skips(
@@ -84,7 +92,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
                 cell = f"{key}-{attack}"
                 store.add_cell(
                     {**common, "key": cell, "dataset": "digits", "eps": 0.3, "attack": attack, "goal": "untargeted"}
-                    | {"stop": "first", "source": key, "protocol": 2}
+                    | {"stop": "first", "source": key, "protocol": PROTOCOL}
                 )
                 if key == "lacking" and attack == "fgsm":
                     store.add_event(cell, "run", "failed", f"perturb returned NaN{evil}")
@@ -103,7 +111,7 @@ def fill(path: Path, *, name: str = "digits/rotate-shift/30°,3px", evil: str = 
         for key in ("plain", "strong"):
             store.add_cell(
                 {**common, "key": f"{key}-cw", "dataset": "digits", "eps": None, "attack": f"cw{evil}", "minimizes": 1}
-                | {"goal": "untargeted", "stop": "first", "source": key, "protocol": 2, "needs": "gradients"}
+                | {"goal": "untargeted", "stop": "first", "source": key, "protocol": PROTOCOL, "needs": "gradients"}
             )
             far = 0.4 if key == "strong" else 0.1
             sizes = [
@@ -127,7 +135,7 @@ def merge(path: Path, fooled: dict[str, int], *, attack: str = "autoattack", exa
             store.add_cell(
                 {"key": cell, "data_fingerprint": "data", "examples": f"set {examples}", "count": len(examples)}
                 | {"threat": "linf", "family": "linf", "dataset": "digits", "eps": 0.3, "attack": attack}
-                | {"goal": "untargeted", "stop": "first", "source": key, "protocol": 2, "needs": "gradients"}
+                | {"goal": "untargeted", "stop": "first", "source": key, "protocol": PROTOCOL, "needs": "gradients"}
             )
             hits = set(list(examples)[:wrong])
             rows = [
@@ -164,12 +172,12 @@ def aim(path: Path) -> None:
     """One target on a board whose attacks aim at class 5, which nobody ever ran untargeted."""
     common = {"data_fingerprint": "data", "examples": "set", "count": 10, "threat": "linf", "family": "linf"}
     with Store.open(path) as store, store.transaction():
-        store.begin_run({"id": "run", "seed": 0, "protocol": 2})
+        store.begin_run({"id": "run", "seed": 0, "protocol": PROTOCOL})
         names = ["plane", "car", "bird", "cat", "deer", "dog"]
         store.add_dataset({"fingerprint": "data", "label": "things", "classes": names, "shape": [3, 8, 8], "count": 10})
         store.add_examples("set", range(10))
         store.add_board(
-            {**common, "key": "board", "name": "things/linf/0.3", "dataset": "things", "eps": 0.3, "protocol": 2}
+            {**common, "key": "board", "name": "things/linf/0.3", "dataset": "things", "eps": 0.3, "protocol": PROTOCOL}
             | {"required": ["pgd → class=5", "noise → class=5"]}
         )
         store.add_target(
@@ -180,7 +188,7 @@ def aim(path: Path) -> None:
         for attack, hits in (("pgd", 4), ("noise", 0)):
             store.add_cell(
                 {**common, "key": attack, "dataset": "things", "eps": 0.3, "attack": attack, "goal": "class=5"}
-                | {"stop": "first", "source": "t", "protocol": 2}
+                | {"stop": "first", "source": "t", "protocol": PROTOCOL}
             )
             rows = [
                 {"example": e, "goal_label": 5, "reached": e < hits, "predicted": 5 * (e < hits), "size": 0.3}
