@@ -136,14 +136,6 @@ class Site:
         """What an entry was counted from."""
         return [self.cells[verdicts.cell] for verdicts in entry.verdicts.values()]
 
-    def verdicts_of(self, attack: str) -> Iterator[tuple[Board, Entry, Verdicts]]:
-        """How an attack came out on every target and board, whatever the goal."""
-        for board in self.boards:
-            for entry in board.entries:
-                for verdicts in entry.verdicts.values():
-                    if self.cells[verdicts.cell].attack == attack:
-                        yield board, entry, verdicts
-
     def standing(self, cell: Cell) -> str:
         """What has become of it, in words; never that it was replaced where it was not."""
         if cell.status != "done":

@@ -430,8 +430,6 @@ def test_a_cell_is_found_by_the_beginning_of_its_key(judged: Store) -> None:
 
 
 def test_reading_back(judged: Store) -> None:
-    assert judged.clean_examples("A") == {0, 1, 2, 3}
-    assert judged.clean_examples("unknown") == set()
     assert judged.clean("D")[1]["suspicion"] == 0.9
     assert judged.examples("set") == [0, 1, 2, 3]
     assert judged.judged("pgd-A") == {("A", 0), ("D", 0)}

@@ -147,11 +147,6 @@ class Store:
         """
         return [{**_plain(row), "target": target} for row in self._all(sql, target)]
 
-    def clean_examples(self, target: str) -> set[int]:
-        """The ids of the examples whose clean answer is known."""
-        sql = "SELECT example FROM clean WHERE target = (SELECT id FROM targets WHERE key = ?)"
-        return {row[0] for row in self._all(sql, target)}
-
     def clean(self, target: str) -> dict[int, dict[str, Any]]:
         """The clean answers by example id."""
         sql = "SELECT * FROM clean WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example"

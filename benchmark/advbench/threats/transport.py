@@ -85,7 +85,7 @@ class Settled:
 
     @classmethod
     def nowhere(cls, wishes: Wishes) -> Settled:
-        """Where to begin."""
+        """No multiplier yet: what stays sends nothing away."""
         zero = torch.zeros_like(wishes.budget)
         return cls(wishes.values, -wishes.values[wishes.stay], zero, zero.bool())
 

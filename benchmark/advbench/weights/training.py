@@ -146,7 +146,8 @@ def hardware(device: torch.device | str) -> str:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    return f"{device.type}, {torch.get_num_threads()} thread{'s'[: torch.get_num_threads() != 1]}"
+    threads = torch.get_num_threads()
+    return f"{device.type}, 1 thread" if threads == 1 else f"{device.type}, {threads} threads"
 
 
 def _who(model: Model, defenses: Sequence[Defense]) -> str:

@@ -67,10 +67,6 @@ class Attack:
     params: Mapping[str, Any]
     origin: Mapping[str, Any]
 
-    @property
-    def white_box(self) -> bool | None:
-        return None if self.needs is None else "gradients" in self.needs
-
 
 @dataclass(frozen=True)
 class Dataset:
