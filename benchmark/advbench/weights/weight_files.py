@@ -171,7 +171,7 @@ def weights_folders() -> Iterator[Path]:
     for named in os.environ.get(WEIGHTS_VARIABLE, "").split(os.pathsep):
         if named:
             yield Path(named).expanduser()
-    yield Path(__file__).resolve().parents[2] / "weights"
+    yield Path(__file__).resolve().parents[3] / "weights"
 
 
 def _packages() -> Iterator[Path]:
