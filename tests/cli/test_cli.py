@@ -33,7 +33,6 @@ WIDTHS = ("60", "100", "")
 def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("ADVBENCH_DATA", raising=False)
-    monkeypatch.delenv("COLUMNS", raising=False)
 
 
 @pytest.fixture

@@ -229,7 +229,7 @@ def test_an_attack_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
                 pass
 
     monkeypatch.setattr("advbench.testing.check.LIMIT", 0.2)
-    with pytest.raises(AdvbenchError, match=r"bad: not done after 0\.2 seconds"):
+    with pytest.raises(AdvbenchError, match=r"bad: not done after .* it hangs or needs a bound"):
         checks(Hangs())[2]()
 
 
