@@ -26,7 +26,7 @@ def test_a_finding_is_printed_with_what_repeats_it() -> None:
     code = (
         "import runpy, sys; sys.argv = ['fuzz', '--kinds', 'weights', '--count', '2']\n"
         "import advbench.weights\n"
-        "from advbench import weight_files\n"
+        "from advbench.weights import weight_files\n"
         "def broken(path): raise KeyError('odd')\n"
         "weight_files.load_weights = broken\n"
         f"runpy.run_path({FUZZ!r}, run_name='__main__')\n"
