@@ -89,21 +89,22 @@ Advbench = Callable[..., Printed]
 
 
 @pytest.fixture(scope="session")
-def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tiny plugins, as if a distribution of them were installed."""
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, ...]]:
+    """Tiny plugins, as if a distribution of them were installed; the folders that have to be on the path."""
     metadata = tmp_path_factory.mktemp("toys") / "advbench_toys-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: advbench-toys\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[advbench]\ntoys = advbench_toys\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(str(ROOT / "tests/toys"))
-        patch.syspath_prepend(str(metadata.parent))
-        yield
+        folders = (str(ROOT / "tests/toys"), str(metadata.parent))
+        for folder in folders:
+            patch.syspath_prepend(folder)
+        yield folders
     sys.modules.pop("advbench_toys", None)
 
 
 @pytest.fixture(scope="session")
-def advbench(toys: None) -> Advbench:
+def advbench(toys: tuple[str, ...]) -> Advbench:
     """The console script in this process: `advbench("show", "--db", path)`."""
     from advbench.cli import main
 
@@ -114,6 +115,9 @@ def advbench(toys: None) -> Advbench:
             patch.setattr(sys, "argv", ["advbench", *map(str, arguments)])
             for name, value in environment.items():
                 patch.setenv(name, value)
+            for folder in toys:  # a narrower fixture that was there first puts the path back as it had found it
+                if folder not in sys.path:
+                    patch.syspath_prepend(folder)
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
                 try:
                     main()

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from forgetting import forget_sources
 
 from advbench import revisions
 from advbench.plugins import sources
@@ -43,9 +44,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-
             path.write_text(text)
         for name in [name for name in sys.modules if name.partition(".")[0] == "pack"]:
             del sys.modules[name]
-        for function in vars(sources).values():
-            if hasattr(function, "cache_clear"):
-                function.cache_clear()
+        forget_sources()
         importlib.invalidate_caches()
         with monkeypatch.context() as patch:
             patch.syspath_prepend(root)
@@ -57,9 +56,7 @@ def digest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-
     yield found
     for name in [name for name in sys.modules if name.partition(".")[0] == "pack"]:
         del sys.modules[name]
-    for function in vars(sources).values():
-        if hasattr(function, "cache_clear"):
-            function.cache_clear()
+    forget_sources()
 
 
 @pytest.mark.parametrize(

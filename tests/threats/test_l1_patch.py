@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from forgetting import forget_sources
 from scipy.optimize import minimize
 from torch import Tensor
 
@@ -244,17 +245,13 @@ class forgotten:  # noqa: N801  # reads as a statement
     """Python reads the distribution's modules anew inside, and has the old ones back afterwards."""
 
     def __enter__(self) -> None:
-        from advbench.plugins import origin
-
         self.old = {name: sys.modules.pop(name) for name in list(sys.modules) if name.startswith("advbench_threats")}
         importlib.invalidate_caches()
-        origin._digest.cache_clear()
+        forget_sources()
 
     def __exit__(self, *error: object) -> None:
-        from advbench.plugins import origin
-
         sys.modules.update(self.old)
-        origin._digest.cache_clear()
+        forget_sources()
 
 
 def test_where_it_is_not_installed_facts_are_shown_and_nothing_is_called_wrong(stored: Path, advbench: Called) -> None:
