@@ -16,7 +16,7 @@ from advbench.draws import Draws
 from advbench.goal import Goal
 from advbench.problem.problem import Loss, Probe, Stop
 from advbench.testing.scene import Scene, scene, steadfast
-from advbench.testing.stage import RADII, HalfSpace, StageNet, images, target_of
+from advbench.testing.stage import BALLS, HalfSpace, StageNet, images, target_of
 from advbench.threats import L2, Linf, Threat
 from advbench_attacks import apgd
 from advbench_attacks.apgd import APGD, checkpoints
@@ -108,9 +108,9 @@ class Before(PGD):
 
 
 @pytest.mark.parametrize("stop", ["first", "end"])
-@pytest.mark.parametrize("name", RADII)
+@pytest.mark.parametrize("name", BALLS)
 def test_pgd_at_its_defaults_gives_bit_for_bit_what_it_gave_with_two_parameters(name: str, stop: Stop) -> None:
-    stage = scene(RADII[name], count=12)
+    stage = scene(BALLS[name], count=12)
     old, new = judged(stage, Before(steps=10), stop), judged(stage, PGD(steps=10), stop)
     assert torch.equal(old, new)
     assert (old - stage.threat.identity(stage.images)).abs().max() > 0
@@ -439,9 +439,9 @@ def test_running_to_the_end_fools_the_same_with_a_higher_loss(loss: str) -> None
 @pytest.mark.parametrize(
     "attack", [PGD(steps=4, rule="adam", rate=0.05), APGD(steps=4), APGD(steps=4, loss="dlr-targeted")], ids=str
 )
-@pytest.mark.parametrize("name", RADII)
+@pytest.mark.parametrize("name", BALLS)
 def test_who_falls_on_the_way_does_not_show_in_the_others(attack: Attack, name: str) -> None:
-    stage = scene(RADII[name].at(RADII[name].eps / 3), count=9)
+    stage = scene(BALLS[name].at(BALLS[name].eps / 3), count=9)
     whole = judged(stage, attack)
     alone = torch.cat([judged(stage[row], attack) for row in torch.arange(9).chunk(4)])
     assert torch.equal(whole, alone)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from advbench import Attack
 from advbench.testing.scene import Scene, scene
-from advbench.testing.stage import RADII, HalfSpace
+from advbench.testing.stage import BALLS, HalfSpace
 from advbench.threats import L2, Linf, RotateShift, Threat
 from advbench_attacks.fgsm import FGSM
 from advbench_attacks.noise import Noise
@@ -105,9 +105,9 @@ def test_a_known_rotation_is_found_just_outside_and_never_inside(attack: Attack)
 
 
 @pytest.mark.parametrize("attack", [*ATTACKS, Noise()], ids=str)
-@pytest.mark.parametrize("name", RADII)
+@pytest.mark.parametrize("name", BALLS)
 def test_a_radius_of_zero_changes_no_pixel(attack: Attack, name: str) -> None:
-    stage = scene(RADII[name].at(0.0))
+    stage = scene(BALLS[name].at(0.0))
     p = stage.perturbed(attack)
     assert torch.equal(stage.threat.apply(stage.images, p), stage.images)
     assert not stage.fooled(attack).any()
