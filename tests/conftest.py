@@ -6,6 +6,7 @@ import contextlib
 import io
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -63,6 +64,12 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def wheel(build: Build) -> Path:
     """The wheel of this checkout."""
     return build(ROOT)
+
+
+def pytest_configure() -> None:
+    """A shell that starts something behind itself has it ignore Ctrl-C, and so would all that tests start."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @dataclass(frozen=True)
