@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from advbench.rates.rates import DetectorPoint, detector_curve
 from advbench.store.database import Store
+from advbench.store.rate_views import FOOLED
 
 _CLEAN = """
 SELECT c.suspicion FROM boards b
@@ -13,8 +14,8 @@ CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
 WHERE b.key = ?
 """
 
-_ATTACKED = """
-SELECT o.suspicion, o.reached AND o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps * (1 + 1e-6)) AS fooled
+_ATTACKED = f"""
+SELECT o.suspicion, {FOOLED} AS fooled
 FROM boards b
 CROSS JOIN cells k ON k.key = ?
 CROSS JOIN targets t ON t.key = ?
