@@ -214,6 +214,14 @@ WALK = [
 ]
 
 
+def test_a_competitor_that_starts_at_another_librarys_result_needs_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    (peer,) = [peer for peer in PEERS if peer.detail == "50 after DDN"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name == "foolbox" or None)
+    assert not peer.here
+    assert "peers-foolbox" in peer.install
+    assert "adv-lib" in peer.install
+
+
 @pytest.mark.filterwarnings("ignore")  # theirs
 @pytest.mark.parametrize(("peer", "ball"), WALK)
 def test_an_adapter_gets_images_from_the_library_that_it_is_for(peer: Peer, ball: str) -> None:

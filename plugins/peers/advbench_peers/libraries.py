@@ -68,6 +68,8 @@ class Peer:
     threats: frozenset[str]
     run: Run
     detail: str = ""
+    starts_with_adv_lib: bool = False
+    """Whether its start comes from adv-lib, which must then be installed as well."""
 
     @property
     def name(self) -> str:
@@ -75,11 +77,13 @@ class Peer:
 
     @property
     def here(self) -> bool:
-        return importlib.util.find_spec(self.package) is not None
+        packages = [self.package, "adv_lib"] if self.starts_with_adv_lib else [self.package]
+        return all(importlib.util.find_spec(package) is not None for package in packages)
 
     @property
     def install(self) -> str:
-        return INSTALL[self.library]
+        libraries = [self.library, "adv-lib"] if self.starts_with_adv_lib else [self.library]
+        return " and ".join(INSTALL[library] for library in libraries)
 
 
 PIXELS = frozenset({"linf", "l2"})

@@ -120,7 +120,7 @@ MINIMAL_NORM: tuple[Peer, ...] = (
         "lr 0.05",
     ),
     Peer("foolbox", "foolbox", "brendel-bethge", PIXELS, _brendel_bethge(200, start="images"), "200, other image"),
-    Peer("foolbox", "foolbox", "brendel-bethge", L2, _brendel_bethge(50, start="ddn"), "50 after DDN"),
+    Peer("foolbox", "foolbox", "brendel-bethge", L2, _brendel_bethge(50, start="ddn"), "50 after DDN", True),
     Peer("adv-lib", "adv_lib", "brendel-bethge", L2, in_adv_lib("sdf", steps=always(50)), "sdf 50"),
     Peer("adv-lib", "adv_lib", "brendel-bethge", L2, in_adv_lib("alma", num_steps=always(1000)), "alma 1000"),
     Peer("adv-lib", "adv_lib", "brendel-bethge", L2, in_adv_lib("pdgd", num_steps=always(1000)), "pdgd 1000"),
