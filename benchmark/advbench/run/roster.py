@@ -9,9 +9,8 @@ from typing import Any
 import torch
 
 from advbench.data import Data
-from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugin import Dataset
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.ready import Ready, TrainingProgress, certificate_rows, clean_rows, doubts, ready_target
 from advbench.run.report import Reporter, Summary
@@ -42,31 +41,26 @@ class Roster:
             self.reporter.preparing(plan.label, place, len(plans))
             data = self.datasets[plan.dataset]
             counts = [b.examples or len(data.judge) for b in self.suite.boards if b.dataset == plan.dataset]
-            try:
-                with contained(plan.label):
-                    ready, row = ready_target(
-                        plan,
-                        data,
-                        data.judge[: max(counts)],
-                        registry=self.registry,
-                        false_positive_rate=self.suite.false_positive_rate,
-                        device=self.device,
-                        progress=self._training(plan.label),
-                    )
-            except AdvbenchError as error:
-                if not isinstance(error, PluginError):
-                    raise
-                self._set_aside(plan, one_line(error))
-            except Exception as error:
-                self._set_aside(plan, one_line(error))
-            else:
-                self.store.add_target(row)
-                self.store.add_clean(ready.key, clean_rows(ready))
-                self.store.add_certificates(ready.key, certificate_rows(ready))
-                for kind, reason in doubts(ready):
-                    self.store.add_note(ready.key, kind, reason, self.summary.run)
-                found[plan] = ready
-                self.summary.targets[ready.key] = plan.label
+            with spare_others(plan.label) as failure:
+                ready, row = ready_target(
+                    plan,
+                    data,
+                    data.judge[: max(counts)],
+                    registry=self.registry,
+                    false_positive_rate=self.suite.false_positive_rate,
+                    device=self.device,
+                    progress=self._training(plan.label),
+                )
+            if failure.happened:
+                self._set_aside(plan, failure.reason)
+                continue
+            self.store.add_target(row)
+            self.store.add_clean(ready.key, clean_rows(ready))
+            self.store.add_certificates(ready.key, certificate_rows(ready))
+            for kind, reason in doubts(ready):
+                self.store.add_note(ready.key, kind, reason, self.summary.run)
+            found[plan] = ready
+            self.summary.targets[ready.key] = plan.label
         self.reporter.preparing("", len(plans), len(plans))
         return found
 

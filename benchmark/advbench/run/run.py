@@ -13,11 +13,11 @@ import torch
 from advbench.crafting.cell import Job, Shard, rows_of
 from advbench.crafting.engine import Engine, InProcess
 from advbench.data import Data, DataFolders, Examples
-from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, TimeUpError, one_line
+from advbench.errors import DamagedTargetError, PluginError, one_line
 from advbench.interrupts import Interrupted, listening
 from advbench.plugin import Attack, Dataset
 from advbench.plugins import ball_form, intake
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import contained, spare_others
 from advbench.plugins.foreign import told as telling
 from advbench.plugins.registry import Registry
 from advbench.problem.bank import Bank
@@ -216,27 +216,20 @@ class Session:
             if shard.number in stored:
                 self.reporter.shard(shard.span, cached=True)
         began = time.monotonic()
-        try:
-            with contained(cell.label):
-                self._make(key, cell, source, shards, missing, fit, bank)
-        except KeyboardInterrupt:
-            raise
-        except AdvbenchError as error:
-            if not isinstance(error, PluginError | TimeUpError):
-                raise
-            self._fail(key, cell, began, one_line(error))
-            if isinstance(error, DamagedTargetError):
+        with spare_others(cell.label) as failure:
+            self._make(key, cell, source, shards, missing, fit, bank)
+        if failure.happened:
+            self._fail(key, cell, began, failure.reason)
+            if failure.of(DamagedTargetError):
                 self._make_again(cell.source)
-        except Exception as error:
-            self._fail(key, cell, began, one_line(error))
+            return
+        # also for a cell that was there: of those that differ only in version, the last asked for counts
+        self.store.add_event(key, self.summary.run, "done", seconds=time.monotonic() - began)
+        if missing:
+            self.summary.done += 1
         else:
-            # also for a cell that was there: of those that differ only in version, the last asked for counts
-            self.store.add_event(key, self.summary.run, "done", seconds=time.monotonic() - began)
-            if missing:
-                self.summary.done += 1
-            else:
-                self.summary.kept += 1
-            self.reporter.ended(cell.label, "done" if missing else "kept")
+            self.summary.kept += 1
+        self.reporter.ended(cell.label, "done" if missing else "kept")
 
     def _make(
         self,

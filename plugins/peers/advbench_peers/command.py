@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, PluginError, one_line, plain
-from advbench.plugins.foreign import contained
+from advbench.errors import AdvbenchError, plain
+from advbench.plugins.foreign import spare_others
 from advbench.terminal.text import terminal
 
 if TYPE_CHECKING:
@@ -91,15 +91,12 @@ def speed(
         for one in suite.models:
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)
-                try:
-                    with contained(target.label):
-                        ready, _ = ready_target(
-                            target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
-                        )
-                except Exception as error:
-                    if isinstance(error, AdvbenchError) and not isinstance(error, PluginError):
-                        raise  # something that was named wrongly, not a plugin's fault
-                    console.print(f"failed: {escape(plain(f'{target.label}: {one_line(error)}'))}")
+                with spare_others(target.label) as failure:
+                    ready, _ = ready_target(
+                        target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
+                    )
+                if failure.happened:
+                    console.print(f"failed: {escape(plain(f'{target.label}: {failure.reason}'))}")
                     failed = True
                     continue
                 for entrant in board.attacks:
