@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from advbench import Access, Attack, Problem, evaluate
-from advbench.crafting.cell import Job, Shard, craft
+from advbench.crafting.cell import Job, Rules, Shard, craft
 from advbench.crafting.condition import Condition, mixed
 from advbench.crafting.torch_state import TorchState
 from advbench.data import Examples
@@ -328,7 +328,7 @@ def job(attack: Attack, target: Target) -> Job:
     answer = target.answer(X, BatchSize(64))
     examples = Examples(X, answer.predicted, torch.arange(len(X)))
     shard = Shard(0, 0, len(X), examples, answer.predicted, answer.predicted, answer.lead)
-    return Job(attack, Linf(0.05), False, target, 0, "end", None, None, 8, "cpu", (shard,))
+    return Job(attack, Linf(0.05), False, target, Rules(stop="end"), 8, "cpu", (shard,))
 
 
 class Counting(Net):

@@ -31,7 +31,8 @@ from advbench.plugins.values import core_threat
 from advbench.problem.passes import BatchSize
 from advbench.problem.problem import Problem
 from advbench.recipe import Recipe
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
 from advbench.target.answer import DRAWS, NO_ANSWER, Answer, majority

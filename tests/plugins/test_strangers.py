@@ -28,7 +28,8 @@ from advbench.plugins.discovery import discover
 from advbench.plugins.foreign import contained
 from advbench.plugins.registry import Registry
 from advbench.run.report import Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.plan import make_plan
 from advbench.suite.suite import suite_from_mapping

@@ -19,7 +19,8 @@ from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.problem.passes import BatchSize
 from advbench.run.report import Reporter, Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
 from advbench.target.answer import COMPANY, seeded

@@ -21,7 +21,7 @@ from advbench.plugins.foreign import contained, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.run.ready import doubts
-from advbench.run.run import Settings
+from advbench.run.session import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import IN_ORDER, ConflictError, Joining

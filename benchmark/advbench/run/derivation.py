@@ -21,8 +21,8 @@ from advbench.plugins.origin import Origin, identity
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
-from advbench.run.fit import fitting_set, starting_bank
 from advbench.run.stored import UnknownPartError, threat_of
+from advbench.run.supplies import supplies
 from advbench.suite.plan import TargetPlan
 from advbench.target.target import chain_label, content_key, target_key
 from advbench.threats import Threat, is_core
@@ -196,11 +196,10 @@ def _fingerprints(row: Mapping[str, Any], attack: Attack, known: Known) -> tuple
     if wrong_set := wrong_examples(row, known):
         return {}, [*wrong, wrong_set]
     judged = data.judge[: row["count"]]
-    fit = fitting_set(attack, row["fit"], data, judged, dataset, row["goal"], row["seed"])
-    bank = starting_bank(attack, row["goal"], data, dataset)
+    given = supplies(attack, row["goal"], known, judged, part=row["fit"], seed=row["seed"])
     return {
-        "fit_fingerprint": None if fit is None else fit.fingerprint,
-        "bank_fingerprint": None if bank is None else bank.fingerprint,
+        "fit_fingerprint": None if given.fit is None else given.fit.fingerprint,
+        "bank_fingerprint": None if given.bank is None else given.bank.fingerprint,
     }, wrong
 
 

@@ -15,6 +15,7 @@ from advbench.plugins.given import refuse_given_model
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.run.derivation import target_says
+from advbench.run.session import Session
 from advbench.suite.plan import TargetPlan
 from advbench.target.clean import CleanPass, clean_pass
 from advbench.target.target import Target, prepare
@@ -45,32 +46,37 @@ def origins_of(registry: Registry, plan: TargetPlan) -> dict[str, Any]:
     }
 
 
-def ready_target(
-    plan: TargetPlan,
-    data: Data,
-    examples: Examples,
-    *,
-    registry: Registry,
-    false_positive_rate: float,
-    device: torch.device,
-    progress: TrainingProgress | None = None,
-) -> tuple[Ready, dict[str, Any]]:
-    """The target, and the row that describes it in the store."""
-    found = obtain_weights(plan.model, plan.defenses, plan.dataset, data, device=device, progress=progress)
-    origins = origins_of(registry, plan)
-    target = prepare(
-        plan.model,
-        plan.defenses,
-        plan.dataset,
-        data,
-        found.net,
-        weights_sha256=found.sha256,
-        origins=origins,
-        false_positive_rate=false_positive_rate,
-        device=device,
-    )
-    row = _target_row(plan, target, data, found, origins, false_positive_rate)
-    return Ready(target, clean_pass(target, examples, device), examples), row
+@dataclass(frozen=True)
+class Workshop:
+    """Makes targets ready: from whose plugins, on which device, and how often a detector may be wrong."""
+
+    registry: Registry
+    device: torch.device
+    false_positive_rate: float
+
+    @classmethod
+    def of(cls, session: Session) -> Workshop:
+        return cls(session.registry, session.settings.device, session.suite.false_positive_rate)
+
+    def ready(
+        self, plan: TargetPlan, data: Data, examples: Examples, progress: TrainingProgress | None = None
+    ) -> tuple[Ready, dict[str, Any]]:
+        """The target, and the row that describes it in the store."""
+        weights = obtain_weights(plan.model, plan.defenses, plan.dataset, data, device=self.device, progress=progress)
+        origins = origins_of(self.registry, plan)
+        target = prepare(
+            plan.model,
+            plan.defenses,
+            plan.dataset,
+            data,
+            weights.net,
+            weights_sha256=weights.sha256,
+            origins=origins,
+            false_positive_rate=self.false_positive_rate,
+            device=self.device,
+        )
+        row = _target_row(plan, target, data, weights, origins, self.false_positive_rate)
+        return Ready(target, clean_pass(target, examples, self.device), examples), row
 
 
 def _target_row(

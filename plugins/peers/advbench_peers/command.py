@@ -51,7 +51,7 @@ def speed(
     from advbench.plugins.compatibility import why_not
     from advbench.run.boards import judged_examples
     from advbench.run.hardware import choose_device, make_repeatable
-    from advbench.run.ready import ready_target
+    from advbench.run.ready import Workshop
     from advbench.run.unready import refuse_long_training, unready
     from advbench.suite.plan import TargetPlan
     from advbench_peers.peers import peers_of
@@ -75,6 +75,7 @@ def speed(
         examples=examples,
         seed=seed,
     ).load(registry)
+    workshop = Workshop(registry, place, suite.false_positive_rate)
     console = terminal()
     folders = opt.folders(data, offline=True)
     table = Table(title=f"Times as long as ours, medians of {rounds} rounds; {plain(_where(place))}; stop: {stop}")
@@ -92,9 +93,7 @@ def speed(
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)
                 with spare_others(target.label) as failure:
-                    ready, _ = ready_target(
-                        target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
-                    )
+                    ready, _ = workshop.ready(target, loaded, judged)
                 if failure.happened:
                     console.print(f"failed: {escape(plain(f'{target.label}: {failure.reason}'))}")
                     failed = True
