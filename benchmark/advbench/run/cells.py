@@ -107,7 +107,7 @@ class Cells:
             "protocol": PROTOCOL,
             "budget": suite.budget,
             "fit": suite.fit if cell.attack.scope == "set" else None,
-            "content": content_of(cell.attack),
+            "content": content_of(cell.attack, registry),
             "fit_fingerprint": None if given.fit is None else given.fit.fingerprint,
             "bank_fingerprint": None if given.bank is None else given.bank.fingerprint,
         }

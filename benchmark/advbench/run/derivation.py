@@ -16,11 +16,12 @@ from advbench.data import Data
 from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.compatibility import offered, told, why_never
+from advbench.plugins.compatibility import knowledge, offered, why_never
 from advbench.plugins.origin import Origin, identity
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
+from advbench.run.content import content_of
 from advbench.run.stored import UnknownPartError, threat_of
 from advbench.run.supplies import supplies
 from advbench.suite.plan import TargetPlan
@@ -62,7 +63,7 @@ def cell_says(attack: Attack, threat: Threat, shipper: Mapping[str, str] | None)
         "minimizes": int(attack.minimizes),
         "attack": attack.label,
         "attack_params": attack.params(),
-        "needs": told(attack),
+        "needs": knowledge(attack),
         "beyond_gradients": int(attack.beyond_gradients),
     }
 
@@ -131,7 +132,7 @@ def _held(row: Mapping[str, Any], registry: Registry, known: Known | None) -> tu
             elif row[name] != value:
                 wrong.append(_difference(name, row[name], value))
     if row["content"] is None:
-        filled["content"] = _content(attack)
+        filled["content"] = _content(attack, registry)
     images = known or row["content"] is not None or not (attack.scope == "set" or attack.uses_bank)
     if not wrong and images and cell_key(filled) != row["key"]:
         reads = type(attack).content is not Attack.content
@@ -225,11 +226,11 @@ def _wrong_key(row: Mapping[str, Any], filled: Mapping[str, Any], reads: bool) -
     return "its key is not that of what it says"
 
 
-def _content(attack: Attack) -> str:
+def _content(attack: Attack, registry: Registry) -> str:
     """What the attack says of the files that it reads; empty where they are not here."""
     try:
-        return attack.content()
-    except Exception:  # a file that is elsewhere
+        return content_of(registry.settled(attack), registry)
+    except AdvbenchError:  # a file that is elsewhere
         return ""
 
 
