@@ -38,15 +38,9 @@ def test_the_core_imports_no_other_package() -> None:
     }
 
 
-def test_built_in_plugins_import_no_machinery_that_strangers_could_not() -> None:
-    """The words of a plugin, and what is exported beside them; a few look at results, and say so here."""
-    allowed = {
-        "advbench_attacks": {"root", "threats", "plugins", "run", "store"},  # `aware` and `transfer` read names, runs
-        "advbench_datasets": {"root"},
-        "advbench_defenses": {"root", "threats", "plugins", "weights"},
-        "advbench_models": {"root"},
-    }
-    assert {room: arrows()[room] for room in PLUGINS} == allowed
+def test_built_in_plugins_import_what_strangers_are_offered_and_nothing_else() -> None:
+    """The words of a plugin, and what `advbench` exports beside them."""
+    assert {room: arrows()[room] for room in PLUGINS} == {room: {"root"} for room in PLUGINS}
 
 
 def test_the_drawing_in_the_documents_is_that_of_the_imports() -> None:

@@ -17,7 +17,7 @@ from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
 from advbench.weights import checkpoint, training
-from advbench.weights.descent import shifted
+from advbench.weights.descent import random_shift
 from advbench.weights.training import effective_recipe, estimate, rounded, train
 
 
@@ -173,7 +173,7 @@ def test_no_images_to_train_on_is_an_error() -> None:
 def test_shifts_move_whole_images_by_whole_pixels() -> None:
     images = torch.zeros(200, 1, 7, 7)
     images[:, :, 3, 3] = 1
-    moved = shifted(images, 2, Draws(0, "test", torch.arange(200)))
+    moved = random_shift(images, 2, Draws(0, "test", torch.arange(200)))
     assert moved.shape == images.shape
     assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))
     assert len(moved.flatten(1).argmax(1).unique()) == 25

@@ -68,7 +68,7 @@ class Descent:
         batch = self.examples[index]
         images, labels, ids = (part.to(self.device) for part in (batch.pixels(self.device), batch.labels, batch.ids))
         if recipe.shift:
-            images = shifted(images, recipe.shift, Draws(recipe.seed, f"train/shift/{epoch}", ids))
+            images = random_shift(images, recipe.shift, Draws(recipe.seed, f"train/shift/{epoch}", ids))
         if recipe.flip:
             mirrored = Draws(recipe.seed, f"train/flip/{epoch}", ids).integers(2) == 0
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
@@ -85,7 +85,7 @@ class Descent:
         return loss.detach()
 
 
-def shifted(images: Tensor, most: int, draws: Draws) -> Tensor:
+def random_shift(images: Tensor, most: int, draws: Draws) -> Tensor:
     """Each image moved by its own whole number of pixels, at most `most` each way; what comes in is black."""
     _, _, height, width = images.shape
     down, right = draws.integers(2 * most + 1, 2).unbind(1)
