@@ -34,7 +34,7 @@ from advbench.run.run import run
 from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
-from advbench.target.target import chain_label, target_label
+from advbench.target.identity import chain_label, target_label
 
 EXAMPLES = 4
 HASTE: dict[str, Any] = {

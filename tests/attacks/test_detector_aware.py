@@ -18,6 +18,7 @@ from advbench.errors import PluginError
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.run.content import content_of
+from advbench.target.identity import TargetPlan
 from advbench.target.target import prepare
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import Linf, RotateShift
@@ -297,13 +298,11 @@ def test_reconstruction_is_passed_undetected_far_more_often_by_who_knows_of_it()
     """On the shipped network of Qin et al.: plain PGD is caught on most images, PGD made aware on few."""
     model, detectors, dataset = CnnCr(), (Reconstruction(),), Mnist5k()
     data = dataset.load(DataFolders.default())
-    found = find_weights(model, detectors, dataset, data)
+    found = find_weights(TargetPlan(dataset, model, detectors), data)
     assert found is not None, "it is shipped"
     device = torch.device("cpu")
     target = prepare(
-        model,
-        detectors,
-        dataset,
+        TargetPlan(dataset, model, detectors),
         data,
         found.net,
         weights_sha256=found.sha256,

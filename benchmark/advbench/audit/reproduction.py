@@ -33,8 +33,9 @@ from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.store.standing_views import SAME_BOARD
-from advbench.suite.plan import CellPlan, TargetPlan
+from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
+from advbench.target.identity import TargetPlan
 from advbench.threats import Threat
 
 PATIENCE = 3600.0

@@ -192,8 +192,8 @@ def _watched(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Te
 
 def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
     """One perturbation, fitted once; what it cost stands with the first shard."""
-    if fit.found is not None:
-        yield from (Crafted(shard, fit.found, 0, 0, 0.0, batch.size) for shard in job.shards)
+    if fit.perturbation is not None:
+        yield from (Crafted(shard, fit.perturbation, 0, 0, 0.0, batch.size) for shard in job.shards)
         return
     began = time.perf_counter()
     device = torch.device(job.device)

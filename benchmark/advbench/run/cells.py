@@ -13,7 +13,7 @@ from advbench.errors import DamagedTargetError, PluginError, one_line
 from advbench.plugins.foreign import contained, spare_others
 from advbench.problem.supplies import Supplies
 from advbench.protocol import PROTOCOL
-from advbench.run.anew import Wanted, wanted, why_anew
+from advbench.run.anew import Request, request, why_anew
 from advbench.run.boards import judged_examples
 from advbench.run.content import content_of
 from advbench.run.derivation import cell_key, cell_says
@@ -25,8 +25,9 @@ from advbench.run.session import Session
 from advbench.run.shards import cut, shard_of
 from advbench.run.supplies import supplies
 from advbench.store.database import shard_size
-from advbench.suite.plan import CellPlan, TargetPlan
+from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
+from advbench.target.identity import TargetPlan
 
 
 class Cells:
@@ -44,16 +45,16 @@ class Cells:
         session = self.session
         runnable = [cell for cell in cells if cell.source in self.ready]
         session.reporter.planned(len(runnable), sum(len(session.examples(cell)) for cell in runnable))
-        if reason := why_anew(session.store, map(self._wanted, runnable)):
+        if reason := why_anew(session.store, map(self._request, runnable)):
             session.reporter.say(reason)
         for cell in runnable:
             session.settings.check_interrupted()
             session.reporter.cell(cell.label)
             self._craft(cell)
 
-    def _wanted(self, cell: CellPlan) -> Wanted:
+    def _request(self, cell: CellPlan) -> Request:
         session = self.session
-        return wanted(
+        return request(
             cell,
             session.suite,
             session.data(cell),

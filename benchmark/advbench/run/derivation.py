@@ -24,8 +24,7 @@ from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
 from advbench.run.content import content_of
 from advbench.run.stored import UnknownPartError, threat_of
 from advbench.run.supplies import supplies
-from advbench.suite.plan import TargetPlan
-from advbench.target.target import chain_label, content_key, target_key
+from advbench.target.identity import TargetIdentity, TargetPlan, chain_label, content_key
 from advbench.threats import Threat, is_core
 
 STOPS = ("first", "end")
@@ -265,18 +264,17 @@ def wrong_target(
     if bool(row["randomised"]) != (row["draws"] > 1) and not once:
         wrong.append(f"its randomised is {row['randomised']}, and it was judged by {row['draws']} draws")
     if not wrong and calibrate is not None:
-        key = target_key(
-            plan.model,
-            plan.defenses,
-            origins=row["origins"],
-            weights_sha256=row["weights_sha256"],
+        identity = TargetIdentity(
+            plan,
+            row["origins"],
+            row["weights_sha256"],
             judge=row["data_fingerprint"],
             calibrate=calibrate,
             false_positive_rate=row["false_positive_rate"],
             draws=row["draws"],
             protocol=protocol,
         )
-        if key != row["key"]:
+        if identity.key != row["key"]:
             wrong.append("its key is not that of what it says")
     return wrong
 

@@ -17,7 +17,8 @@ from advbench.run.prepared_cell import PreparedCell
 from advbench.run.ready import Ready
 from advbench.run.stored import unpacked
 from advbench.store import Store
-from advbench.suite.plan import CellPlan, TargetPlan
+from advbench.suite.plan import CellPlan
+from advbench.target.identity import TargetPlan
 from advbench.target.referee import Rendered, Verdict, judge, render
 from advbench.threats import Threat
 
@@ -67,7 +68,7 @@ class Judging:
             return cell
         shard = cell.shards[0]
         p = self._stored(cell, shard, shard.examples.pixels(self.device)).cpu()
-        return replace(cell, supplies=replace(cell.supplies, fit=replace(fit, found=p)))
+        return replace(cell, supplies=replace(cell.supplies, fit=replace(fit, perturbation=p)))
 
     def lost(self, cell: PreparedCell) -> tuple[Shard, ...]:
         """Shards that newcomers are to be judged on, and whose perturbations are missing or damaged."""

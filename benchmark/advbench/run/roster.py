@@ -8,8 +8,7 @@ from typing import Any
 from advbench.plugins.foreign import spare_others
 from advbench.run.ready import Ready, TrainingProgress, Workshop, certificate_rows, clean_rows, doubts
 from advbench.run.session import Session
-from advbench.suite.plan import TargetPlan
-from advbench.target.target import chain_label
+from advbench.target.identity import TargetPlan, chain_label
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset
 from advbench.plugins.foreign import spare_others
 from advbench.recipe import Recipe
-from advbench.suite.plan import TargetPlan
-from advbench.target.target import chain_label, target_label
+from advbench.target.identity import TargetPlan, chain_label, target_label
 from advbench.weights.training import estimate, hardware, training_defenses
 from advbench.weights.weight_files import unfinished_path
 from advbench.weights.weights import recipe_to_train, weights_key
@@ -48,23 +47,24 @@ class Unready:
 
     def seconds(self, device: torch.device) -> float:
         """About how long their training takes here; less where one was cut off that can go on."""
-        one = self.target
         unfinished = unfinished_path(self.key)
-        return estimate(one.model, one.defenses, one.dataset, self.data, self.recipe, device, unfinished)
+        return estimate(self.target, self.data, self.recipe, device, unfinished)
 
 
 def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> Iterator[Unready]:
-    """Each weights once. A target whose plugin fails when it is asked is left to whoever makes it ready."""
+    """The weights that are lacking, each once.
+
+    A target whose plugin fails when it is asked is left to whoever makes it ready.
+    """
     seen = set()
     for target in targets:
-        model, defenses, dataset = target.model, target.defenses, target.dataset
-        data = datasets[dataset]
+        data = datasets[target.dataset]
         recipe = None
         with spare_others(target.label):
-            recipe = recipe_to_train(model, defenses, dataset, data)
+            recipe = recipe_to_train(target, data)
         if recipe is None:
             continue
-        key = weights_key(model, defenses, dataset, data, recipe)
+        key = weights_key(target, data, recipe)
         if key not in seen:
             seen.add(key)
             yield Unready(target, data, recipe, key)

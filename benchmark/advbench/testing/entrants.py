@@ -37,13 +37,15 @@ def checks(*sources: Source, folders: DataFolders | None = None, balls: Iterable
     """
     folders = DataFolders((folders or DataFolders.default()).folders, download=False)
     broken = [one for source in sources for one in broken_of(source)]
-    found = [plugin for source in sources for plugin in entrants(source)]
-    if not found and not broken:
+    plugins = [plugin for source in sources for plugin in entrants(source)]
+    if not plugins and not broken:
         raise AdvbenchError("nothing to check: give plugins, or modules whose @hookimpl functions return some")
-    every = [*(advbench_threats() if balls is None else balls), *found]
+    every = [*(advbench_threats() if balls is None else balls), *plugins]
     known = {ball.name: ball for ball in every if isinstance(ball, Threat)}
     registry = next((source for source in sources if isinstance(source, Registry)), None)
-    tried = (check for plugin in found for check in plugin_checks(plugin, folders, known, partial(_settled, registry)))
+    tried = (
+        check for plugin in plugins for check in plugin_checks(plugin, folders, known, partial(_settled, registry))
+    )
     return [*map(loading, broken), *tried]
 
 

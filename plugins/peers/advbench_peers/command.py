@@ -53,7 +53,7 @@ def speed(
     from advbench.run.hardware import choose_device, make_repeatable
     from advbench.run.ready import Workshop
     from advbench.run.unready import refuse_long_training, unready
-    from advbench.suite.plan import TargetPlan
+    from advbench.target.identity import TargetPlan
     from advbench_peers.peers import peers_of
     from advbench_peers.race import OURS, Race
 
