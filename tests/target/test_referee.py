@@ -215,7 +215,7 @@ def test_judging_between_shards_is_not_held_against_the_attack() -> None:
     import time
 
     asked = job(Step(), BALLS[0], timeout=5.0)
-    asked = replace(asked, timeout=0.5, shards=asked.shards * 3)
+    asked = replace(asked, rules=Rules(timeout=0.5), shards=asked.shards * 3)
     crafted = craft(asked)
     next(crafted)
     time.sleep(0.6)
