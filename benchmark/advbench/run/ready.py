@@ -48,7 +48,7 @@ def origins_of(registry: Registry, plan: TargetPlan) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Workshop:
-    """Makes targets ready: from whose plugins, on which device, and how often a detector may be wrong."""
+    """Makes targets ready: from whose plugins, on which device, at which rate of a detector's false alarms."""
 
     registry: Registry
     device: torch.device

@@ -9,7 +9,7 @@ like any other; what is remembered, who is done and when to stop remain the prob
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -19,10 +19,10 @@ from advbench import Access, Attack, Geometry, Goal, Loss, PluginError, Probe, P
 
 @dataclass(frozen=True)
 class Aware(Attack):
-    name: ClassVar[str] = "aware"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2106.15023"
-    geometry: ClassVar[Geometry] = Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS | Access.SUSPICION
+    name = "aware"
+    reference = "https://arxiv.org/abs/2106.15023"
+    geometry = Geometry.ASCENT
+    needs = Access.GRADIENTS | Access.SUSPICION
     builds_on = ("attack",)
     trial = {"attack": "pgd(steps=6)"}
 

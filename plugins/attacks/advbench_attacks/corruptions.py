@@ -5,7 +5,6 @@ over them.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -15,12 +14,12 @@ from advbench import Access, Attack, Corruption, Problem, at_least, one_of
 
 @dataclass(frozen=True)
 class Corruptions(Attack):
-    name: ClassVar[str] = "corruptions"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1907.02957"
-    threats: ClassVar[frozenset[str]] = frozenset({"corruption"})
-    needs: ClassVar[Access] = Access.LABELS
-    measures: ClassVar[bool] = True
-    beyond_gradients: ClassVar[bool] = True
+    name = "corruptions"
+    reference = "https://arxiv.org/abs/1907.02957"
+    threats = frozenset({"corruption"})
+    needs = Access.LABELS
+    measures = True
+    beyond_gradients = True
 
     kind: str = one_of("all", *Corruption.kinds)
     tries: int = at_least(1, default=1)  # renderings of each kind, each with chance of its own

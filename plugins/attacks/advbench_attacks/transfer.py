@@ -5,7 +5,6 @@ sets that came later, in another database.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -17,8 +16,8 @@ from advbench import Access, AdvbenchError, Attack, Geometry, PluginError, Probl
 class Again(Attack):
     """Reads the cell whose key begins with `cell` from the database `file`."""
 
-    needs: ClassVar[Access] = Access(0)
-    measures: ClassVar[bool] = True
+    needs = Access(0)
+    measures = True
 
     file: str = ""
     cell: str = ""
@@ -46,9 +45,9 @@ class Again(Attack):
 
 @dataclass(frozen=True)
 class Transfer(Again):
-    name: ClassVar[str] = "transfer"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1312.6199"
-    geometry: ClassVar[Geometry] = Geometry.NOTHING
+    name = "transfer"
+    reference = "https://arxiv.org/abs/1312.6199"
+    geometry = Geometry.NOTHING
 
     def perturb(self, problem: Problem) -> Tensor:
         p = problem.start()
