@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from advbench.plugin import Attack
-from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.revisions import REVISIONS
 from advbench.testing.scene import scene
@@ -39,9 +38,9 @@ def cells() -> Iterator[tuple[str, Attack, Threat, bool]]:
     for label, attack in sorted(registry.attacks.items()):
         if not registry.origin(attack).built_in:
             continue
-        trial = replace(attack, **attack.trial)
+        trial = registry.settled(replace(attack, **attack.trial))
         for name, ball in sorted(balls.items()):
-            if not searches(attack, ball):
+            if not attack.searches(ball):
                 continue
             threat = tried(ball)
             threat = threat.at(float("inf")) if attack.minimizes else threat

@@ -30,10 +30,11 @@ from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure, core_threat
 from advbench.recipe import Recipe
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
-from advbench.target.target import chain_label, target_label
+from advbench.target.identity import chain_label, target_label
 
 EXAMPLES = 4
 HASTE: dict[str, Any] = {

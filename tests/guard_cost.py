@@ -10,7 +10,7 @@ import torchvision
 from torch import nn
 
 from advbench import Attack, Examples
-from advbench.crafting.cell import Job, Shard, craft
+from advbench.crafting.cell import Job, Rules, Shard, craft
 from advbench.crafting.condition import Condition
 from advbench.problem.passes import BatchSize
 from advbench.testing.stage import images, target_of
@@ -38,7 +38,7 @@ def cells(net: nn.Module, shape: tuple[int, int, int], classes: int, count: int,
     once = spent(lambda: Condition.of(target.networks), 5)
 
     def cell(attack: Attack) -> float:
-        job = Job(attack, Linf(0.001), False, target, 0, "end", None, None, 64, "cpu", (shard,))
+        job = Job(attack, Linf(0.001), False, target, Rules(stop="end"), 64, "cpu", (shard,))
         return spent(lambda: list(craft(job)), 3)
 
     for attack in attacks:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from advbench.plugin import Dataset as Dataset
     from advbench.plugin import Defense as Defense
     from advbench.plugin import Model as Model
+    from advbench.plugins.values import core_threat as core_threat
     from advbench.problem.bank import Bank as Bank
     from advbench.problem.expected import Expected as Expected
     from advbench.problem.problem import MARGIN as MARGIN
@@ -38,12 +39,15 @@ if TYPE_CHECKING:
     from advbench.problem.problem import Stop as Stop
     from advbench.problem.set_wide import SharedProblem as SharedProblem
     from advbench.recipe import Recipe as Recipe
+    from advbench.run.stored_perturbations import StoredPerturbations as StoredPerturbations
     from advbench.threats import L2 as L2
     from advbench.threats import Corruption as Corruption
     from advbench.threats import Linf as Linf
     from advbench.threats import RotateShift as RotateShift
     from advbench.threats import Threat as Threat
     from advbench.threats import Wasserstein as Wasserstein
+    from advbench.threats.corruptions.jpeg import compress_jpeg as compress_jpeg
+    from advbench.weights.descent import random_shift as random_shift
 
 _HOMES = {
     "Access": "access",
@@ -73,16 +77,20 @@ _HOMES = {
     "RotateShift": "threats",
     "SharedProblem": "problem.set_wide",
     "Stop": "problem.problem",
+    "StoredPerturbations": "run.stored_perturbations",
     "Threat": "threats",
     "Wasserstein": "threats",
     "activations": "layers",
     "at_least": "parameters",
     "between": "parameters",
+    "compress_jpeg": "threats.corruptions.jpeg",
+    "core_threat": "plugins.values",
     "did_you_mean": "errors",
     "evaluate": "evaluation.evaluation",
     "feature_layer": "layers",
     "hookimpl": "hooks",
     "one_of": "parameters",
+    "random_shift": "weights.descent",
     "recorded": "layers",
 }
 

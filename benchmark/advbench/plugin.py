@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advbench.access import Access
+from advbench.errors import PluginError
 from advbench.geometry import Geometry
 from advbench.parameters import Parametric
 
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from advbench.draws import Draws
     from advbench.problem.problem import Problem
     from advbench.recipe import Recipe
+    from advbench.threats import Threat
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,9 @@ class Attack(Plugin):
     beyond_gradients: ClassVar[bool] = False
     """Whether it also finds what no gradient at the image leads to: it searches by answers alone, tries everything, or
     comes along the boundary from outside. A robust accuracy that no such attack stands behind is weak evidence."""
+    builds_on: ClassVar[tuple[str, ...]] = ()
+    """Parameters that name another attack, as in `pgd(steps=20)`: `others` has it, and the key of every cell its source
+    and what it reads."""
     trial: ClassVar[Mapping[str, Any]] = {}
     """Parameters that make it cheap enough to be tried out (by the conformance kit, say); empty when it is anyway."""
 
@@ -74,6 +80,27 @@ class Attack(Plugin):
         super().__init_subclass__(**kwargs)
         if "threats" in vars(cls) and "geometry" not in vars(cls):
             cls.geometry = None
+
+    @property
+    def others(self) -> Mapping[str, Attack]:
+        """The attacks that `builds_on` names, by parameter: those of the run, which knows what is installed."""
+        others: Mapping[str, Attack] = vars(self).get("_others", {})
+        if len(others) < len(self.builds_on):
+            raise PluginError(
+                f"{self.label}: it builds on other attacks, which a registry knows: make it by "
+                f"`registry.attack({self.label!r})`, or give it to `registry.settled`"
+            )
+        return others
+
+    def with_others(self, others: Mapping[str, Attack]) -> Self:
+        """A copy that has them; made by the registry before anything else is asked."""
+        settled = copy.copy(self)
+        vars(settled)["_others"] = dict(others)
+        return settled
+
+    def searches(self, threat: Threat) -> bool:
+        """Whether it knows the ball by its name, or needs no more of it than it offers."""
+        return threat.name in self.threats or (self.geometry is not None and self.geometry in threat.offers)
 
     def passes(self, classes: int) -> int | None:
         """About how many forward passes an example costs when nothing stops early, or None when unknown.

@@ -53,6 +53,22 @@ def advbench_attacks() -> list[Attack]:
 
 
 @dataclass(frozen=True)
+class Twice(Attack):
+    """Another attack, two times over: what it draws at random is drawn anew."""
+
+    name = "acme-twice"
+    geometry = Geometry.START | Geometry.ASCENT
+    needs = Access.GRADIENTS
+    builds_on = ("attack",)
+
+    attack: str = "pgd(steps=20)"
+
+    def perturb(self, problem: Problem) -> Tensor:
+        first = self.others["attack"].perturb(problem)
+        return first if problem.done else self.others["attack"].perturb(problem)
+
+
+@dataclass(frozen=True)
 class Linear(Model):
     """Multinomial logistic regression."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -16,11 +17,12 @@ from advbench.draws import Draws
 from advbench.errors import PluginError
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
+from advbench.run.content import content_of
+from advbench.target.identity import TargetPlan
 from advbench.target.target import prepare
 from advbench.testing.scene import Scene, scene, steadfast
 from advbench.threats import Linf, RotateShift
 from advbench.weights.weights import find_weights
-from advbench_attacks import aware as aware_module
 from advbench_attacks.autoattack import AutoAttack
 from advbench_attacks.aware import Aware
 from advbench_attacks.noise import Noise
@@ -31,6 +33,12 @@ from advbench_defenses.reconstruction import Reconstruction
 from advbench_models.cnn_cr import CnnCr
 
 BALL = Linf(0.15)
+
+
+def made_aware(attack: str = "pgd", weight: float = 0.5, among: Iterable[Attack] = (PGD(),)) -> Attack:
+    """As a run has it: with the attack that it names, from among those that are installed."""
+    registry = Registry(attacks={one.name: one for one in among})
+    return registry.settled(Aware(attack=attack, weight=weight))
 
 
 def undetected(attack: Attack, stage: Scene) -> int:
@@ -114,7 +122,7 @@ def strict_scene(targeted: bool) -> Scene:
 @pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
 def test_an_attack_made_aware_has_more_undetected_successes_and_no_fewer_successes(targeted: bool) -> None:
     stage = strict_scene(targeted)
-    plain, aware = PGD(steps=15), Aware(attack="pgd(steps=15)")
+    plain, aware = PGD(steps=15), made_aware("pgd(steps=15)")
     assert undetected(aware, stage) > undetected(plain, stage)
     fooled = [
         sum(one.fooled for one in stage.verdicts(problem.finish(attack.perturb(problem))))
@@ -126,7 +134,7 @@ def test_an_attack_made_aware_has_more_undetected_successes_and_no_fewer_success
 
 def test_without_weight_the_attack_is_the_one_that_is_named() -> None:
     stage, plain = scene(BALL), PGD(steps=8)
-    aware = Aware(attack="pgd(steps=8)", weight=0.0)
+    aware = made_aware("pgd(steps=8)", weight=0.0)
     problem = stage.problem(aware, Problem, stop="end")
     assert torch.equal(
         aware.perturb(problem), plain.perturb(stage.problem(plain, Problem, stop="end", purpose="aware"))
@@ -135,7 +143,7 @@ def test_without_weight_the_attack_is_the_one_that_is_named() -> None:
 
 
 def test_suspicion_is_asked_only_where_the_goal_is_reached_and_every_pass_is_counted() -> None:
-    aware = Aware(attack="pgd(steps=8)")
+    aware = made_aware("pgd(steps=8)")
     never = steadfast(BALL, targeted=False).problem(aware, Problem)
     aware.perturb(never)
     assert never.forwards.tolist() == never.backwards.tolist() == [8] * 6
@@ -146,7 +154,7 @@ def test_suspicion_is_asked_only_where_the_goal_is_reached_and_every_pass_is_cou
     assert torch.equal(problem.backwards > 8, problem.found)
 
 
-@pytest.mark.parametrize("attack", [RPGD(steps=15, step=0.02), Aware(attack="pgd(steps=15)")], ids=str)
+@pytest.mark.parametrize("attack", [RPGD(steps=15, step=0.02), made_aware("pgd(steps=15)")], ids=str)
 def test_an_example_leaves_at_its_first_undetected_success_and_not_at_a_detected_one(attack: Attack) -> None:
     stage = strict_scene(targeted=False)
     first, end = (
@@ -186,10 +194,8 @@ def test_a_gradient_leads_away_from_suspicion_once_the_goal_is_reached_and_never
             assert torch.allclose(again, asked[0][1].repeat(2, 1, 1, 1), atol=1e-5)
             return p
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(aware_module, "discover", lambda: Registry(attacks={"asks": Asks()}))
-        aware = Aware(attack="asks", weight=0.5)
-        aware.perturb(stage.problem(aware, Problem))
+    aware = made_aware("asks", among=[Asks()])
+    aware.perturb(stage.problem(aware, Problem))
     ((p, gradient),) = asked
     up, alarm = gradients(stage, p)
     reached = stage.target.logits(stage.images + p).argmax(1) != stage.labels
@@ -232,53 +238,71 @@ class Redraws(PGD):
         ("autoattack(version=rand)", "means over draws are taken of the problem itself"),
     ],
 )
-def test_what_can_not_be_made_aware_is_refused_with_the_reason(
-    named: str, complaint: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_can_not_be_made_aware_is_refused_with_the_reason(named: str, complaint: str) -> None:
     attacks: list[Attack] = [PGD(), Noise(), Smallest(), RPGD(), Aware(), Redraws(), Turner(), AutoAttack()]
-    monkeypatch.setattr(aware_module, "discover", lambda: Registry(attacks={one.name: one for one in attacks}))
-    aware = Aware(attack=named)
-    with pytest.raises(AdvbenchError, match=complaint):
+
+    def refused() -> None:
+        aware = made_aware(named, among=attacks)
         aware.perturb(scene(BALL).problem(aware, Problem))
 
+    with pytest.raises(AdvbenchError, match=complaint):
+        refused()
 
-def test_an_attack_that_can_not_aim_is_not_made_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(aware_module, "discover", lambda: Registry(attacks={"turner": Turner()}))
-    aware = Aware(attack="turner")
+
+def test_an_attack_that_can_not_aim_is_not_made_to() -> None:
+    aware = made_aware("turner", among=[Turner()])
     with pytest.raises(PluginError, match="turner can't aim at a class"):
         aware.perturb(scene(RotateShift(), targeted=True).problem(aware, Problem))
 
 
-def test_the_named_attack_is_written_like_any_other_and_its_text_is_checked_at_once() -> None:
-    registry = Registry(attacks={"aware": Aware()})
+def test_the_named_attack_is_written_like_any_other_and_is_known_at_once() -> None:
+    registry = Registry(attacks={"aware": Aware(), "pgd": PGD()})
     aware = registry.attack("aware(attack=pgd(steps=3), weight=0.9)")
     assert aware == Aware(attack="pgd(steps=3)", weight=0.9)
     assert registry.attack(aware.label) == aware
     assert aware.passes(10) == 2 * PGD(steps=3).passes(10)
+    assert aware.others["attack"] == PGD(steps=3)
     with pytest.raises(AdvbenchError, match="expected"):
-        Aware(attack="pgd(steps=")
+        registry.attack('aware(attack="pgd(steps=")')
 
 
-def test_a_cell_is_crafted_again_when_the_named_attack_changes(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = Aware(attack="pgd").content()
-    assert before == Aware(attack="pgd(steps=3)").content() != ""
+def test_who_builds_on_attacks_and_was_given_none_says_what_to_do() -> None:
+    with pytest.raises(PluginError, match=r"aware: it builds on other attacks.*registry\.settled"):
+        Aware().perturb(scene(BALL).problem(Aware(), Problem))
+
+
+def test_an_attack_that_names_itself_is_refused_in_a_line() -> None:
+    @dataclass(frozen=True)
+    class Endless(Aware):
+        name: ClassVar[str] = "endless"
+
+        attack: str = "endless"
+
+    with pytest.raises(AdvbenchError, match="endless builds on itself"):
+        Registry(attacks={"endless": Endless()}).attack("endless")
+
+
+def test_a_cell_is_crafted_again_when_the_named_attack_changes() -> None:
     found = discover()
-    changed = replace(found, loaded=[replace(found.loaded[0], origin=replace(found.loaded[0].origin, version="9"))])
-    monkeypatch.setattr(aware_module, "discover", lambda: changed)
-    assert Aware(attack="pgd").content() != before
+
+    def content(text: str, registry: Registry) -> str:
+        return content_of(registry.attack(text), registry)
+
+    before = content("aware(attack=pgd)", found)
+    assert before == content("aware(attack=pgd(steps=3))", found) != ""
+    changed = replace(found, loaded=[replace(one, origin=replace(one.origin, version="9")) for one in found.loaded])
+    assert content("aware(attack=pgd)", changed) != before
 
 
 def test_reconstruction_is_passed_undetected_far_more_often_by_who_knows_of_it() -> None:
     """On the shipped network of Qin et al.: plain PGD is caught on most images, PGD made aware on few."""
     model, detectors, dataset = CnnCr(), (Reconstruction(),), Mnist5k()
     data = dataset.load(DataFolders.default())
-    found = find_weights(model, detectors, dataset, data)
+    found = find_weights(TargetPlan(dataset, model, detectors), data)
     assert found is not None, "it is shipped"
     device = torch.device("cpu")
     target = prepare(
-        model,
-        detectors,
-        dataset,
+        TargetPlan(dataset, model, detectors),
         data,
         found.net,
         weights_sha256=found.sha256,
@@ -289,6 +313,6 @@ def test_reconstruction_is_passed_undetected_far_more_often_by_who_knows_of_it()
     judged = data.judge[:24]
     x = judged.pixels(device)
     stage = Scene(target, x, judged.labels, judged.ids, Linf(0.2), False)
-    plain, aware = undetected(PGD(steps=15), stage), undetected(Aware(attack="pgd(steps=15)"), stage)
+    plain, aware = undetected(PGD(steps=15), stage), undetected(made_aware("pgd(steps=15)"), stage)
     assert aware >= 1.5 * plain
     assert aware >= 20

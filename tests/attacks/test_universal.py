@@ -18,7 +18,8 @@ from advbench.data import DataFolders
 from advbench.plugins.registry import Registry
 from advbench.problem.set_wide import SharedProblem
 from advbench.run.report import Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store, content
 from advbench.suite.plan import make_plan
 from advbench.suite.suite import Suite, suite_from_mapping

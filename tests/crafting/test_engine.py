@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from advbench import Examples
-from advbench.crafting.cell import Crafted, Job, Shard
+from advbench.crafting.cell import Crafted, Job, Rules, Shard
 from advbench.crafting.engine import InProcess, Isolated
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
 from advbench.plugin import Attack
@@ -103,7 +103,7 @@ def job(attack: Attack, timeout: float | None = None) -> Job:
         Shard(first // 6, first, 6, examples[part], answer.predicted[part], answer.predicted[part], answer.lead[part])
         for first, part in ((0, slice(0, 6)), (6, slice(6, 12)))
     )
-    return Job(attack, Linf(0.05), False, source, 0, "end", None, timeout, 8, "cpu", shards)
+    return Job(attack, Linf(0.05), False, source, Rules(stop="end", timeout=timeout), 8, "cpu", shards)
 
 
 def isolated(attack: Attack, timeout: float | None = None) -> list[Crafted]:

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from advbench import Access, Attack, Problem, evaluate
-from advbench.crafting.cell import Job, Shard, craft
+from advbench.crafting.cell import Job, Rules, Shard, craft
 from advbench.crafting.condition import Condition, mixed
 from advbench.crafting.torch_state import TorchState
 from advbench.data import Examples
 from advbench.errors import DamagedTargetError, PluginError
+from advbench.plugins.registry import Registry
 from advbench.problem.passes import BatchSize
 from advbench.target.target import Target
 from advbench.testing.stage import images, target_of
@@ -328,7 +329,29 @@ def job(attack: Attack, target: Target) -> Job:
     answer = target.answer(X, BatchSize(64))
     examples = Examples(X, answer.predicted, torch.arange(len(X)))
     shard = Shard(0, 0, len(X), examples, answer.predicted, answer.predicted, answer.lead)
-    return Job(attack, Linf(0.05), False, target, 0, "end", None, None, 8, "cpu", (shard,))
+    return Job(attack, Linf(0.05), False, target, Rules(stop="end"), 8, "cpu", (shard,))
+
+
+@dataclass(frozen=True)
+class Borrower(Careless):
+    """Changes the attack that it builds on."""
+
+    name = "borrower"
+    builds_on = ("attack",)
+
+    attack: str = "pgd"
+
+    def perturb(self, problem: Problem) -> Tensor:
+        object.__setattr__(self.others["attack"], "steps", 1)
+        return problem.start()
+
+
+def test_an_attack_that_another_builds_on_stays_what_it_was() -> None:
+    pgd = PGD(steps=5)
+    borrower = Registry(attacks={"pgd": pgd}).settled(Borrower())
+    with pytest.raises(PluginError, match="left something changed: its own `steps` is another one"):
+        list(craft(job(borrower, target_of(Net(), SHAPE, 10))))
+    assert pgd.steps == 5
 
 
 class Counting(Net):

@@ -31,10 +31,12 @@ from advbench.plugins.values import core_threat
 from advbench.problem.passes import BatchSize
 from advbench.problem.problem import Problem
 from advbench.recipe import Recipe
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
 from advbench.target.answer import DRAWS, NO_ANSWER, Answer, majority
+from advbench.target.identity import TargetPlan
 from advbench.target.target import Target, prepare
 from advbench.terminal.tables import print_boards
 from advbench.testing.stage import HalfSpace, StageNet, data_of, images
@@ -78,9 +80,7 @@ def behind(
     """The kit's network behind these defenses."""
     dataset = data_of(shape, k)
     return prepare(
-        Lent(),
-        defenses,
-        dataset,
+        TargetPlan(dataset, Lent(), defenses),
         dataset.load(DataFolders()),
         net or StageNet(shape, k),
         weights_sha256="",
@@ -470,7 +470,7 @@ def test_a_ball_in_which_nothing_can_be_trained_is_one_line(ball: str, complaint
 
 def weights_of(model: Model, *defenses: Defense) -> dict[str, Tensor]:
     dataset = data_of(SHAPE)
-    return train(model, list(defenses), dataset, dataset.load(DataFolders())).state
+    return train(TargetPlan(dataset, model, list(defenses)), dataset.load(DataFolders())).state
 
 
 def equal(one: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
@@ -497,10 +497,10 @@ def test_another_seed_is_another_key() -> None:
     dataset = data_of(SHAPE)
     data = dataset.load(DataFolders())
     chains = [(), (Reseed(),), (Reseed(seed=2),), (AdversarialTraining(),), (Reseed(), AdversarialTraining())]
-    recipes = [effective_recipe(Plain(), chain, dataset) for chain in chains]
+    recipes = [effective_recipe(TargetPlan(dataset, Plain(), chain)) for chain in chains]
     assert [recipe.seed for recipe in recipes if recipe] == [0, 1, 2, 0, 1]
     keys = {
-        weights_key(Plain(), chain, dataset, data, recipe)
+        weights_key(TargetPlan(dataset, Plain(), chain), data, recipe)
         for chain, recipe in zip(chains, recipes, strict=True)
         if recipe
     }
@@ -592,7 +592,7 @@ def test_a_network_may_be_trained_behind_what_stands_before_a_training_defense()
 
     def trained(*defenses: Defense) -> dict[str, Tensor]:
         SEEN.clear()
-        return train(Plain(), defenses, dataset, data).state
+        return train(TargetPlan(dataset, Plain(), defenses), data).state
 
     first = trained(Binarize(), attacked)
     assert set(torch.cat(SEEN).unique().tolist()) == {0.0, 1.0}
@@ -601,7 +601,7 @@ def test_a_network_may_be_trained_behind_what_stands_before_a_training_defense()
     assert any(not torch.equal(first[key], after[key]) for key in first)
 
     def key(*defenses: Defense) -> str:
-        return weights_key(Plain(), defenses, dataset, data, Recipe())
+        return weights_key(TargetPlan(dataset, Plain(), defenses), data, Recipe())
 
     assert key(attacked) == key(attacked, Binarize()) != key(Binarize(), attacked)
 

@@ -17,6 +17,7 @@ from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
+from advbench.target.identity import TargetPlan
 from advbench.target.target import halves, prepare
 from advbench.testing.stage import data_of
 from advbench_datasets.mnist import Mnist
@@ -226,9 +227,7 @@ def test_the_threshold_is_set_on_images_that_nothing_was_learnt_from(net: nn.Mod
     every = examples(300)
     data = Data(every[:0], every, every[:10])
     target = prepare(
-        ClustersModel(),
-        (QUICK,),
-        data_of((1, SIDE, SIDE), CLASSES),
+        TargetPlan(data_of((1, SIDE, SIDE), CLASSES), ClustersModel(), (QUICK,)),
         data,
         net,
         weights_sha256="",

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+import advbench
 from advbench import hooks
 from advbench.store import Store
 from advbench.suite.board import BOARD_KEYS
@@ -170,6 +171,13 @@ def test_lines_of_prose_are_wrapped(page: Path) -> None:
 def test_every_hook_is_documented() -> None:
     known = {name for name in vars(hooks) if name.startswith("advbench_")}
     assert set(re.findall(r"^\| `(advbench_\w+)\(", section("Hooks"), re.MULTILINE)) == known
+
+
+def test_everything_that_a_plugin_can_import_is_documented_where_its_author_looks() -> None:
+    page = (ROOT / "docs/write-a-plugin.md").read_text(encoding="utf-8")
+    code = [*re.findall(r"`([^`\n]+)`", page), *(snippet[2] for snippet in FENCE.finditer(page))]
+    written = {word for text in code for word in re.findall(r"\w+", text)}
+    assert [name for name in advbench.__all__ if name not in written] == []
 
 
 def test_every_key_of_a_suite_is_documented() -> None:

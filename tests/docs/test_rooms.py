@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+
 from rooms import BEGIN, DOCUMENT, END, PACKAGES, arrows, drawing, floors, modules, sentence
+
+from advbench import Attack, Dataset, Defense, Model
 
 PLUGINS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_models"}
 
@@ -38,15 +43,29 @@ def test_the_core_imports_no_other_package() -> None:
     }
 
 
-def test_built_in_plugins_import_no_machinery_that_strangers_could_not() -> None:
-    """The words of a plugin, and what is exported beside them; a few look at results, and say so here."""
-    allowed = {
-        "advbench_attacks": {"root", "threats", "plugins", "run", "store"},  # `aware` and `transfer` read names, runs
-        "advbench_datasets": {"root"},
-        "advbench_defenses": {"root", "threats", "plugins", "weights"},
-        "advbench_models": {"root"},
+def test_built_in_plugins_import_what_strangers_are_offered_and_nothing_else() -> None:
+    """The words of a plugin, and what `advbench` exports beside them."""
+    assert {room: arrows()[room] for room in PLUGINS} == {room: {"root"} for room in PLUGINS}
+
+
+def test_built_in_plugins_declare_as_the_page_for_authors_shows() -> None:
+    """`name = "pgd"`, without the annotation that their base class has."""
+    declared = {
+        name for kind in (Attack, Model, Defense, Dataset) for base in kind.__mro__ for name in _annotated(base)
     }
-    assert {room: arrows()[room] for room in PLUGINS} == allowed
+    annotated = [
+        f"{module.name}: {node.target.id}"
+        for module in modules().values()
+        if module.room in PLUGINS
+        for node in ast.walk(ast.parse(module.path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id in declared
+        if "ClassVar" in ast.unparse(node.annotation)
+    ]
+    assert annotated == []
+
+
+def _annotated(kind: type) -> list[str]:
+    return [name for name, annotation in inspect.get_annotations(kind).items() if "ClassVar" in str(annotation)]
 
 
 def test_the_drawing_in_the_documents_is_that_of_the_imports() -> None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from advbench.data import DataFolders
 from advbench.plugin import Dataset, Model
+from advbench.target.identity import TargetPlan
 from advbench.target.target import prepare
 from advbench.weights.weights import find_weights
 from advbench_datasets.cifar10 import Cifar10
@@ -169,12 +170,10 @@ def test_sabours_own_size_is_a_matter_of_parameters() -> None:
 def test_the_share_of_unseen_clean_digits_that_raise_an_alarm_is_the_one_asked_for(asked: float, most: float) -> None:
     model, dataset = CnnCr(), Mnist5k()
     data = dataset.load(DataFolders())
-    found = find_weights(model, (), dataset, data)
+    found = find_weights(TargetPlan(dataset, model), data)
     assert found is not None, "it is shipped"
     target = prepare(
-        model,
-        (Reconstruction(),),
-        dataset,
+        TargetPlan(dataset, model, (Reconstruction(),)),
         data,
         found.net,
         weights_sha256=found.sha256,

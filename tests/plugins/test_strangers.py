@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,19 @@ from processes import Child, command
 from advbench import AdvbenchError, evaluate
 from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
+from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.data import DataFolders
 from advbench.errors import PluginError, one_line
 from advbench.evaluation.evaluation import Evaluation
 from advbench.interrupts import listening
 from advbench.plugins import intake
+from advbench.plugins.declarations import check_declarations
 from advbench.plugins.discovery import discover
 from advbench.plugins.foreign import contained
 from advbench.plugins.registry import Registry
 from advbench.run.report import Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.plan import make_plan
 from advbench.suite.suite import suite_from_mapping
@@ -114,6 +118,37 @@ def test_what_errs_is_set_aside_with_its_reason_and_the_others_go_on(
         assert summary.done == 1, "the other one was crafted"
         (done,) = store.rows("SELECT c.attack FROM cells c JOIN outcomes o ON o.cell = c.id GROUP BY c.id")
         assert done == {"attack": "noise"}
+
+
+@pytest.fixture
+def building(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """With a stranger's attack that builds on another one."""
+    monkeypatch.syspath_prepend(str(ROOT / "tests/acme"))
+    from advbench_acme import Twice
+
+    return replace(registry, attacks={**registry.attacks, "acme-twice": Twice()})
+
+
+@pytest.mark.parametrize("engine", [InProcess(), Isolated()], ids=lambda engine: type(engine).__name__)
+def test_a_strangers_attack_builds_on_one_of_the_run(building: Registry, engine: Engine) -> None:
+    """By a label that this run's registry alone knows: nobody looks for it anywhere else."""
+    mine = replace(building, attacks={**building.attacks, "pgd": building.attack("fgsm")})
+    suite = suite_from_mapping({**SUITE, "attacks": ["acme-twice(attack=pgd)"]}, mine)
+    with Store.memory() as store:
+        assert run(suite, store, mine, Settings(engine=engine)).failed == []
+        (cell,) = store.rows("SELECT content FROM cells")
+    assert mine.origin(mine.attack("fgsm")).digest in cell["content"]
+
+
+def test_an_unknown_attack_to_build_on_is_refused_when_the_suite_is_read(building: Registry) -> None:
+    with pytest.raises(AdvbenchError, match=r"attack: unknown attack 'pdg'.*did you mean 'pgd'"):
+        suite_from_mapping({**SUITE, "attacks": ["acme-twice(attack=pdg)"]}, building)
+
+
+def test_what_an_attack_builds_on_is_a_parameter_that_holds_a_text(building: Registry) -> None:
+    wrong = type("Wrong", (type(building.attacks["acme-twice"]),), {"builds_on": ("attacks",), "__doc__": "Wrong."})
+    with pytest.raises(PluginError, match=r'builds_on = .*write `builds_on = \("attack",\)`'):
+        check_declarations(wrong())
 
 
 def test_a_set_aside_data_set_is_kept_with_every_target_that_it_cost(registry: Registry) -> None:

@@ -19,7 +19,8 @@ from advbench.plugins.registry import Registry
 from advbench.problem import bank as banks
 from advbench.problem.bank import PER_CLASS, Bank
 from advbench.run.report import Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store, content
 from advbench.suite.suite import Suite, suite_from_mapping
 from advbench.testing.stage import HalfSpace, images

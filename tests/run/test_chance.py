@@ -19,11 +19,13 @@ from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.problem.passes import BatchSize
 from advbench.run.report import Reporter, Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.suite import suite_from_mapping
 from advbench.target.answer import COMPANY, seeded
 from advbench.target.clean import clean_pass
+from advbench.target.identity import TargetPlan
 from advbench.target.target import Target, prepare
 from advbench.testing.stage import StageNet, data_of, images
 
@@ -279,9 +281,7 @@ class Lent(Model):
 def moody() -> Target:
     dataset = data_of(SHAPE)
     return prepare(
-        Lent(),
-        (Moody(),),
-        dataset,
+        TargetPlan(dataset, Lent(), (Moody(),)),
         dataset.load(DataFolders()),
         StageNet(SHAPE),
         weights_sha256="",

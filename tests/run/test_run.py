@@ -23,7 +23,8 @@ from advbench.errors import PluginError
 from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
 from advbench.run.report import Summary
-from advbench.run.run import Settings, run
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store, content
 from advbench.suite.suite import Suite, suite_from_mapping
 from advbench_attacks.fgsm import FGSM

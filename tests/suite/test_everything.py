@@ -11,7 +11,7 @@ from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.suite.plan import Plan, make_plan
 from advbench.suite.suite import Suite, load_suite
-from advbench.target.target import chain_label
+from advbench.target.identity import chain_label
 
 FILE = Path(__file__).parents[2] / "docs" / "suites" / "everything.yaml"
 

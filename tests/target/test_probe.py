@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from advbench import AdvbenchError, Data, Dataset, Defense, Examples, Model, Recipe, evaluate
 from advbench.errors import PluginError
 from advbench.plugins.compatibility import why_no_target
+from advbench.target.identity import TargetPlan
 from advbench.target.target import Target, prepare
 from advbench.target.trial import Trial
 from advbench.testing.stage import StageNet, data_of, images
@@ -120,7 +121,13 @@ def prepared(*defenses: Defense, model: Model | None = None, net: nn.Module | No
     dataset = data_of(SHAPE)
     net = net or model.build(dataset)
     return prepare(
-        model, defenses, dataset, data(), net, weights_sha256="", origins={}, false_positive_rate=0.05, device=CPU
+        TargetPlan(dataset, model, defenses),
+        data(),
+        net,
+        weights_sha256="",
+        origins={},
+        false_positive_rate=0.05,
+        device=CPU,
     )
 
 
@@ -158,7 +165,7 @@ def test_what_a_defense_does_wrong_is_told_with_its_name(defense: Defense, words
 
 def test_training_behind_a_defense_that_changes_the_size_names_it() -> None:
     with pytest.raises(PluginError, match=r"^resize: hands images of 1 x 6 x 6"):
-        train(Flat(), (Resize(), Trainer()), data_of(SHAPE), data())
+        train(TargetPlan(data_of(SHAPE), Flat(), (Resize(), Trainer())), data())
 
 
 def test_the_python_door_names_it_too() -> None:

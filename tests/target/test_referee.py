@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Access, Attack, Examples, Goal, Problem
-from advbench.crafting.cell import Job, Shard, craft
+from advbench.crafting.cell import Job, Rules, Shard, craft
 from advbench.errors import AdvbenchError, PluginError
 from advbench.problem.passes import BatchSize
 from advbench.target.referee import Verdict, judge, render
@@ -45,7 +45,7 @@ def job(attack: Attack, threat: Threat, source: Target | None = None, timeout: f
     answer = source.answer(x, BatchSize(64))
     examples = Examples(x, answer.predicted, torch.arange(COUNT))
     shard = Shard(0, 0, COUNT, examples, answer.predicted, answer.predicted, answer.lead)
-    return Job(attack, threat, False, source, 0, "first", None, timeout, 8, "cpu", (shard,))
+    return Job(attack, threat, False, source, Rules(timeout=timeout), 8, "cpu", (shard,))
 
 
 def verdicts(attack: Attack, threat: Threat, source: Target | None = None) -> list[Verdict]:
@@ -215,7 +215,7 @@ def test_judging_between_shards_is_not_held_against_the_attack() -> None:
     import time
 
     asked = job(Step(), BALLS[0], timeout=5.0)
-    asked = replace(asked, timeout=0.5, shards=asked.shards * 3)
+    asked = replace(asked, rules=Rules(timeout=0.5), shards=asked.shards * 3)
     crafted = craft(asked)
     next(crafted)
     time.sleep(0.6)

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from advbench import AdvbenchError, Draws, Linf, Threat, evaluate
-from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.run.derivation import board_key, board_says, cell_key, cell_says
@@ -111,7 +110,7 @@ def test_each_attack_serves_the_same_of_the_six_as_ever(registry: Registry) -> N
     expected = {attack: set(balls.split()) for balls, attacks in MATRIX.items() for attack in attacks.split()}
     found: dict[str, set[str]] = {}
     for attack in (one for one in registry.attacks.values() if registry.origin(one).built_in):
-        served = {ball.name for ball in registry.threats.values() if is_core(ball) and searches(attack, ball)}
+        served = {ball.name for ball in registry.threats.values() if is_core(ball) and attack.searches(ball)}
         assert found.setdefault(attack.name, served) == served
     assert found == expected
 

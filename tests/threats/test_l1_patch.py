@@ -20,7 +20,6 @@ from scipy.optimize import minimize
 from torch import Tensor
 
 from advbench import Draws, Evaluation, Threat, evaluate
-from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.store import Store
@@ -71,9 +70,9 @@ def test_attacks_that_never_heard_of_them_hold_the_contract_in_them(registry: Re
 
 
 def test_they_are_searched_from_the_day_they_are_installed(registry: Registry) -> None:
-    serve = {attack.name for attack in registry.attacks.values() if searches(attack, registry.threat("l1"))}
+    serve = {attack.name for attack in registry.attacks.values() if attack.searches(registry.threat("l1"))}
     assert serve == {"apgd", "aware", "bim", "fgsm", "mi-fgsm", "noise", "pgd", "random", "repeat", "transfer"}
-    assert {a.name for a in registry.attacks.values() if searches(a, registry.threat("patch"))} - serve == {
+    assert {a.name for a in registry.attacks.values() if a.searches(registry.threat("patch"))} - serve == {
         "patch-climb"
     }
 

@@ -16,8 +16,9 @@ from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.recipe import Recipe
+from advbench.target.identity import TargetPlan
 from advbench.weights import checkpoint, training
-from advbench.weights.descent import shifted
+from advbench.weights.descent import random_shift
 from advbench.weights.training import effective_recipe, estimate, rounded, train
 
 
@@ -92,18 +93,18 @@ DATA = DATASET.load(DataFolders())
 
 
 def test_the_same_recipe_gives_the_same_weights_whatever_was_drawn_before() -> None:
-    first = train(Tiny(), [], DATASET, DATA)
+    first = train(TargetPlan(DATASET, Tiny()), DATA)
     torch.rand(7)
     state = torch.get_rng_state()
-    second = train(Tiny(), [], DATASET, DATA)
+    second = train(TargetPlan(DATASET, Tiny()), DATA)
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(first.state[key], second.state[key]) for key in first.state)
     assert first.accuracy == second.accuracy >= 0.9
 
 
 def test_another_seed_gives_other_weights() -> None:
-    first = train(Tiny(), [], DATASET, DATA)
-    second = train(Tiny(Recipe(epochs=3, batch=32, learning_rate=0.02, seed=1)), [], DATASET, DATA)
+    first = train(TargetPlan(DATASET, Tiny()), DATA)
+    second = train(TargetPlan(DATASET, Tiny(Recipe(epochs=3, batch=32, learning_rate=0.02, seed=1))), DATA)
     assert not torch.equal(first.state["3.weight"], second.state["3.weight"])
 
 
@@ -111,11 +112,11 @@ def test_another_seed_gives_other_weights() -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "sgd"])
 def test_every_optimizer_and_schedule_learns(optimizer: str, schedule: str) -> None:
     recipe = Recipe(epochs=4, batch=32, learning_rate=0.02, optimizer=optimizer, schedule=schedule, floor=0.9)  # type: ignore[arg-type]
-    assert train(Tiny(recipe), [], DATASET, DATA).accuracy >= 0.9
+    assert train(TargetPlan(DATASET, Tiny(recipe)), DATA).accuracy >= 0.9
 
 
 def test_the_weights_are_those_that_float16_can_hold() -> None:
-    state = train(Tiny(), [], DATASET, DATA).state
+    state = train(TargetPlan(DATASET, Tiny()), DATA).state
     assert torch.equal(state["3.weight"], state["3.weight"].half().float())
 
 
@@ -127,8 +128,8 @@ def test_what_float16_can_not_hold_is_left_alone() -> None:
 
 
 def test_a_defense_sees_every_image_once_an_epoch_and_the_network_as_attackers_will() -> None:
-    train(Tiny(), [Watcher()], DATASET, DATA)
-    assert effective_recipe(Tiny(), [Watcher()], DATASET) == replace(Tiny().settings, epochs=4)
+    train(TargetPlan(DATASET, Tiny(), (Watcher(),)), DATA)
+    assert effective_recipe(TargetPlan(DATASET, Tiny(), (Watcher(),))) == replace(Tiny().settings, epochs=4)
     assert not any(training for training, _, _ in seen)
     assert [progress for _, progress, _ in seen] == sorted(progress for _, progress, _ in seen)
     an_epoch = [example for _, _, ids in seen[: len(seen) // 4] for example in ids]
@@ -138,7 +139,7 @@ def test_a_defense_sees_every_image_once_an_epoch_and_the_network_as_attackers_w
 
 def test_progress_ends_at_one() -> None:
     told: list[tuple[float, str]] = []
-    train(Tiny(), [], DATASET, DATA, progress=lambda fraction, text: told.append((fraction, text)))
+    train(TargetPlan(DATASET, Tiny()), DATA, progress=lambda fraction, text: told.append((fraction, text)))
     assert told[-1][0] == 1
     assert "epoch 3 of 3" in told[-1][1]
 
@@ -146,12 +147,15 @@ def test_progress_ends_at_one() -> None:
 def test_accuracy_below_the_floor_is_an_error_that_names_both() -> None:
     model = Tiny(Recipe(epochs=1, batch=128, learning_rate=1e-9, floor=0.99))
     with pytest.raises(AdvbenchError, match=r"tiny.*below the 99\.0%.*or bring weights: tiny\(weights=FILE\)"):
-        train(model, [], DATASET, DATA)
+        train(TargetPlan(DATASET, model), DATA)
 
 
 def test_what_a_network_reached_by_itself_is_not_expected_behind_what_changes_its_training() -> None:
     model = Tiny(Recipe(expected=0.9))
-    alone, behind = effective_recipe(model, [], DATASET), effective_recipe(model, [Watcher()], DATASET)
+    alone, behind = (
+        effective_recipe(TargetPlan(DATASET, model)),
+        effective_recipe(TargetPlan(DATASET, model, (Watcher(),))),
+    )
     assert alone
     assert behind
     assert (alone.expected, behind.expected) == (0.9, 0.0)
@@ -161,19 +165,19 @@ def test_a_loss_that_is_no_number_ends_the_training_early() -> None:
     told: list[float] = []
     model = Tiny(Recipe(epochs=50, batch=32, learning_rate=1e38, optimizer="sgd"))
     with pytest.raises(AdvbenchError, match="no longer a number"):
-        train(model, [], DATASET, DATA, progress=lambda fraction, text: told.append(fraction))
+        train(TargetPlan(DATASET, model), DATA, progress=lambda fraction, text: told.append(fraction))
     assert told[-1] < 0.5
 
 
 def test_no_images_to_train_on_is_an_error() -> None:
     with pytest.raises(AdvbenchError, match="no training part"):
-        train(Tiny(), [], DATASET, replace(DATA, train=DATA.train[:0]))
+        train(TargetPlan(DATASET, Tiny()), replace(DATA, train=DATA.train[:0]))
 
 
 def test_shifts_move_whole_images_by_whole_pixels() -> None:
     images = torch.zeros(200, 1, 7, 7)
     images[:, :, 3, 3] = 1
-    moved = shifted(images, 2, Draws(0, "test", torch.arange(200)))
+    moved = random_shift(images, 2, Draws(0, "test", torch.arange(200)))
     assert moved.shape == images.shape
     assert torch.equal(moved.sum((1, 2, 3)), torch.ones(200))
     assert len(moved.flatten(1).argmax(1).unique()) == 25
@@ -195,12 +199,14 @@ def test_a_training_that_was_cut_off_ends_at_the_same_bits(monkeypatch: pytest.M
     monkeypatch.setattr(checkpoint, "EVERY", 0.0)
     dataset, settings = Halves(), replace(QUICK, epochs=4, shift=1, flip=True, schedule="exponential", floor=0.0)
     data = dataset.load(DataFolders())
-    whole = train(Tiny(settings), [], dataset, data).state
+    whole = train(TargetPlan(dataset, Tiny(settings)), data).state
     kept = tmp_path / "kept"
     with pytest.raises(CutError):
-        train(Tiny(settings), [], dataset, data, progress=cut_in(2), checkpoint=kept)
+        train(TargetPlan(dataset, Tiny(settings)), data, progress=cut_in(2), checkpoint=kept)
     said: list[str] = []
-    again = train(Tiny(settings), [], dataset, data, progress=lambda _, text: said.append(text), checkpoint=kept)
+    again = train(
+        TargetPlan(dataset, Tiny(settings)), data, progress=lambda _, text: said.append(text), checkpoint=kept
+    )
     assert said[0] == "goes on after epoch 2"
     assert all(torch.equal(whole[key], value) for key, value in again.state.items())
 
@@ -211,7 +217,7 @@ def test_a_checkpoint_that_is_damaged_is_no_obstacle(tmp_path: Path, content: by
     kept.write_bytes(content)
     dataset = Halves()
     data = dataset.load(DataFolders())
-    whole, again = (train(Tiny(), [], dataset, data, checkpoint=each).state for each in (None, kept))
+    whole, again = (train(TargetPlan(dataset, Tiny()), data, checkpoint=each).state for each in (None, kept))
     assert all(torch.equal(whole[key], value) for key, value in again.items())
 
 
@@ -219,19 +225,19 @@ def test_flips_mirror_every_other_image() -> None:
     dataset = Halves()
     data = dataset.load(DataFolders())
     seen.clear()
-    plain = train(Tiny(replace(QUICK, epochs=30)), [], dataset, data)
+    plain = train(TargetPlan(dataset, Tiny(replace(QUICK, epochs=30))), data)
     with pytest.raises(AdvbenchError, match="right after training"):  # left and right can't be told apart any more
-        train(Tiny(replace(QUICK, epochs=30, flip=True)), [], dataset, data)
+        train(TargetPlan(dataset, Tiny(replace(QUICK, epochs=30, flip=True))), data)
     assert plain.accuracy == 1
 
 
 def test_an_estimate_changes_nothing_of_what_training_gives() -> None:
     settings = replace(QUICK, shift=1, flip=True, floor=0.0)
-    before = train(Tiny(settings), [Watcher()], DATASET, DATA).state
+    before = train(TargetPlan(DATASET, Tiny(settings), (Watcher(),)), DATA).state
     random = torch.get_rng_state()
-    assert estimate(Tiny(settings), [Watcher()], DATASET, DATA, settings) > 0
+    assert estimate(TargetPlan(DATASET, Tiny(settings), (Watcher(),)), DATA, settings) > 0
     assert torch.equal(torch.get_rng_state(), random)
-    after = train(Tiny(settings), [Watcher()], DATASET, DATA).state
+    after = train(TargetPlan(DATASET, Tiny(settings), (Watcher(),)), DATA).state
     assert all(torch.equal(before[key], value) for key, value in after.items())
 
 
@@ -247,9 +253,9 @@ def test_an_estimate_is_the_time_of_a_step_times_the_steps_that_are_left(
         readings = itertools.chain([0.0, 1.0], itertools.count(10, 0.05))
         with monkeypatch.context() as patch:
             patch.setattr(training.time, "perf_counter", lambda: next(readings))
-            return estimate(Tiny(), [], dataset, data, QUICK, checkpoint=kept)
+            return estimate(TargetPlan(dataset, Tiny()), data, QUICK, checkpoint=kept)
 
     assert estimated() == pytest.approx(3 * 5 * 0.05)
     with pytest.raises(CutError):
-        train(Tiny(), [], dataset, data, progress=cut_in(2), checkpoint=kept)
+        train(TargetPlan(dataset, Tiny()), data, progress=cut_in(2), checkpoint=kept)
     assert estimated() == pytest.approx(1 * 5 * 0.05)

@@ -18,6 +18,7 @@ from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.discovery import discover
 from advbench.recipe import Recipe
+from advbench.target.identity import TargetPlan
 from advbench.weights import weights
 from advbench.weights.training import accuracy
 from advbench.weights.weight_files import (
@@ -109,7 +110,7 @@ def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def key(model: Model, *defenses: Defense, data: Data = DATA) -> str:
-    return weights_key(model, defenses, DATASET, data, model.recipe(DATASET) or Recipe())
+    return weights_key(TargetPlan(DATASET, model, defenses), data, model.recipe(DATASET) or Recipe())
 
 
 def test_the_key_changes_with_everything_that_the_weights_depend_on() -> None:
@@ -134,10 +135,10 @@ def test_the_key_does_not_change_with_what_the_weights_do_not_depend_on() -> Non
 
 
 def test_weights_are_trained_once_and_then_cached() -> None:
-    assert find_weights(Line(), [], DATASET, DATA) is None
-    first = obtain_weights(Line(), [], DATASET, DATA)
+    assert find_weights(TargetPlan(DATASET, Line()), DATA) is None
+    first = obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert first.origin.startswith("trained")
-    second = obtain_weights(Line(), [], DATASET, DATA)
+    second = obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert second.origin.startswith("cached")
     assert first.sha256 == second.sha256 == file_digest(cached_path(key(Line())))
     assert second.recipe == Line().recipe(DATASET)
@@ -146,11 +147,11 @@ def test_weights_are_trained_once_and_then_cached() -> None:
 
 
 def test_two_trainings_write_the_same_file() -> None:
-    first = obtain_weights(Line(), [], DATASET, DATA)
+    first = obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert first.path
     content = first.path.read_bytes()
     first.path.unlink()
-    obtain_weights(Line(), [], DATASET, DATA)
+    obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert first.path.read_bytes() == content
 
 
@@ -178,36 +179,36 @@ def test_two_who_train_at_once_do_no_harm() -> None:
 
 @pytest.mark.parametrize("place", [60, -3])
 def test_damaged_cached_weights_are_refused_with_what_to_do(place: int) -> None:
-    found = obtain_weights(Line(), [], DATASET, DATA)
+    found = obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert found.path
     content = bytearray(found.path.read_bytes())
     content[place] ^= 0x15
     found.path.write_bytes(content)
     with pytest.raises(AdvbenchError) as error:
-        obtain_weights(Line(), [], DATASET, DATA)
+        obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert f"rm {found.path}" in str(error.value)
     assert "\n" not in str(error.value)
 
 
 def test_cached_weights_under_another_key_are_refused() -> None:
-    found = obtain_weights(Line(), [], DATASET, DATA)
+    found = obtain_weights(TargetPlan(DATASET, Line()), DATA)
     assert found.path
     found.path.replace(cached_path(key(Line(seed=1))))
     with pytest.raises(AdvbenchError, match="damaged"):
-        find_weights(Line(seed=1), [], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, Line(seed=1)), DATA)
 
 
 def test_a_cache_that_can_not_be_written_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "file"))
     with pytest.raises(AdvbenchError, match="ADVBENCH_CACHE"):
-        obtain_weights(Line(), [], DATASET, DATA)
+        obtain_weights(TargetPlan(DATASET, Line()), DATA)
 
 
 def test_a_named_file_is_taken_whatever_else_is_there(tmp_path: Path) -> None:
-    obtain_weights(Line(), [], DATASET, DATA)
+    obtain_weights(TargetPlan(DATASET, Line()), DATA)
     path = save_weights(tmp_path / "mine.safetensors", Ready().build(DATASET).state_dict(), {})
-    found = obtain_weights(Line(weights=str(path)), [], DATASET, DATA)
+    found = obtain_weights(TargetPlan(DATASET, Line(weights=str(path))), DATA)
     assert found.sha256 == file_digest(path)
     assert found.recipe is None
     assert found.state_dict["1.bias"].tolist() == [0.5, 0.5]
@@ -217,39 +218,39 @@ def test_a_named_file_is_taken_by_a_model_that_comes_with_weights_of_its_own(tmp
     state = Line().build(DATASET).state_dict()
     path = save_weights(tmp_path / "mine.safetensors", state, {})
     model = Ready(weights=str(path))
-    found = obtain_weights(model, [], DATASET, DATA)
+    found = obtain_weights(TargetPlan(DATASET, model), DATA)
     assert (found.sha256, found.path, found.origin) == (file_digest(path), path, str(path))
     assert all(torch.equal(value, state[name]) for name, value in found.state_dict.items())
     with pytest.raises(AdvbenchError, match=r"mine.safetensors: not the weights of ready.*'1.bias' is unexpected"):
-        find_weights(replace(model, bias=False), [], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, replace(model, bias=False)), DATA)
     with pytest.raises(AdvbenchError, match="trainer can't train it"):
-        find_weights(model, [Trainer()], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, model, (Trainer(),)), DATA)
     path.unlink()
     with pytest.raises(AdvbenchError, match="no such file of weights"):
-        find_weights(model, [], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, model), DATA)
 
 
 def test_a_model_may_say_that_its_weights_name_no_file() -> None:
     kind = type("Named", (Ready,), {"weights_file": None})
-    assert obtain_weights(kind(weights="OURS"), [], DATASET, DATA).origin == "comes with the model"
+    assert obtain_weights(TargetPlan(DATASET, kind(weights="OURS")), DATA).origin == "comes with the model"
 
 
 def test_a_file_of_another_network_says_what_it_is_for() -> None:
-    path = obtain_weights(Line(), [], DATASET, DATA).path
+    path = obtain_weights(TargetPlan(DATASET, Line()), DATA).path
     with pytest.raises(AdvbenchError, match="the file says it is for 'line' on 'points'"):
-        find_weights(Line(bias=False, weights=str(path)), [], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, Line(bias=False, weights=str(path))), DATA)
 
 
 def test_a_model_that_comes_with_its_weights_is_never_trained() -> None:
-    found = obtain_weights(Ready(), [], DATASET, DATA)
+    found = obtain_weights(TargetPlan(DATASET, Ready()), DATA)
     assert found.path is None
-    assert found.sha256 == obtain_weights(Ready(), [], DATASET, DATA).sha256
-    assert found.sha256 != obtain_weights(Ready(bias=False), [], DATASET, DATA).sha256
+    assert found.sha256 == obtain_weights(TargetPlan(DATASET, Ready()), DATA).sha256
+    assert found.sha256 != obtain_weights(TargetPlan(DATASET, Ready(bias=False)), DATA).sha256
 
 
 def test_a_model_that_comes_with_its_weights_is_never_passed_off_as_trained() -> None:
     with pytest.raises(AdvbenchError, match="trainer can't train it"):
-        obtain_weights(Ready(), [Trainer()], DATASET, DATA)
+        obtain_weights(TargetPlan(DATASET, Ready(), (Trainer(),)), DATA)
 
 
 def test_float16_keeps_what_it_can_and_only_that(tmp_path: Path) -> None:
@@ -263,12 +264,12 @@ def test_float16_keeps_what_it_can_and_only_that(tmp_path: Path) -> None:
 
 
 def test_published_weights_are_found_through_their_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = obtain_weights(Line(), [Trainer()], DATASET, DATA)
+    made = obtain_weights(TargetPlan(DATASET, Line(), (Trainer(),)), DATA)
     assert made.path
     file = publish_weights(made.path, tmp_path / "shelf", seconds=90)
     made.path.unlink()
     monkeypatch.setenv("ADVBENCH_WEIGHTS", f"{tmp_path / 'nowhere'}:{tmp_path / 'shelf'}")
-    found = find_weights(Line(), [Trainer()], DATASET, DATA)
+    found = find_weights(TargetPlan(DATASET, Line(), (Trainer(),)), DATA)
     assert found
     assert (found.path, found.sha256) == (file, made.sha256)
     assert file.name == "line+trainer+points.safetensors"
@@ -277,7 +278,7 @@ def test_published_weights_are_found_through_their_manifest(tmp_path: Path, monk
     assert (entry["name"], entry["minutes"]) == ("line+trainer+points", 1.5)
     file.write_bytes(file.read_bytes() + b"\0")
     with pytest.raises(AdvbenchError, match=r"line\+trainer\+points"):
-        find_weights(Line(), [Trainer()], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, Line(), (Trainer(),)), DATA)
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"weights": [{"file": "x"}]}', '{"weights": 3}'])
@@ -285,13 +286,13 @@ def test_a_broken_manifest_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "manifest.json").write_text(text)
     monkeypatch.setenv("ADVBENCH_WEIGHTS", str(tmp_path))
     with pytest.raises(AdvbenchError) as error:
-        find_weights(Line(), [], DATASET, DATA)
+        find_weights(TargetPlan(DATASET, Line()), DATA)
     assert str(tmp_path / "manifest.json") in str(error.value)
 
 
 def test_training_again_agrees_with_what_is_kept() -> None:
-    obtain_weights(Line(), [], DATASET, DATA)
-    check = check_weights(Line(), [], DATASET, DATA)
+    obtain_weights(TargetPlan(DATASET, Line()), DATA)
+    check = check_weights(TargetPlan(DATASET, Line()), DATA)
     assert check.agrees
     assert check.largest_difference == 0
     assert check.kept_accuracy == check.retrained_accuracy
@@ -308,7 +309,7 @@ def test_a_header_whose_length_looks_like_a_pickle_is_no_pickle(tmp_path: Path) 
 
 def test_nothing_kept_is_nothing_to_check() -> None:
     with pytest.raises(AdvbenchError, match="no weights are kept"):
-        check_weights(Line(), [], DATASET, DATA)
+        check_weights(TargetPlan(DATASET, Line()), DATA)
 
 
 SHIPPED = [
@@ -323,7 +324,7 @@ SHIPPED = [
 def test_the_quick_suite_trains_nothing(model: Model, defenses: tuple[Defense, ...], least: float) -> None:
     dataset = Mnist5k()
     data = dataset.load(DataFolders())
-    found = find_weights(model, defenses, dataset, data)
+    found = find_weights(TargetPlan(dataset, model, defenses), data)
     assert found, "a parameter, a recipe or the data changed: train and publish these weights again"
     assert found.origin.startswith("shipped")
     assert accuracy(found.net, data.judge) >= least
@@ -349,7 +350,7 @@ def test_weights_of_the_checkout_are_those_of_its_recipes(
     dataset, model = plugins.dataset(entry["dataset"]), plugins.model(entry["model"])
     defenses = [defense for text in entry["defenses"] for defense in plugins.defense(text)]
     data = dataset.load(DataFolders((shared_data,), download=False))
-    found = find_weights(model, defenses, dataset, data)
+    found = find_weights(TargetPlan(dataset, model, defenses), data)
     assert found, "a parameter, a recipe or the data changed: train and publish these weights again"
     assert accuracy(found.net, data.judge[:500]) >= entry["tested"] - 0.03
 

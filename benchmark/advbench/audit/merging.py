@@ -16,12 +16,12 @@ from advbench.audit.recrafting import Crafted, Recrafting, craft_again, lots
 from advbench.audit.refereeing import Verified
 from advbench.audit.verification import Verifier
 from advbench.data import DataFolders
-from advbench.errors import AdvbenchError, one_line, plain
-from advbench.plugins.foreign import contained
+from advbench.errors import one_line, plain
+from advbench.plugins.foreign import contained, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.run.ready import doubts
-from advbench.run.run import Settings
+from advbench.run.session import Settings
 from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import IN_ORDER, ConflictError, Joining
@@ -256,16 +256,11 @@ class _Merging:
 @contextmanager
 def _refusing(arrival: Arrival) -> Iterator[None]:
     """A stranger's mistake concerns one cell; our own disk or another process's lock ends everything."""
-    try:
+    with spare_others(arrival.label, (ConflictError, RefusedError)) as failure:
         yield
-    except (ConflictError, RefusedError) as error:
-        arrival.status = "conflict" if isinstance(error, ConflictError) else "rejected"
-        arrival.reasons.append(plain(str(error)))
-    except AdvbenchError:
-        raise
-    except Exception as error:
-        arrival.status = "rejected"
-        arrival.reasons.append(one_line(error))
+    if failure.happened:
+        arrival.status = "conflict" if failure.of(ConflictError) else "rejected"
+        arrival.reasons.append(failure.reason)
 
 
 def _boards(origin: Store, verifier: Verifier) -> tuple[list[dict[str, Any]], list[Arrival]]:

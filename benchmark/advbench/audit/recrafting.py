@@ -19,7 +19,7 @@ from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.rates.aim import entrant
 from advbench.rates.rates import binomial
-from advbench.run.run import Settings
+from advbench.run.session import Settings
 from advbench.store import Store
 
 UNASKED_PATIENCE = 60.0

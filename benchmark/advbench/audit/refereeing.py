@@ -151,9 +151,8 @@ class Refereeing:
                 self._compare_verdicts(key, target, shard, rendered)
 
     def _compare_pictures(self, source: Target, shard: StoredShard, rendered: Rendered) -> None:
-        ids = shard.examples.ids
-        due = self.shown & self.shown_first & set(ids.tolist())
-        for fresh in exhibits(source, self.threat, shard.x, shard.p, rendered.images, ids, due):
+        due = self.shown & self.shown_first & set(shard.examples.ids.tolist())
+        for fresh in exhibits(source, self.threat, shard.examples, shard.p, rendered.images, due):
             kept = self.pictures.pop(fresh["example"])
             if source.draws > 1 and fresh["redrawn"] is not None and kept["redrawn"] is not None:
                 fresh["redrawn"] = kept["redrawn"]  # drawn by chance

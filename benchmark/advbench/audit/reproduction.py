@@ -12,7 +12,7 @@ from typing import Any
 
 from advbench.crafting.alarm import within
 from advbench.crafting.engine import Punctual
-from advbench.data import Data, Examples
+from advbench.data import Examples
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
 from advbench.plugin import Attack
 from advbench.plugins import ball_form
@@ -20,19 +20,22 @@ from advbench.plugins.foreign import told
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
 from advbench.run.boards import judged_examples, record_dataset
+from advbench.run.cells import Cells
 from advbench.run.derivation import Known, wrong_board, wrong_cell
 from advbench.run.hardware import make_repeatable
 from advbench.run.provenance import record_run
-from advbench.run.ready import Ready, clean_rows, ready_target, stored_plan
+from advbench.run.ready import Ready, Workshop, clean_rows, stored_plan
 from advbench.run.report import Reporter, Summary
-from advbench.run.run import FORMED, Session, Settings
+from advbench.run.run import FORMED
+from advbench.run.session import Session, Settings
 from advbench.run.stored import load_dataset, target_named, threat_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.database import shard_size
 from advbench.store.standing_views import SAME_BOARD
-from advbench.suite.plan import CellPlan, TargetPlan
+from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
+from advbench.target.identity import TargetPlan
 from advbench.threats import Threat
 
 PATIENCE = 3600.0
@@ -96,7 +99,6 @@ def reproduce(
     """
     began = time.monotonic()
     settings = replace(settings, engine=Punctual())  # its facts are in memory, and its targets made for it alone
-    reporter = reporter or Reporter()
     if cell["protocol"] != PROTOCOL:
         raise AdvbenchError(
             f"cell {cell['key'][:12]} was crafted by protocol {cell['protocol']}, this advbench crafts by {PROTOCOL}: "
@@ -122,15 +124,8 @@ def reproduce(
         refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
     summary = Summary(run=str(uuid.uuid4()))
     with Store.memory() as scratch:
-        record_run(
-            scratch,
-            registry,
-            suite,
-            run=summary.run,
-            device=settings.device,
-            command=settings.command,
-            determinism=make_repeatable(),
-        )
+        session = Session(suite, {dataset: data}, scratch, registry, settings, reporter or Reporter(), summary)
+        record_run(session, suite, make_repeatable())
         record_dataset(scratch, registry, dataset, data)
         scratch.add_examples(examples.fingerprint, examples.ids.tolist())
         ready = {}
@@ -138,8 +133,8 @@ def reproduce(
             label = f"{row['label']}: not ready within {timeout:g} s; `--timeout` gives it more" if timeout else ""
             with within(timeout, label) if timeout else nullcontext():
                 target = plans[row["key"]]
-                ready[target] = _ready(scratch, registry, row, target, data, examples, settings, reporter)
-        Session(suite, scratch, registry, settings, reporter, summary, ready, {dataset: data}).craft((plan,))
+                ready[target] = _ready(session, row, target, examples)
+        Cells(session, ready).craft((plan,))
         if summary.failed:
             reason = summary.failed[0][1]
             if timeout is not None and reason.startswith(TIME_UP):
@@ -216,33 +211,21 @@ def _suite(
     )
 
 
-def _ready(
-    scratch: Store,
-    registry: Registry,
-    row: Mapping[str, Any],
-    plan: TargetPlan,
-    data: Data,
-    examples: Examples,
-    settings: Settings,
-    reporter: Reporter,
-) -> Ready:
+def _ready(session: Session, row: Mapping[str, Any], plan: TargetPlan, examples: Examples) -> Ready:
+    workshop = replace(Workshop.of(session), false_positive_rate=row["false_positive_rate"] or 0.05)
+
+    def progress(fraction: float, text: str) -> None:
+        session.reporter.training(plan.label, fraction, text)
+
     with told(f"{plan.label}: it can't be made ready"):
-        ready, fresh = ready_target(
-            plan,
-            data,
-            examples,
-            registry=registry,
-            false_positive_rate=row["false_positive_rate"] or 0.05,
-            device=settings.device,
-            progress=lambda fraction, text: reporter.training(plan.label, fraction, text),
-        )
+        ready, fresh = workshop.ready(plan, session.datasets[plan.dataset], examples, progress)
     if fresh["weights_sha256"] != row["weights_sha256"]:
         raise AdvbenchError(
             f"{plan.label}: the weights here ({fresh['weights_sha256'][:12]}) are not those that were judged "
             f"({row['weights_sha256'][:12]}); with others there are other numbers"
         )
-    scratch.add_target(fresh)
-    scratch.add_clean(ready.key, clean_rows(ready))
+    session.store.add_target(fresh)
+    session.store.add_clean(ready.key, clean_rows(ready))
     return ready
 
 

@@ -42,7 +42,7 @@ def reproduce(
     from advbench.audit.reproduction import reproduce as reproduce_cell
     from advbench.cli.progress import Display
     from advbench.run.hardware import choose_device
-    from advbench.run.run import Settings
+    from advbench.run.session import Settings
 
     limit = opt.seconds(timeout) or PATIENCE
     console = terminal()

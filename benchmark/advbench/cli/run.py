@@ -38,8 +38,9 @@ def run(
     from advbench.cli.progress import Display
     from advbench.crafting.engine import InProcess, Isolated
     from advbench.run.hardware import choose_device
-    from advbench.run.run import Settings, gather
+    from advbench.run.run import gather
     from advbench.run.run import run as run_suite
+    from advbench.run.session import Settings
     from advbench.suite.plan import make_plan
 
     console = terminal()

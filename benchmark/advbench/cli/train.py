@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import torch
 
     from advbench.data import Data
-    from advbench.plugin import Dataset, Defense, Model
+    from advbench.target.identity import TargetPlan
 
 
 def train(
@@ -46,7 +45,7 @@ def train(
     from advbench.plugins import intake
     from advbench.plugins.compatibility import why_no_target
     from advbench.run.hardware import choose_device, make_repeatable
-    from advbench.target.target import target_label
+    from advbench.target.identity import TargetPlan
 
     console = terminal()
     make_repeatable()
@@ -61,46 +60,37 @@ def train(
     loaded = intake.load(on, opt.folders(data, offline))
     failed = False
     for each in models:
-        label = target_label(each, defenses)
+        plan = TargetPlan(on, each, defenses)
         try:
-            with told(label):
-                lines, agrees = _trained(console, each, defenses, on, loaded, where, check=check, publish=publish)
+            with told(plan.label):
+                lines, agrees = _trained(console, plan, loaded, where, check=check, publish=publish)
         except PluginError as error:  # a stranger's: the others go on
             say(console, f"failed: {one_line(error)}", "red")
             failed = True
             continue
         failed |= not agrees
         for line in lines:
-            say(console, f"{label} on {on.label}: {line}")
+            say(console, f"{plan.label} on {on.label}: {line}")
     if failed:
         raise typer.Exit(1)
 
 
 def _trained(
-    console: Console,
-    each: Model,
-    defenses: Sequence[Defense],
-    on: Dataset,
-    loaded: Data,
-    where: torch.device,
-    *,
-    check: bool,
-    publish: Path | None,
+    console: Console, plan: TargetPlan, loaded: Data, where: torch.device, *, check: bool, publish: Path | None
 ) -> tuple[list[str], bool]:
     """What is to be said of one model, and whether a check of it agrees."""
     from advbench.cli.progress import Display
-    from advbench.target.target import target_label
     from advbench.weights.weights import check_weights, find_weights, obtain_weights
 
-    label, agrees = target_label(each, tuple(defenses)), True
+    agrees = True
     with Display(console) as display:
 
-        def progress(fraction: float, text: str, label: str = label, display: Display = display) -> None:
-            display.training(label, fraction, text)
+        def progress(fraction: float, text: str) -> None:
+            display.training(plan.label, fraction, text)
 
-        display.preparing(label, 0, 1)
+        display.preparing(plan.label, 0, 1)
         if check:
-            checked = check_weights(each, defenses, on, loaded, device=where, progress=progress)
+            checked = check_weights(plan, loaded, device=where, progress=progress)
             agrees = checked.agrees
             kept, again = percent(checked.kept_accuracy), percent(checked.retrained_accuracy)
             lines = [
@@ -108,27 +98,27 @@ def _trained(
                 f"again {again} %; largest difference of a weight {checked.largest_difference:.2g}; "
                 f"{duration(checked.seconds)} on {checked.hardware} ({checked.origin})"
             ]
-        elif found := find_weights(each, defenses, on, loaded):
+        elif found := find_weights(plan, loaded):
             lines = [f"already there: {found.origin}"]
         else:
             began = time.monotonic()
-            made = obtain_weights(each, defenses, on, loaded, device=where, progress=progress)
+            made = obtain_weights(plan, loaded, device=where, progress=progress)
             took = duration(time.monotonic() - began)
             lines = [f"{percent(made.accuracy)} % right on the calibration part, {took} ({made.origin})"]
     if publish:
-        lines.append(published(each, defenses, on, loaded, publish))
+        lines.append(published(plan, loaded, publish))
     return lines, agrees
 
 
-def published(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data, folder: Path) -> str:
+def published(plan: TargetPlan, data: Data, folder: Path) -> str:
     """Copies what is there, with its accuracy on the judged part, and says so."""
     from advbench.weights.training import accuracy
     from advbench.weights.weight_files import publish_weights
     from advbench.weights.weights import find_weights
 
-    found = find_weights(model, defenses, dataset, data)
+    found = find_weights(plan, data)
     if found is None or found.path is None:
-        raise AdvbenchError(f"{model.label}: no file of weights to publish")
+        raise AdvbenchError(f"{plan.model.label}: no file of weights to publish")
     right = accuracy(found.net, data.judge)
     path = publish_weights(found.path, folder, tested=round(right, 4))
     return f"published: {path}, {percent(right)} % right on the {len(data.judge)} judged images"

@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -18,11 +18,11 @@ from advbench.errors import PluginError
 from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.plugins.foreign import contained
-from advbench.problem.bank import Bank
 from advbench.problem.fit import Fit
 from advbench.problem.passes import BatchSize
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
+from advbench.problem.supplies import Supplies
 from advbench.target.answer import seeded
 from advbench.target.steadiness import batch_size
 from advbench.target.target import Target
@@ -47,6 +47,19 @@ class Shard:
 
 
 @dataclass(frozen=True)
+class Rules:
+    """What every attack of a run keeps to."""
+
+    seed: int = 0
+    stop: Stop = "first"
+    """Whether an example leaves when it has been fooled, or nobody before the end."""
+    budget: int | None = None
+    """Forward passes an example; None for as many as the attack makes."""
+    timeout: float | None = None
+    """Seconds a cell; None for as long as it takes."""
+
+
+@dataclass(frozen=True)
 class Job:
     """Everything that crafting a cell needs; what an engine takes."""
 
@@ -54,18 +67,12 @@ class Job:
     threat: Threat
     targeted: bool
     source: Target
-    seed: int
-    stop: Stop
-    budget: int | None
-    timeout: float | None
+    rules: Rules
     batch: int | None
     """Rows of every pass, or None for what suits device and target; a randomised target has rows of its own."""
     device: str
     shards: tuple[Shard, ...]
-    fit: Fit | None = None
-    """What one perturbation for all shards is fitted on; None for an attack that takes every example by itself."""
-    bank: Bank | None = None
-    """Held-out images to start at; None for an attack that does not declare that it uses them."""
+    supplies: Supplies = field(default_factory=Supplies)
 
 
 @dataclass(frozen=True)
@@ -100,14 +107,15 @@ class Crafted:
 
 def craft(job: Job) -> Iterator[Crafted]:
     """Run the attack on one shard after the other; any error ends the cell."""
-    left = job.timeout  # judging, between two shards, is not held against the attack
+    left = job.rules.timeout  # judging, between two shards, is not held against the attack
     guard = Guard(job.attack, job.source)
     device = torch.device(job.device)
     batch = rows_of(job)
     if job.batch is None and job.source.draws == 1:
         batch = batch_size(job.source, device, guard.answers.allowing)
-    if job.fit is not None:
-        yield from _craft_shared(job, job.fit, guard, batch, None if left is None else time.monotonic() + left)
+    if job.supplies.fit is not None:
+        deadline = None if left is None else time.monotonic() + left
+        yield from _craft_shared(job, job.supplies.fit, guard, batch, deadline)
         return
     for shard in job.shards:
         deadline = None if left is None else time.monotonic() + left
@@ -130,7 +138,7 @@ def _chance(job: Job, place: str) -> AbstractContextManager[None]:
     """A randomised target draws the same whenever this shard is crafted, and other than before the referee."""
     if job.source.draws == 1:
         return nullcontext()
-    return seeded(f"craft/{job.seed}/{job.attack.label}/{place}", torch.device(job.device))
+    return seeded(f"craft/{job.rules.seed}/{job.attack.label}/{place}", torch.device(job.device))
 
 
 def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadline: float | None) -> Crafted:
@@ -145,15 +153,15 @@ def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadlin
         threat=copy.copy(job.threat),
         target=guard.answers,
         access=job.attack.needs,
-        draws=Draws(job.seed, job.attack.name, given.ids.clone()),
-        stop=job.stop,
+        draws=Draws(job.rules.seed, job.attack.name, given.ids.clone()),
+        stop=job.rules.stop,
         minimizes=job.attack.minimizes,
         measures=job.attack.measures,
         already=already,
-        budget=job.budget,
+        budget=job.rules.budget,
         deadline=deadline,
         batch=batch,
-        bank=None if job.bank is None else job.bank.to(device),
+        bank=None if (bank := job.supplies.bank) is None else bank.to(device),
     )
     if len(given.images) == 0 or problem.done:
         p = problem.finish(problem.start()).detach()
@@ -184,8 +192,8 @@ def _watched(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Te
 
 def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
     """One perturbation, fitted once; what it cost stands with the first shard."""
-    if fit.found is not None:
-        yield from (Crafted(shard, fit.found, 0, 0, 0.0, batch.size) for shard in job.shards)
+    if fit.perturbation is not None:
+        yield from (Crafted(shard, fit.perturbation, 0, 0, 0.0, batch.size) for shard in job.shards)
         return
     began = time.perf_counter()
     device = torch.device(job.device)
@@ -196,11 +204,11 @@ def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: 
         threat=Shared.of(copy.copy(job.threat)),
         target=guard.answers,
         access=job.attack.needs,
-        draws=Draws(job.seed, job.attack.name, given.ids.clone()),
-        budget=job.budget,
+        draws=Draws(job.rules.seed, job.attack.name, given.ids.clone()),
+        budget=job.rules.budget,
         deadline=deadline,
         batch=batch,
-        bank=None if job.bank is None else job.bank.to(device),
+        bank=None if (bank := job.supplies.bank) is None else bank.to(device),
     )
     p = problem.start()
     if len(given.images):

@@ -38,7 +38,7 @@ class Punctual:
     """
 
     def craft(self, job: Job) -> Iterator[Crafted]:
-        crafting, left = craft(job), job.timeout
+        crafting, left = craft(job), job.rules.timeout
         while True:
             with nullcontext() if left is None else within(max(0.0, left) + GRACE, f"{TIME_UP} and was stopped"):
                 crafted = next(crafting, None)
@@ -64,7 +64,7 @@ class Isolated:
         worker.start()
         theirs.close()
         try:
-            yield from self._listen(ours, worker, job.timeout)
+            yield from self._listen(ours, worker, job.rules.timeout)
         finally:
             worker.kill()
             worker.join()

@@ -38,7 +38,8 @@ class Guard:
     def watching(self) -> Iterator[None]:
         """Raises what the attack raised; or, where it changed something, an error with the name of that."""
         state = TorchState.now()
-        own, others = Fields.of([self.attack]), Fields.of([self._target, self._target.model, *self._target.defenses])
+        own = Fields.of([self.attack, *self.attack.others.values()])
+        others = Fields.of([self._target, self._target.model, *self._target.defenses])
         failure: Exception | None = None
         try:
             with self._counting():

@@ -25,7 +25,8 @@ from advbench.plugins.registry import Registry
 from advbench.rates.notes import Note, notes
 from advbench.run.hardware import choose_device
 from advbench.run.report import Reporter
-from advbench.run.run import Settings, gather, run
+from advbench.run.run import gather, run
+from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.suite.plan import Skip, make_plan
 from advbench.suite.standard import standard_attacks

@@ -5,7 +5,7 @@ from __future__ import annotations
 from advbench.access import Access
 from advbench.errors import PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Part
-from advbench.plugins.foreign import told as telling
+from advbench.plugins.foreign import told
 from advbench.threats import Threat
 
 
@@ -19,8 +19,8 @@ def offered(model: Model, defenses: tuple[Defense, ...]) -> Access:
     return access
 
 
-def told(attack: Attack) -> str:
-    """What it is told, in words: of the target, and beside it."""
+def knowledge(attack: Attack) -> str:
+    """What an attack is told, in words: of the target, and beside it."""
     return f"{attack.needs.words}, held-out images" if attack.uses_bank else attack.needs.words
 
 
@@ -30,7 +30,7 @@ def why_unfit(part: Part, dataset: Dataset) -> str | None:
         return f"it takes images of {sides(part.shape)}, and those of {dataset.label} are {sides(dataset.shape)}"
     if part.classes is not None and part.classes != dataset.classes:
         return f"it knows {part.classes:,} classes, and {dataset.label} has {dataset.classes:,}"
-    with telling(f"{part.label}: `why_not` failed"):
+    with told(f"{part.label}: `why_not` failed"):
         reason: object = part.why_not(dataset)
     if reason is not None and not isinstance(reason, str):
         raise PluginError(f"{part.label}: `why_not` returned {type(reason).__name__}, not a text or None")
@@ -73,14 +73,9 @@ def why_no_target(model: Model, defenses: tuple[Defense, ...], dataset: Dataset)
     return None
 
 
-def searches(attack: Attack, threat: Threat) -> bool:
-    """Whether the attack knows the ball by its name, or needs no more of it than it offers."""
-    return threat.name in attack.threats or (attack.geometry is not None and attack.geometry in threat.offers)
-
-
 def why_never(attack: Attack, threat: Threat, goal: str) -> str | None:
     """A reason why the attack can't serve this ball and goal, whatever the target, or None."""
-    if not searches(attack, threat):
+    if not attack.searches(threat):
         return f"{attack.name} does not search {threat.name} balls"
     if goal != "untargeted" and not attack.targeted:
         return f"{attack.name} can't aim at a class"

@@ -39,6 +39,7 @@ _DECLARATIONS = {
     "geometry",
     "needs",
     "scope",
+    "builds_on",
     "trial",
     "certifies",
     "offers",
@@ -51,6 +52,8 @@ _DECLARATIONS = {
     *_FLAGS,
 }
 _RESERVED = {"label", "params", "summary"}
+_OF_ATTACKS = {"others"}
+"""What attacks have beside that."""
 _OF_BALLS = {"unbounded", "shareable", "levels", "convex", "tolerance", "norm", "radius", "family"}
 """Declarations of balls and what follows from them; other plugins may have parameters of these names."""
 
@@ -66,7 +69,7 @@ def check_declarations(plugin: Plugin) -> None:
                 raise PluginError(f"{title}: decorate the class with @dataclass(frozen=True), or {key!r} is lost")
     if taken := sorted((_DECLARATIONS | (_OF_BALLS if isinstance(plugin, Threat) else set())) & fields):
         raise PluginError(f"{title}: {taken[0]!r} is a declaration; write it without an annotation, `{taken[0]} = …`")
-    if taken := sorted(_RESERVED & fields):
+    if taken := sorted((_RESERVED | (_OF_ATTACKS if isinstance(plugin, Attack) else set())) & fields):
         other = f"field(metadata={{'parameter': {taken[0]!r}}})"
         raise PluginError(f"{title}: the field {taken[0]!r} hides what every plugin has; rename it, with {other}")
     name = getattr(plugin, "name", None)
@@ -120,6 +123,7 @@ def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
             lambda value: isinstance(value, frozenset) and (_texts(value) or plugin.geometry is not None),
         )
         yield "scope", '"example"', lambda value: value in ("example", "set")
+        yield "builds_on", '("attack",)', lambda value: isinstance(value, tuple) and _are_texts(plugin, value)
     if isinstance(plugin, Threat):
         for flag in ("unbounded", "shareable", "levels", "convex"):
             yield flag, "True", lambda value: isinstance(value, bool)
@@ -142,6 +146,11 @@ def _away_from_defaults(plugin: Plugin) -> list[str]:
 
 def _fields(plugin: Plugin) -> set[str]:
     return {field.name for field in dataclasses.fields(plugin)}
+
+
+def _are_texts(plugin: Plugin, parameters: Iterable[object]) -> bool:
+    """Whether these are names of parameters that hold a text."""
+    return all(name in _fields(plugin) and isinstance(getattr(plugin, str(name)), str) for name in parameters)
 
 
 def _texts(values: Iterable[object]) -> bool:

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
-from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.errors import AdvbenchError, PluginError, TimeUpError, one_line
 from advbench.interrupts import by_a_person
+
+MISTAKES = (PluginError, TimeUpError)
+"""Our own errors that are the fault of one plugin."""
 
 
 @contextmanager
@@ -28,7 +32,7 @@ def contained(who: str) -> Iterator[None]:
 
 @contextmanager
 def told(what: str) -> Iterator[None]:
-    """The same, and what is raised is told with what they were asked."""
+    """Strangers' code runs in the block, and what it raises is told with what it was asked."""
     try:
         with contained(f"{what}: it"):
             yield
@@ -36,3 +40,39 @@ def told(what: str) -> Iterator[None]:
         raise
     except Exception as error:
         raise PluginError(f"{what}: {one_line(error)}") from error
+
+
+@dataclass
+class Failure:
+    """Whether a block failed, and by what; the error itself is let go, since it would keep all that it has seen."""
+
+    kind: type[Exception] | None = None
+    reason: str = ""
+
+    @property
+    def happened(self) -> bool:
+        return self.kind is not None
+
+    def of(self, kind: type[Exception]) -> bool:
+        return self.kind is not None and issubclass(self.kind, kind)
+
+
+@contextmanager
+def spare_others(who: str, mistakes: tuple[type[AdvbenchError], ...] = MISTAKES) -> Iterator[Failure]:
+    """One stranger's turn of many runs in the block: what fails there is theirs alone, and the others have their turn.
+
+    It ends the block and is left in the `Failure`, for the caller to tell. Let through is what concerns everybody:
+    somebody's Ctrl-C, and every error of ours that is none of the `mistakes`. Those say that something outside is
+    wrong (a disk that is full, a database that another process holds, data that are not here), on which all that comes
+    after would fail as well.
+    """
+    failure = Failure()
+    try:
+        with contained(who):
+            yield failure
+    except AdvbenchError as error:
+        if not isinstance(error, mistakes):
+            raise
+        failure.kind, failure.reason = type(error), one_line(error)
+    except Exception as error:
+        failure.kind, failure.reason = type(error), one_line(error)

@@ -78,7 +78,25 @@ class Registry:
 
     def attack(self, text: str) -> Attack:
         """The attack that a text names, with the parameters that it gives."""
-        return self._configured("attack", self.attacks, parse(text))
+        return self.settled(self._configured("attack", self.attacks, parse(text)))
+
+    def settled(self, attack: Attack, above: tuple[str, ...] = ()) -> Attack:
+        """The attack with those that it builds on; an AdvbenchError says which of them is unknown.
+
+        `above` are the labels of those that build on it.
+        """
+        if not attack.builds_on:
+            return attack
+        if attack.label in above:
+            raise AdvbenchError(f"{attack.label} builds on itself: name another attack in it")
+        others = {}
+        for name in attack.builds_on:
+            try:
+                other = self._configured("attack", self.attacks, parse(getattr(attack, name)))
+            except AdvbenchError as error:
+                raise AdvbenchError(f"{attack.label}: {name}: {error}") from error
+            others[name] = self.settled(other, (*above, attack.label))
+        return attack.with_others(others)
 
     def model(self, text: str) -> Model:
         return self._configured("model", self.models, parse(text))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from advbench.plugin import Attack
-from advbench.plugins.compatibility import searches, told
+from advbench.plugins.compatibility import knowledge
 from advbench.plugins.registry import Registry
 from advbench.threats import Threat
 
@@ -38,6 +38,6 @@ def _balls(registry: Registry) -> dict[str, Threat]:
 
 
 def _row(attack: Attack, balls: Mapping[str, Threat]) -> list[str]:
-    served = [YES if searches(attack, ball) else "" for ball in balls.values()]
+    served = [YES if attack.searches(ball) else "" for ball in balls.values()]
     flags = [attack.targeted, attack.minimizes, attack.scope == "set", attack.beyond_gradients]
-    return [attack.name, *served, *(YES if flag else "" for flag in flags), told(attack)]
+    return [attack.name, *served, *(YES if flag else "" for flag in flags), knowledge(attack)]

@@ -19,8 +19,8 @@ class Fit:
     goal_labels: Tensor
     fingerprint: str
     """That of the whole part."""
-    found: Tensor | None = None
-    """The perturbation itself, when an earlier run has fitted it."""
+    perturbation: Tensor | None = None
+    """The one for all, when an earlier run has fitted it."""
 
     @classmethod
     def on(cls, part: Examples, goal: str, classes: int, seed: int) -> Fit:

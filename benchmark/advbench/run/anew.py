@@ -25,29 +25,29 @@ LISTED = 4
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Request:
     """A cell that is asked for, and what would make it."""
 
     asked: Asked
     target: str
     """The key of the target that it is crafted on."""
     origin: Mapping[str, Any]
-    """Of the attack."""
+    """Who shipped the attack, in which version and with which source."""
 
 
-def wanted(
+def request(
     cell: CellPlan, suite: Suite, data: Data, examples: Examples, *, target: str, origin: Mapping[str, Any]
-) -> Wanted:
+) -> Request:
     says = cell_says(cell.attack, cell.threat, None)
     asked = (
         *(data.judge.fingerprint, examples.fingerprint, cell.source.label, cell.goal),
         *(says["attack"], says["threat"], _written(says["params"])),
         *(suite.seed, suite.stop, suite.budget),
     )
-    return Wanted(asked, target, origin)
+    return Request(asked, target, origin)
 
 
-def why_anew(store: Store, cells: Iterable[Wanted]) -> str:
+def why_anew(store: Store, cells: Iterable[Request]) -> str:
     """In one line, how many of these cells are crafted again and why; empty where none is."""
     here: dict[int, dict[Asked, list[dict[str, Any]]]] = {}
     for row in store.rows("""
@@ -78,7 +78,7 @@ def why_anew(store: Store, cells: Iterable[Wanted]) -> str:
 
 
 def _with_other_sources(
-    store: Store, cells: Iterable[Wanted], here: Mapping[Asked, list[dict[str, Any]]]
+    store: Store, cells: Iterable[Request], here: Mapping[Asked, list[dict[str, Any]]]
 ) -> Iterator[str]:
     """Of cells that are here by today's protocol and count no longer, what they were crafted with."""
     lineages = {row["target"]: row["lineage"] for row in store.rows("SELECT * FROM lineages")}
@@ -88,28 +88,28 @@ def _with_other_sources(
     for one in cells:
         # of another network with the same label nothing was crafted that could be crafted again
         known = [row for row in here.get(one.asked, ()) if lineages.get(row["source"]) == lineages.get(one.target)]
-        found = [_reasons(row, targets[row["source"]], targets[one.target], one) for row in known]
-        if found and all(found):
+        changes = [_reasons(row, targets[row["source"]], targets[one.target], one) for row in known]
+        if changes and all(changes):
             count += 1
-            reasons.update(found[-1])
+            reasons.update(changes[-1])
     if count:
         named = [reason for reason, _ in reasons.most_common(LISTED)]
         more = [f"{len(reasons) - LISTED} more"] if len(reasons) > LISTED else []
         yield f"{_counted(count)} here, crafted with {', '.join([*named, *more])}, and crafted again"
 
 
-def _reasons(row: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any], one: Wanted) -> list[str]:
+def _reasons(row: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any], one: Request) -> list[str]:
     """Why the stored cell is not the one that is wanted; none where it is."""
-    found = []
+    reasons = []
     if words := other_source(one.asked[4].partition("(")[0], row["origin"] or {}, one.origin):
-        found.append(words)
+        reasons.append(words)
     if was["key"] != now["key"]:
-        found += other_parts(was, now) or ["another revision of its target"]
+        reasons += other_parts(was, now) or ["another revision of its target"]
     areas = (*revisions.CELL, row["threat"])
-    if not found and (numbers := next((n for n in revisions.earlier(areas) if cell_key(row, n) == row["key"]), None)):
+    if not reasons and (numbers := next((n for n in revisions.earlier(areas) if cell_key(row, n) == row["key"]), None)):
         raised = (area for area in areas if numbers.get(area, 1) != revisions.REVISIONS.get(area, 1))
-        found.append(f"an earlier revision of {' and '.join(raised)}")
-    return found
+        reasons.append(f"an earlier revision of {' and '.join(raised)}")
+    return reasons
 
 
 def _counted(count: int) -> str:

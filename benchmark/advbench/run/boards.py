@@ -19,7 +19,7 @@ from advbench.suite.suite import Suite
 
 
 def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:
-    """The first so many examples in judging order."""
+    """The first `count` examples of a data set in the order of judging, or all of them."""
     if count is not None and count > len(data.judge):
         raise AdvbenchError(f"{dataset.label} has {len(data.judge)} examples to judge; the suite asks for {count}")
     return data.judge[: count or len(data.judge)]
@@ -38,7 +38,7 @@ def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Dat
 
 
 def record_boards(store: Store, registry: Registry, suite: Suite, datasets: dict[Dataset, Data]) -> tuple[str, ...]:
-    """Their keys, in the suite's order."""
+    """Store the boards of a suite with their examples; their keys, in the suite's order."""
     keys = []
     for board in suite.boards:
         examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)

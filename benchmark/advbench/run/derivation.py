@@ -16,15 +16,15 @@ from advbench.data import Data
 from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.compatibility import offered, told, why_never
+from advbench.plugins.compatibility import knowledge, offered, why_never
 from advbench.plugins.origin import Origin, identity
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
-from advbench.run.fit import fitting_set, starting_bank
+from advbench.run.content import content_of
 from advbench.run.stored import UnknownPartError, threat_of
-from advbench.suite.plan import TargetPlan
-from advbench.target.target import chain_label, content_key, target_key
+from advbench.run.supplies import supplies
+from advbench.target.identity import TargetIdentity, TargetPlan, chain_label, content_key
 from advbench.threats import Threat, is_core
 
 STOPS = ("first", "end")
@@ -62,7 +62,7 @@ def cell_says(attack: Attack, threat: Threat, shipper: Mapping[str, str] | None)
         "minimizes": int(attack.minimizes),
         "attack": attack.label,
         "attack_params": attack.params(),
-        "needs": told(attack),
+        "needs": knowledge(attack),
         "beyond_gradients": int(attack.beyond_gradients),
     }
 
@@ -131,7 +131,7 @@ def _held(row: Mapping[str, Any], registry: Registry, known: Known | None) -> tu
             elif row[name] != value:
                 wrong.append(_difference(name, row[name], value))
     if row["content"] is None:
-        filled["content"] = _content(attack)
+        filled["content"] = _content(attack, registry)
     images = known or row["content"] is not None or not (attack.scope == "set" or attack.uses_bank)
     if not wrong and images and cell_key(filled) != row["key"]:
         reads = type(attack).content is not Attack.content
@@ -196,11 +196,10 @@ def _fingerprints(row: Mapping[str, Any], attack: Attack, known: Known) -> tuple
     if wrong_set := wrong_examples(row, known):
         return {}, [*wrong, wrong_set]
     judged = data.judge[: row["count"]]
-    fit = fitting_set(attack, row["fit"], data, judged, dataset, row["goal"], row["seed"])
-    bank = starting_bank(attack, row["goal"], data, dataset)
+    given = supplies(attack, row["goal"], known, judged, part=row["fit"], seed=row["seed"])
     return {
-        "fit_fingerprint": None if fit is None else fit.fingerprint,
-        "bank_fingerprint": None if bank is None else bank.fingerprint,
+        "fit_fingerprint": None if given.fit is None else given.fit.fingerprint,
+        "bank_fingerprint": None if given.bank is None else given.bank.fingerprint,
     }, wrong
 
 
@@ -226,11 +225,11 @@ def _wrong_key(row: Mapping[str, Any], filled: Mapping[str, Any], reads: bool) -
     return "its key is not that of what it says"
 
 
-def _content(attack: Attack) -> str:
+def _content(attack: Attack, registry: Registry) -> str:
     """What the attack says of the files that it reads; empty where they are not here."""
     try:
-        return attack.content()
-    except Exception:  # a file that is elsewhere
+        return content_of(registry.settled(attack), registry)
+    except AdvbenchError:  # a file that is elsewhere
         return ""
 
 
@@ -265,18 +264,17 @@ def wrong_target(
     if bool(row["randomised"]) != (row["draws"] > 1) and not once:
         wrong.append(f"its randomised is {row['randomised']}, and it was judged by {row['draws']} draws")
     if not wrong and calibrate is not None:
-        key = target_key(
-            plan.model,
-            plan.defenses,
-            origins=row["origins"],
-            weights_sha256=row["weights_sha256"],
+        identity = TargetIdentity(
+            plan,
+            row["origins"],
+            row["weights_sha256"],
             judge=row["data_fingerprint"],
             calibrate=calibrate,
             false_positive_rate=row["false_positive_rate"],
             draws=row["draws"],
             protocol=protocol,
         )
-        if key != row["key"]:
+        if identity.key != row["key"]:
             wrong.append("its key is not that of what it says")
     return wrong
 

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from advbench.data import Examples
 from advbench.target.target import Target
 from advbench.threats import Threat
 
@@ -33,20 +34,20 @@ def shown_of(ids: Iterable[int], shape: tuple[int, ...]) -> frozenset[int]:
 
 
 def exhibits(
-    target: Target, threat: Threat, x: Tensor, p: Tensor, images: Tensor, ids: Tensor, shown: frozenset[int]
+    target: Target, threat: Threat, examples: Examples, p: Tensor, images: Tensor, shown: frozenset[int]
 ) -> list[dict[str, Any]]:
     """A row for each example of a shard that is to be shown; `images` are the perturbed ones, within [0, 1]."""
-    rows = torch.tensor([row for row, example in enumerate(ids.tolist()) if example in shown], dtype=torch.long)
+    rows = torch.tensor([row for row, example in enumerate(examples.ids.tolist()) if example in shown]).long()
     if not len(rows):
         return []
-    at = rows.to(x.device)
-    x, p, images = x[at], p if len(p) == 1 < len(ids) else p[at], images[at]
+    at = rows.to(p.device)
+    x, p, images = examples[rows].pixels(p.device), p if len(p) == 1 < len(examples) else p[at], images[at]
     redrawn = target.redrawn(images)
     moved = threat.moved(x, p)
     words = threat.words(x, p)
     return [
         {
-            "example": int(ids[row]),
+            "example": int(examples.ids[row]),
             "original": packed(x[place]),
             "perturbed": packed(images[place]),
             "redrawn": None if redrawn is None else packed(redrawn[place]),

@@ -12,13 +12,15 @@ from torch import Tensor
 from advbench.crafting.cell import Crafted, Shard
 from advbench.errors import PluginError, one_line
 from advbench.goal import Goal
-from advbench.problem.fit import Fit
 from advbench.run.exhibits import exhibits, shown_of
+from advbench.run.prepared_cell import PreparedCell
 from advbench.run.ready import Ready
 from advbench.run.stored import unpacked
 from advbench.store import Store
-from advbench.suite.plan import CellPlan, TargetPlan
+from advbench.suite.plan import CellPlan
+from advbench.target.identity import TargetPlan
 from advbench.target.referee import Rendered, Verdict, judge, render
+from advbench.threats import Threat
 
 
 @dataclass(frozen=True)
@@ -30,19 +32,19 @@ class Judging:
     device: torch.device
     ready: dict[TargetPlan, Ready]
 
-    def keep(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
+    def keep(self, cell: PreparedCell, crafted: Crafted) -> None:
         """Judge what was crafted, and store it with its verdicts in one transaction."""
-        shard = crafted.shard
+        shard, ball = crafted.shard, cell.plan.ball
         x = shard.examples.pixels(self.device)
         p = crafted.p.to(self.device)
-        sha, size = self.store.artifacts.put(_packed(cell, shard, x, p))
-        rendered = render(cell.ball, x, p)
+        sha, size = self.store.artifacts.put(_packed(ball, shard, x, p))
+        rendered = render(ball, x, p)
         targets = self._targets(cell)
         outcomes = _outcomes(cell, shard, rendered, targets)
-        ids = shard.examples.ids
-        pictures = exhibits(targets[0].target, cell.ball, x, p, rendered.images, ids, self._shown(targets[0], cell))
+        shown = self._shown(targets[0], cell.plan)
+        pictures = exhibits(targets[0].target, ball, shard.examples, p, rendered.images, shown)
         self.store.add_shard(
-            key,
+            cell.key,
             {
                 "shard": shard.number,
                 "first": shard.first,
@@ -59,57 +61,58 @@ class Judging:
             pictures,
         )
 
-    def with_found(self, fit: Fit | None, key: str, cell: CellPlan, shards: list[Shard]) -> Fit | None:
-        """With the perturbation that an earlier run fitted, where it is stored with the cell's first shard."""
-        first = self.store.shards(key).get(0)
+    def with_perturbation(self, cell: PreparedCell) -> PreparedCell:
+        """With the one perturbation for all that an earlier run fitted, where it is stored with the first shard."""
+        fit, first = cell.supplies.fit, self.store.shards(cell.key).get(0)
         if fit is None or first is None or not self.store.artifacts.whole(first["artifact"]):
-            return fit
-        x = shards[0].examples.pixels(self.device)
-        return replace(fit, found=self._stored(key, cell, shards[0], x).cpu())
+            return cell
+        shard = cell.shards[0]
+        p = self._stored(cell, shard, shard.examples.pixels(self.device)).cpu()
+        return replace(cell, supplies=replace(cell.supplies, fit=replace(fit, perturbation=p)))
 
-    def lost(self, key: str, cell: CellPlan, shards: list[Shard]) -> tuple[Shard, ...]:
+    def lost(self, cell: PreparedCell) -> tuple[Shard, ...]:
         """Shards that newcomers are to be judged on, and whose perturbations are missing or damaged."""
-        stored, judged = self.store.shards(key), self.store.judged(key)
+        stored, judged = self.store.shards(cell.key), self.store.judged(cell.key)
         return tuple(
             shard
-            for shard in shards
+            for shard in cell.shards
             if shard.number in stored
             and any((ready.key, shard.number) not in judged for ready in self._targets(cell))
             and not self.store.artifacts.whole(stored[shard.number]["artifact"])
         )
 
-    def restore(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
+    def restore(self, cell: PreparedCell, crafted: Crafted) -> None:
         """Keep again what was lost; what came out differently is not what was judged."""
         shard = crafted.shard
-        sha = self.store.shards(key)[shard.number]["artifact"]
-        packed = _packed(cell, shard, shard.examples.pixels(self.device), crafted.p.to(self.device))
+        sha = self.store.shards(cell.key)[shard.number]["artifact"]
+        packed = _packed(cell.plan.ball, shard, shard.examples.pixels(self.device), crafted.p.to(self.device))
         if not self.store.artifacts.restore(sha, packed):
             raise PluginError(
                 f"its perturbations {sha[:12]} are lost, and others came out when they were crafted again, on another "
                 "machine perhaps: restore the file from a copy, and newcomers will be judged on it"
             )
 
-    def newcomers(self, key: str, cell: CellPlan, shards: list[Shard], check_interrupted: Callable[[], None]) -> None:
+    def newcomers(self, cell: PreparedCell, check_interrupted: Callable[[], None]) -> None:
         """Targets that came after a shard was crafted are judged on what is stored of it."""
-        judged = self.store.judged(key)
-        for shard in shards:
+        judged = self.store.judged(cell.key)
+        for shard in cell.shards:
             newcomers = [r for r in self._targets(cell) if (r.key, shard.number) not in judged]
             if not newcomers:
                 continue
             check_interrupted()
             x = shard.examples.pixels(self.device)
-            p = self._stored(key, cell, shard, x)
-            for target_key, rows in _outcomes(cell, shard, render(cell.ball, x, p), newcomers).items():
-                self.store.add_judgement(key, shard.number, target_key, rows)
+            rendered = render(cell.plan.ball, x, self._stored(cell, shard, x))
+            for target_key, rows in _outcomes(cell, shard, rendered, newcomers).items():
+                self.store.add_judgement(cell.key, shard.number, target_key, rows)
 
-    def _stored(self, key: str, cell: CellPlan, shard: Shard, x: Tensor) -> Tensor:
+    def _stored(self, cell: PreparedCell, shard: Shard, x: Tensor) -> Tensor:
         """What may have come from anybody, by a merge: it has to be of these images."""
-        sha = self.store.shards(key)[shard.number]["artifact"]
+        sha = self.store.shards(cell.key)[shard.number]["artifact"]
         try:
             tensors = self.store.artifacts.get(sha)
             if not torch.equal(tensors["example"], shard.examples.ids):
                 raise ValueError("of other examples")
-            return unpacked(cell.ball, x, tensors)
+            return unpacked(cell.plan.ball, x, tensors)
         except Exception as error:
             raise PluginError(
                 f"its stored perturbations {str(sha)[:12]} are not those of these images ({one_line(error)}), so "
@@ -120,23 +123,23 @@ class Judging:
         judged = source.examples[: cell.examples or len(source.examples)]
         return shown_of(judged.ids.tolist(), cell.source.dataset.shape)
 
-    def _targets(self, cell: CellPlan) -> list[Ready]:
+    def _targets(self, cell: PreparedCell) -> list[Ready]:
         """Every target of the data set, the source first."""
-        source = self.ready[cell.source]
-        others = [r for plan, r in self.ready.items() if plan.dataset == cell.source.dataset and r.key != source.key]
+        source, dataset = self.ready[cell.plan.source], cell.plan.source.dataset
+        others = [r for plan, r in self.ready.items() if plan.dataset == dataset and r.key != source.key]
         return [source, *others]
 
 
-def _packed(cell: CellPlan, shard: Shard, x: Tensor, p: Tensor) -> dict[str, Tensor]:
+def _packed(ball: Threat, shard: Shard, x: Tensor, p: Tensor) -> dict[str, Tensor]:
     """What is kept of a shard: its perturbations, whose they are, and what they aimed at."""
-    parts = {f"p.{name}": part.cpu() for name, part in cell.ball.pack(x, p).items()}
+    parts = {f"p.{name}": part.cpu() for name, part in ball.pack(x, p).items()}
     return {**parts, "example": shard.examples.ids, "goal_label": shard.goal_labels}
 
 
 def _outcomes(
-    cell: CellPlan, shard: Shard, rendered: Rendered, targets: list[Ready]
+    cell: PreparedCell, shard: Shard, rendered: Rendered, targets: list[Ready]
 ) -> dict[str, list[dict[str, Any]]]:
-    goal = Goal(shard.goal_labels.to(rendered.images.device), cell.goal != "untargeted")
+    goal = Goal(shard.goal_labels.to(rendered.images.device), cell.plan.goal != "untargeted")
     return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal, shard.places)) for r in targets}
 
 

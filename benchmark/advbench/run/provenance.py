@@ -4,40 +4,29 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
-
 from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
 from advbench.run.hardware import describe_hardware, describe_versions
-from advbench.store import Store
+from advbench.run.session import Session
 from advbench.suite.suite import Suite
 
 
-def record_run(
-    store: Store,
-    registry: Registry,
-    suite: Suite,
-    *,
-    run: str,
-    device: torch.device,
-    command: str,
-    determinism: dict[str, Any],
-) -> None:
-    """Write that a run begins, before it does anything."""
-    store.begin_run(
+def record_run(session: Session, asked: Suite, determinism: dict[str, Any]) -> None:
+    """Write that a run begins, before it does anything; `asked` is its suite as somebody wrote it."""
+    session.store.begin_run(
         {
-            "id": run,
-            "suite": suite.name,
-            "settings": {**suite.settings, "determinism": determinism},
-            "seed": suite.seed,
+            "id": session.summary.run,
+            "suite": asked.name,
+            "settings": {**asked.settings, "determinism": determinism},
+            "seed": asked.seed,
             "protocol": PROTOCOL,
             "versions": describe_versions(),
-            "hardware": describe_hardware(device),
-            "command": command,
+            "hardware": describe_hardware(session.settings.device),
+            "command": session.settings.command,
         }
     )
-    store.add_plugins(run, plugin_rows(registry))
+    session.store.add_plugins(session.summary.run, plugin_rows(session.registry))
 
 
 def plugin_rows(registry: Registry) -> list[dict[str, Any]]:

@@ -15,8 +15,9 @@ from advbench.plugins.given import refuse_given_model
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.run.derivation import target_says
-from advbench.suite.plan import TargetPlan
+from advbench.run.session import Session
 from advbench.target.clean import CleanPass, clean_pass
+from advbench.target.identity import TargetPlan
 from advbench.target.target import Target, prepare
 from advbench.weights.weights import FoundWeights, find_weights, obtain_weights
 
@@ -45,39 +46,42 @@ def origins_of(registry: Registry, plan: TargetPlan) -> dict[str, Any]:
     }
 
 
-def ready_target(
-    plan: TargetPlan,
-    data: Data,
-    examples: Examples,
-    *,
-    registry: Registry,
-    false_positive_rate: float,
-    device: torch.device,
-    progress: TrainingProgress | None = None,
-) -> tuple[Ready, dict[str, Any]]:
-    """The target, and the row that describes it in the store."""
-    found = obtain_weights(plan.model, plan.defenses, plan.dataset, data, device=device, progress=progress)
-    origins = origins_of(registry, plan)
-    target = prepare(
-        plan.model,
-        plan.defenses,
-        plan.dataset,
-        data,
-        found.net,
-        weights_sha256=found.sha256,
-        origins=origins,
-        false_positive_rate=false_positive_rate,
-        device=device,
-    )
-    row = _target_row(plan, target, data, found, origins, false_positive_rate)
-    return Ready(target, clean_pass(target, examples, device), examples), row
+@dataclass(frozen=True)
+class Workshop:
+    """Makes targets ready: from whose plugins, on which device, at which rate of a detector's false alarms."""
+
+    registry: Registry
+    device: torch.device
+    false_positive_rate: float
+
+    @classmethod
+    def of(cls, session: Session) -> Workshop:
+        return cls(session.registry, session.settings.device, session.suite.false_positive_rate)
+
+    def ready(
+        self, plan: TargetPlan, data: Data, examples: Examples, progress: TrainingProgress | None = None
+    ) -> tuple[Ready, dict[str, Any]]:
+        """The target, and the row that describes it in the store."""
+        weights = obtain_weights(plan, data, device=self.device, progress=progress)
+        origins = origins_of(self.registry, plan)
+        target = prepare(
+            plan,
+            data,
+            weights.net,
+            weights_sha256=weights.sha256,
+            origins=origins,
+            false_positive_rate=self.false_positive_rate,
+            device=self.device,
+        )
+        row = _target_row(plan, target, data, weights, origins, self.false_positive_rate)
+        return Ready(target, clean_pass(target, examples, self.device), examples), row
 
 
 def _target_row(
     plan: TargetPlan,
     target: Target,
     data: Data,
-    found: FoundWeights,
+    weights: FoundWeights,
     origins: Mapping[str, Any],
     false_positive_rate: float,
 ) -> dict[str, Any]:
@@ -86,8 +90,8 @@ def _target_row(
         **target_says(plan),
         "data_fingerprint": data.judge.fingerprint,
         "origins": dict(origins),
-        "weights_sha256": found.sha256,
-        "recipe": found.recipe.params() if found.recipe else None,
+        "weights_sha256": weights.sha256,
+        "recipe": weights.recipe.params() if weights.recipe else None,
         "threshold": target.threshold,
         "false_positive_rate": false_positive_rate if target.detector else None,
         "randomised": int(target.draws > 1),
@@ -114,37 +118,35 @@ def find_target(
 
     Nothing is trained. `plan` is its `stored_plan`; who shipped its parts is taken as stored.
     """
-    found = find_weights(plan.model, plan.defenses, plan.dataset, data)
-    if found is None:
+    weights = find_weights(plan, data)
+    if weights is None:
         raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")
-    if found.sha256 != row["weights_sha256"]:
+    if weights.sha256 != row["weights_sha256"]:
         raise AdvbenchError(
-            f"the weights here ({found.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
+            f"the weights here ({weights.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
         )
     false_positive_rate = row["false_positive_rate"] or 0.05
     target = prepare(
-        plan.model,
-        plan.defenses,
-        plan.dataset,
+        plan,
         data,
-        found.net,
-        weights_sha256=found.sha256,
+        weights.net,
+        weights_sha256=weights.sha256,
         origins=row["origins"],
         false_positive_rate=false_positive_rate,
         device=device,
     )
-    return target, _target_row(plan, target, data, found, row["origins"], false_positive_rate)
+    return target, _target_row(plan, target, data, weights, row["origins"], false_positive_rate)
 
 
 def doubts(ready: Ready) -> list[tuple[str, str]]:
     """What a reader must know of a target before believing a number: kind and reason."""
-    found = []
+    notes = []
     if ready.target.draws > 1:
         way = f"judged by the class that most of {ready.target.draws} draws give"
-        found.append(("randomised", f"asked twice about the same images, it gave two answers; {way}"))
+        notes.append(("randomised", f"asked twice about the same images, it gave two answers; {way}"))
     if broken := int((~ready.clean.finite).sum()):
-        found.append(("not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images"))
-    return found
+        notes.append(("not finite", f"NaN or infinity on {broken} of {len(ready.examples)} clean images"))
+    return notes
 
 
 def clean_rows(ready: Ready) -> list[dict[str, Any]]:

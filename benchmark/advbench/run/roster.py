@@ -2,84 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from advbench.data import Data
-from advbench.errors import AdvbenchError, PluginError, one_line
-from advbench.plugin import Dataset
-from advbench.plugins.foreign import contained
-from advbench.plugins.registry import Registry
-from advbench.run.ready import Ready, TrainingProgress, certificate_rows, clean_rows, doubts, ready_target
-from advbench.run.report import Reporter, Summary
-from advbench.store import Store
-from advbench.suite.plan import TargetPlan
-from advbench.suite.suite import Suite
-from advbench.target.target import chain_label
+from advbench.plugins.foreign import spare_others
+from advbench.run.ready import Ready, TrainingProgress, Workshop, certificate_rows, clean_rows, doubts
+from advbench.run.session import Session
+from advbench.target.identity import TargetPlan, chain_label
 
 
 @dataclass(frozen=True)
 class Roster:
-    """What making targets ready needs, and whom it tells."""
+    """Makes the targets of a session ready."""
 
-    suite: Suite
-    store: Store
-    registry: Registry
-    device: torch.device
-    datasets: Mapping[Dataset, Data]
-    reporter: Reporter
-    summary: Summary
-    check_interrupted: Callable[[], None]
+    session: Session
 
     def ready(self, plans: tuple[TargetPlan, ...]) -> dict[TargetPlan, Ready]:
         """Those that could be made ready, each stored with its answers to the clean images."""
-        found: dict[TargetPlan, Ready] = {}
+        session, workshop = self.session, Workshop.of(self.session)
+        targets: dict[TargetPlan, Ready] = {}
         for place, plan in enumerate(plans):
-            self.check_interrupted()
-            self.reporter.preparing(plan.label, place, len(plans))
-            data = self.datasets[plan.dataset]
-            counts = [b.examples or len(data.judge) for b in self.suite.boards if b.dataset == plan.dataset]
-            try:
-                with contained(plan.label):
-                    ready, row = ready_target(
-                        plan,
-                        data,
-                        data.judge[: max(counts)],
-                        registry=self.registry,
-                        false_positive_rate=self.suite.false_positive_rate,
-                        device=self.device,
-                        progress=self._training(plan.label),
-                    )
-            except AdvbenchError as error:
-                if not isinstance(error, PluginError):
-                    raise
-                self._set_aside(plan, one_line(error))
-            except Exception as error:
-                self._set_aside(plan, one_line(error))
-            else:
-                self.store.add_target(row)
-                self.store.add_clean(ready.key, clean_rows(ready))
-                self.store.add_certificates(ready.key, certificate_rows(ready))
-                for kind, reason in doubts(ready):
-                    self.store.add_note(ready.key, kind, reason, self.summary.run)
-                found[plan] = ready
-                self.summary.targets[ready.key] = plan.label
-        self.reporter.preparing("", len(plans), len(plans))
-        return found
+            session.settings.check_interrupted()
+            session.reporter.preparing(plan.label, place, len(plans))
+            data = session.datasets[plan.dataset]
+            counts = [b.examples or len(data.judge) for b in session.suite.boards if b.dataset == plan.dataset]
+            with spare_others(plan.label) as failure:
+                ready, row = workshop.ready(plan, data, data.judge[: max(counts)], self._training(plan.label))
+            if failure.happened:
+                session.store.add_skips(session.summary.run, [failed_row(plan, failure.reason)])
+                session.tell_failure(plan.label, failure.reason)
+                continue
+            self._store(ready, row)
+            targets[plan] = ready
+            session.summary.targets[ready.key] = plan.label
+        session.reporter.preparing("", len(plans), len(plans))
+        return targets
 
-    def _set_aside(self, plan: TargetPlan, reason: str) -> None:
-        """A target that can't be made ready is shown as failed."""
-        self.summary.failed.append((plan.label, reason))
-        self.store.add_skips(self.summary.run, [failed_row(plan, reason)])
-        self.reporter.ended(plan.label, "failed", reason)
+    def _store(self, ready: Ready, row: dict[str, Any]) -> None:
+        store = self.session.store
+        store.add_target(row)
+        store.add_clean(ready.key, clean_rows(ready))
+        store.add_certificates(ready.key, certificate_rows(ready))
+        for kind, reason in doubts(ready):
+            store.add_note(ready.key, kind, reason, self.session.summary.run)
 
     def _training(self, label: str) -> TrainingProgress:
         def progress(fraction: float, text: str) -> None:
-            self.check_interrupted()
-            self.reporter.training(label, fraction, text)
+            self.session.settings.check_interrupted()
+            self.session.reporter.training(label, fraction, text)
 
         return progress
 

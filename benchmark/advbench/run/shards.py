@@ -10,7 +10,7 @@ from advbench.run.ready import Ready
 from advbench.suite.plan import CellPlan
 
 TOGETHER = 128
-"""How many examples are always crafted together on a randomised target."""
+"""Examples in a shard that is crafted on a randomised target, whatever a suite says."""
 
 
 def shard_of(source: Ready, wanted: int) -> int:

@@ -19,7 +19,7 @@ from advbench.plugins.registry import Registry
 from advbench.plugins.spec import parse_chain
 from advbench.plugins.values import configure
 from advbench.store import Store
-from advbench.target.target import target_label
+from advbench.target.identity import target_label
 from advbench.threats import Threat
 from advbench.threats.shared import Shared
 

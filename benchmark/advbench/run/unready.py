@@ -9,12 +9,11 @@ from dataclasses import dataclass
 import torch
 
 from advbench.data import Data
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import spare_others
 from advbench.recipe import Recipe
-from advbench.suite.plan import TargetPlan
-from advbench.target.target import chain_label, target_label
+from advbench.target.identity import TargetPlan, chain_label, target_label
 from advbench.weights.training import estimate, hardware, training_defenses
 from advbench.weights.weight_files import unfinished_path
 from advbench.weights.weights import recipe_to_train, weights_key
@@ -48,47 +47,36 @@ class Unready:
 
     def seconds(self, device: torch.device) -> float:
         """About how long their training takes here; less where one was cut off that can go on."""
-        one = self.target
         unfinished = unfinished_path(self.key)
-        return estimate(one.model, one.defenses, one.dataset, self.data, self.recipe, device, unfinished)
+        return estimate(self.target, self.data, self.recipe, device, unfinished)
 
 
 def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> Iterator[Unready]:
-    """Each weights once. A target whose plugin fails when it is asked is left to whoever makes it ready."""
+    """The weights that are lacking, each once.
+
+    A target whose plugin fails when it is asked is left to whoever makes it ready.
+    """
     seen = set()
     for target in targets:
-        model, defenses, dataset = target.model, target.defenses, target.dataset
-        data = datasets[dataset]
-        try:
-            with contained(target.label):
-                recipe = recipe_to_train(model, defenses, dataset, data)
-        except AdvbenchError as error:
-            if not isinstance(error, PluginError):
-                raise
-        except Exception:
+        data = datasets[target.dataset]
+        recipe = None
+        with spare_others(target.label):
+            recipe = recipe_to_train(target, data)
+        if recipe is None:
             continue
-        else:
-            if recipe is None:
-                continue
-            key = weights_key(model, defenses, dataset, data, recipe)
-            if key not in seen:
-                seen.add(key)
-                yield Unready(target, data, recipe, key)
+        key = weights_key(target, data, recipe)
+        if key not in seen:
+            seen.add(key)
+            yield Unready(target, data, recipe, key)
 
 
 def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: str = ASK) -> None:
     """Raise where training takes long, one or all together, in a line that says how long and how to ask for it."""
     total = 0.0
     for one in lacking:
-        try:
-            with contained(one.label):
-                seconds = one.seconds(device)
-        except AdvbenchError as error:
-            if not isinstance(error, PluginError):
-                raise
-            continue
-        except Exception:
-            continue
+        seconds = 0.0
+        with spare_others(one.label):
+            seconds = one.seconds(device)
         total += seconds
         if total > LONGEST:
             where = one.target.dataset.label

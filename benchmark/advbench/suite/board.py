@@ -12,7 +12,6 @@ from advbench.access import Access
 from advbench.errors import AdvbenchError
 from advbench.goal import class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.compatibility import searches
 from advbench.plugins.foreign import told
 from advbench.suite.document import Item, Place
 from advbench.suite.resolution import Resolution
@@ -209,7 +208,7 @@ class BoardReader:
     def required(self, item: Item | None, attacks: tuple[Attack, ...], threat: Threat) -> tuple[str, ...]:
         labels = [attack.label for attack in attacks]
         if item is None:
-            able = [attack for attack in attacks if searches(attack, threat)]
+            able = [attack for attack in attacks if attack.searches(threat)]
             # what asks for more than an answer can't meet every target, and would leave most unranked
             modest = [attack for attack in able if attack.needs in Access.GRADIENTS]
             return tuple(attack.label for attack in modest or able)

@@ -7,27 +7,14 @@ from dataclasses import dataclass
 
 from advbench.errors import AdvbenchError, PluginError
 from advbench.goal import class_of, expand
-from advbench.plugin import Attack, Dataset, Defense, Model
+from advbench.plugin import Attack
 from advbench.plugins.compatibility import why_no_target, why_not
 from advbench.plugins.foreign import told
 from advbench.suite.board import Board
 from advbench.suite.suite import Suite
-from advbench.target.target import chain_label, target_label
+from advbench.target.identity import TargetPlan, chain_label
 from advbench.threats import Threat
 from advbench.threats.shared import Shared
-
-
-@dataclass(frozen=True)
-class TargetPlan:
-    """A model behind defenses, on a data set."""
-
-    dataset: Dataset
-    model: Model
-    defenses: tuple[Defense, ...]
-
-    @property
-    def label(self) -> str:
-        return target_label(self.model, self.defenses)
 
 
 @dataclass(frozen=True)
@@ -120,8 +107,8 @@ def make_plan(suite: Suite) -> Plan:
                     continue
                 targets.append(target)
                 for board in boards:
-                    found, refused = _on_board(target, board)
-                    cells += found
+                    paired, refused = _on_board(target, board)
+                    cells += paired
                     skips += refused
     return Plan(suite, tuple(targets), tuple(dict.fromkeys(cells)), tuple(dict.fromkeys(skips)), tuple(broken))
 

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from advbench.errors import AdvbenchError
 from advbench.plugin import Attack
-from advbench.plugins.compatibility import searches
 from advbench.plugins.registry import Registry
 from advbench.threats import Threat
 
@@ -25,7 +24,7 @@ fails for another reason."""
 def standard_attacks(threat: Threat, registry: Registry) -> tuple[Attack, ...]:
     """Those of the ball, at their defaults."""
     found = tuple(registry.attack(name) for name in STANDARD.get(threat.name, ()))
-    able = tuple(attack for attack in found if searches(attack, threat))
+    able = tuple(attack for attack in found if attack.searches(threat))
     if not able:
         raise AdvbenchError(f"no attacks are standard in {threat.name} balls: name some, as attacks=[…]")
     return able

@@ -15,7 +15,7 @@ from advbench.plugin import Attack, Defense, Model
 from advbench.suite.board import Board, BoardReader
 from advbench.suite.document import Item, compose, from_option, from_python
 from advbench.suite.resolution import Resolution, Scalars
-from advbench.target.target import chain_label
+from advbench.target.identity import chain_label
 
 if TYPE_CHECKING:
     from advbench.plugins.registry import Registry

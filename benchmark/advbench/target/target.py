@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from advbench import revisions
 from advbench.access import Access
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered
-from advbench.plugins.origin import identity
 from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.protocol import FIRST, PROTOCOL, SECOND
-from advbench.target.answer import COMPANY, DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
+from advbench.target.answer import DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
+from advbench.target.identity import TargetIdentity, TargetPlan, chain_label
 from advbench.target.trial import Trial, logits_of, suspicion_of, wrapped
 
 SAMPLE = 64
@@ -144,20 +138,8 @@ class Target:
         )
 
 
-def chain_label(defenses: tuple[Defense, ...]) -> str:
-    return "+".join(defense.label for defense in defenses)
-
-
-def target_label(model: Model, defenses: tuple[Defense, ...]) -> str:
-    """`small-cnn`, `small-cnn+adversarial-training`; `none` goes without saying, and so does a file's folder."""
-    brief = replace(model, weights=Path(model.weights).name) if Path(model.weights).name != model.weights else model
-    return "+".join([brief.label, *(d.label for d in defenses if d.name != "none")])
-
-
 def prepare(
-    model: Model,
-    defenses: tuple[Defense, ...],
-    dataset: Dataset,
+    plan: TargetPlan,
     data: Data,
     net: nn.Module,
     *,
@@ -168,12 +150,12 @@ def prepare(
 ) -> Target:
     """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data."""
     net = base = _freeze(net, device)
-    trial = Trial.of(data.judge, dataset.classes, device)
-    trial.ask(model.label, net)
+    trial = Trial.of(data.judge, plan.dataset.classes, device)
+    trial.ask(plan.model.label, net)
     detector: tuple[Defense, nn.Module] | None = None
     certifier: tuple[Defense, nn.Module] | None = None
     unseen = data
-    for defense in defenses:
+    for defense in plan.defenses:
         learning = data.calibrate
         if defense.fits:
             learning, others = halves(data.calibrate)
@@ -183,84 +165,41 @@ def prepare(
         trial.ask_behind(defense, behind, net)
         if defense.detects:
             if detector is not None:
-                raise AdvbenchError(f"{target_label(model, defenses)}: two detectors; keep one of them")
+                raise AdvbenchError(f"{plan.label}: two detectors; keep one of them")
             detector = (defense, behind if defense.fits else net)
             trial.suspect(*detector)
         if defense.certifies:
             certifier = (defense, behind)
         net = behind
-    identity = partial(
-        target_key,
-        model,
-        defenses,
-        origins=origins,
-        weights_sha256=weights_sha256,
+    identity = TargetIdentity(
+        plan,
+        origins,
+        weights_sha256,
         judge=data.judge.fingerprint,
         calibrate=data.calibrate.fingerprint,
         false_positive_rate=false_positive_rate if detector else None,
     )
     target = Target(
-        key=identity(draws=1),
-        label=target_label(model, defenses),
-        model=model,
-        defenses=defenses,
-        dataset=dataset,
+        key=identity.key,
+        label=plan.label,
+        model=plan.model,
+        defenses=plan.defenses,
+        dataset=plan.dataset,
         net=net,
         base=base,
         detector=detector,
         threshold=None,
-        access=offered(model, defenses),
+        access=offered(plan.model, plan.defenses),
         weights_sha256=weights_sha256,
         certifier=certifier,
     )
     if by_chance(target, data.judge, device):
         target.draws = DRAWS
-        target.key = identity(draws=DRAWS)
+        target.key = replace(identity, draws=DRAWS).key
         target.repeats = not by_chance(target, data.judge, device, ("repeats", "repeats"))
     with seeded("prepare", device):
         _measure(target, data, unseen, false_positive_rate, device)
     return target
-
-
-def target_key(
-    model: Model,
-    defenses: tuple[Defense, ...],
-    *,
-    origins: Mapping[str, Any],
-    weights_sha256: str,
-    judge: str,
-    calibrate: str,
-    false_positive_rate: float | None,
-    draws: int,
-    protocol: int = PROTOCOL,
-) -> str:
-    """A hash of everything that can change its answers; `judge` and `calibrate` are fingerprints of images."""
-    chance = {"draws": draws, **({"company": COMPANY} if protocol > FIRST else {})}
-    return content_key(
-        {
-            "model": model.name,
-            "model parameters": {k: v for k, v in model.params().items() if k != "weights"},
-            "defenses": [[d.name, d.params()] for d in defenses],
-            **_made_with(origins, protocol),
-            "weights": weights_sha256,
-            "judge": judge,
-            "calibrate": calibrate,
-            "false positive rate": false_positive_rate,
-            "protocol": protocol,
-            **(chance if draws > 1 else {}),
-        }
-    )
-
-
-def _made_with(origins: Mapping[str, Any], protocol: int) -> dict[str, Any]:
-    """What a target's key takes in of the sources of its parts and of the core."""
-    if protocol <= SECOND:
-        return {"origins": dict(origins)}
-    found = {
-        part: [identity(one) for one in said] if part == "defenses" else identity(said)
-        for part, said in origins.items()
-    }
-    return {"origins": found, **revisions.in_key(revisions.TARGET)}
 
 
 def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float, device: torch.device) -> None:
@@ -319,12 +258,6 @@ def calibrate(target: Target, data: Data, false_positive_rate: float, device: to
         raise PluginError(f"{target.label}: suspicion of clean images is not finite")
     place = math.ceil((1 - false_positive_rate) * len(scores)) - 1
     return float(scores.sort().values[max(0, place)])
-
-
-def content_key(identity: Mapping[str, Any]) -> str:
-    """A hash of everything that was named, written in one way only."""
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _freeze(net: nn.Module, device: torch.device) -> nn.Module:

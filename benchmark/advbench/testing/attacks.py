@@ -15,9 +15,9 @@ from torch import Tensor
 from advbench.access import Access
 from advbench.crafting.cell import Given, check_form, check_inputs, perturbed
 from advbench.crafting.guard import Guard
+from advbench.errors import AdvbenchError
 from advbench.geometry import Geometry
 from advbench.plugin import Attack
-from advbench.plugins.compatibility import searches
 from advbench.problem.problem import Problem
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
@@ -31,12 +31,21 @@ NEAR = 1.25
 """An attack that is told gradients finds the edge of a half-space within this factor (as in adversarial-library)."""
 
 
-def attack_checks(attack: Attack, balls: Mapping[str, Threat]) -> Iterator[Check]:
-    """Tried in every ball that it serves, with the parameters of its `trial`: nobody waits for 5,000 queries."""
-    attack = replace(attack, **attack.trial)
+def attack_checks(
+    attack: Attack, balls: Mapping[str, Threat], settled: Callable[[Attack], Attack] = lambda attack: attack
+) -> Iterator[Check]:
+    """Tried in every ball that it serves, with the parameters of its `trial`: nobody waits for 5,000 queries.
+
+    `settled` gives it the attacks that it builds on.
+    """
+    try:
+        attack = settled(replace(attack, **attack.trial))
+    except AdvbenchError as error:
+        yield Check(attack.label, "builds-on-known-attacks", partial(_refuse, str(error)))
+        return
     if strangers := sorted(attack.threats - set(balls)):
         yield Check(attack.label, "claims-known-balls", partial(_unknown, strangers, list(balls)))
-    served = {name: tried(ball) for name, ball in sorted(balls.items()) if searches(attack, ball)}
+    served = {name: tried(ball) for name, ball in sorted(balls.items()) if attack.searches(ball)}
     for name, threat in served.items():
         if attack.scope == "set" and not threat.shareable:
             yield Check(attack.label, f"{name}-is-not-shareable", partial(_unshareable, name))
@@ -76,6 +85,10 @@ def _trials(attack: Attack, threat: Threat) -> Iterator[tuple[str, Trial]]:
         yield "changes-nothing-at-radius-0", changes_nothing_at_radius_0
     if threat.norm in ("linf", "l2") and Access.GRADIENTS in attack.needs:
         yield "finds-a-known-edge", finds_a_known_edge
+
+
+def _refuse(problem: str) -> None:
+    raise AssertionError(problem)
 
 
 def _searched(attack: Attack, threat: Threat) -> Threat:

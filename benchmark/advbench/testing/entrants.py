@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from types import ModuleType
 
@@ -11,6 +11,7 @@ from advbench.data import DataFolders
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.declarations import check_declarations
+from advbench.plugins.discovery import discover
 from advbench.plugins.registry import KINDS, Broken, Registry
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
@@ -36,12 +37,23 @@ def checks(*sources: Source, folders: DataFolders | None = None, balls: Iterable
     """
     folders = DataFolders((folders or DataFolders.default()).folders, download=False)
     broken = [one for source in sources for one in broken_of(source)]
-    found = [plugin for source in sources for plugin in entrants(source)]
-    if not found and not broken:
+    plugins = [plugin for source in sources for plugin in entrants(source)]
+    if not plugins and not broken:
         raise AdvbenchError("nothing to check: give plugins, or modules whose @hookimpl functions return some")
-    every = [*(advbench_threats() if balls is None else balls), *found]
+    every = [*(advbench_threats() if balls is None else balls), *plugins]
     known = {ball.name: ball for ball in every if isinstance(ball, Threat)}
-    return [*map(loading, broken), *(check for plugin in found for check in plugin_checks(plugin, folders, known))]
+    registry = next((source for source in sources if isinstance(source, Registry)), None)
+    tried = (
+        check for plugin in plugins for check in plugin_checks(plugin, folders, known, partial(_settled, registry))
+    )
+    return [*map(loading, broken), *tried]
+
+
+def _settled(registry: Registry | None, attack: Attack) -> Attack:
+    """With the attacks that it builds on, of whatever is installed where no registry is checked."""
+    if not attack.builds_on:
+        return attack
+    return (discover() if registry is None else registry).settled(attack)
 
 
 def broken_of(source: Source) -> list[Broken]:
@@ -73,7 +85,9 @@ def entrants(source: Source) -> Iterator[Plugin]:
         raise AdvbenchError(f"can't check {source!r}: give a plugin instance, a module or a registry")
 
 
-def plugin_checks(plugin: Plugin, folders: DataFolders, balls: Mapping[str, Threat]) -> Iterator[Check]:
+def plugin_checks(
+    plugin: Plugin, folders: DataFolders, balls: Mapping[str, Threat], settled: Callable[[Attack], Attack]
+) -> Iterator[Check]:
     label = str(getattr(plugin, "label", "") if hasattr(plugin, "name") else type(plugin).__name__)
     try:
         check_declarations(plugin)
@@ -83,7 +97,7 @@ def plugin_checks(plugin: Plugin, folders: DataFolders, balls: Mapping[str, Thre
     yield Check(label, "is-declared", partial(check_declarations, plugin), on_paper=True)
     yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin), on_paper=True)
     if isinstance(plugin, Attack):
-        yield from attack_checks(plugin, balls)
+        yield from attack_checks(plugin, balls, settled)
     elif isinstance(plugin, Threat):
         yield from threat_checks(plugin)
     elif isinstance(plugin, Model):

@@ -20,12 +20,14 @@ SEEDS = 1 << 20
 class Corruption(Threat):
     """Corruptions of kind and severity; the radius is the severity.
 
-    Perturbations (N, 3): the number of the kind in `NAMES`, the severity from 0 to 1, a seed.
+    Perturbations (N, 3): the number of the kind in `kinds`, the severity from 0 to 1, a seed.
     All that is random in a corruption follows from the seed and the place of the pixel, so that the three numbers give
     the image back. It is drawn in float64, on any device, and cut to [0, 1]. A radius above 1 is as good as 1.
     """
 
     name = "corruption"
+    kinds: ClassVar[tuple[str, ...]] = tuple(NAMES)
+    seeds: ClassVar[int] = SEEDS
     # no geometry is offered: kinds and seeds are names, and a random kind at a random severity is no fair guess
     # three numbers, stored as they are: only their own rounding is to be forgiven
     tolerance: ClassVar[float] = 1e-6

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,30 +11,25 @@ from torch.optim import lr_scheduler
 from advbench.data import Examples
 from advbench.draws import Draws
 from advbench.errors import AdvbenchError
-from advbench.plugin import Defense, Model
+from advbench.plugin import Defense
 from advbench.recipe import Recipe
+from advbench.target.identity import TargetPlan, chain_label
 from advbench.target.trial import Trial, wrapped
 
 
 class Descent:
     """A network on its way down over the recipe's epochs, in an order that depends on seed and ids alone."""
 
-    def __init__(
-        self,
-        net: nn.Module,
-        model: Model,
-        defenses: Sequence[Defense],
-        examples: Examples,
-        classes: int,
-        recipe: Recipe,
-        device: torch.device,
-        who: str,
-    ) -> None:
+    def __init__(self, plan: TargetPlan, examples: Examples, recipe: Recipe, device: torch.device) -> None:
+        """Of an untrained network; all of the plan's defenses change training, or are what it is trained behind."""
+        self.who = " behind ".join(filter(None, (plan.model.label, chain_label(plan.defenses))))
+        """In words, for messages."""
         if not len(examples):
             raise AdvbenchError(
-                f"{who}: the data set has no training part; give the model weights instead: weights=FILE"
+                f"{self.who}: the data set has no training part; give the model weights instead: weights=FILE"
             )
-        self.net, self.model, self.examples, self.recipe, self.device = net, model, examples, recipe, device
+        self.net = net = plan.model.build(plan.dataset).to(device)
+        self.model, self.examples, self.recipe, self.device = plan.model, examples, recipe, device
         self.batches = math.ceil(len(examples) / recipe.batch)
         """In an epoch."""
         self.steps = recipe.epochs * self.batches
@@ -47,8 +41,8 @@ class Descent:
         self.front: nn.Module = nn.Identity()
         """What stands before the network."""
         seen = net
-        trial = Trial.of(examples, classes, device)
-        for defense in defenses:
+        trial = Trial.of(examples, plan.dataset.classes, device)
+        for defense in plan.defenses:
             if defense.trains:
                 self.trainers.append((defense, seen))
             else:
@@ -68,7 +62,7 @@ class Descent:
         batch = self.examples[index]
         images, labels, ids = (part.to(self.device) for part in (batch.pixels(self.device), batch.labels, batch.ids))
         if recipe.shift:
-            images = shifted(images, recipe.shift, Draws(recipe.seed, f"train/shift/{epoch}", ids))
+            images = random_shift(images, recipe.shift, Draws(recipe.seed, f"train/shift/{epoch}", ids))
         if recipe.flip:
             mirrored = Draws(recipe.seed, f"train/flip/{epoch}", ids).integers(2) == 0
             images = torch.where(mirrored.view(-1, 1, 1, 1), images.flip(-1), images)
@@ -85,7 +79,7 @@ class Descent:
         return loss.detach()
 
 
-def shifted(images: Tensor, most: int, draws: Draws) -> Tensor:
+def random_shift(images: Tensor, most: int, draws: Draws) -> Tensor:
     """Each image moved by its own whole number of pixels, at most `most` each way; what comes in is black."""
     _, _, height, width = images.shape
     down, right = draws.integers(2 * most + 1, 2).unbind(1)

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
-from advbench.plugin import Dataset, Defense, Model
+from advbench.plugin import Defense
 from advbench.recipe import Recipe
+from advbench.target.identity import TargetPlan
 from advbench.weights.checkpoint import Checkpoint
 from advbench.weights.descent import Descent
 
@@ -39,9 +40,7 @@ class TrainedResult:
 
 
 def train(
-    model: Model,
-    defenses: Sequence[Defense],
-    dataset: Dataset,
+    plan: TargetPlan,
     data: Data,
     recipe: Recipe | None = None,
     device: torch.device | str = "cpu",
@@ -52,33 +51,30 @@ def train(
 
     `checkpoint` is a file for what an interrupted training goes on from; it must belong to this training alone.
     """
-    defenses = training_defenses(defenses)
-    recipe = recipe or effective_recipe(model, defenses, dataset)
+    recipe = recipe or effective_recipe(plan)
     if recipe is None:
-        raise AdvbenchError(f"{model.label}: has no recipe to train it by; it comes with its weights")
+        raise AdvbenchError(f"{plan.model.label}: has no recipe to train it by; it comes with its weights")
     device = torch.device(device)
-    who = _who(model, defenses)
     started = time.perf_counter()
     with _reproducible(recipe.seed, device):
-        net = model.build(dataset).to(device)
         kept = Checkpoint(checkpoint, device) if checkpoint else None
-        descent = Descent(net, model, defenses, data.train, dataset.classes, recipe, device, who)
-        _descend(descent, who, progress or _silent, kept)
+        descent = Descent(_training_part(plan), data.train, recipe, device)
+        _descend(descent, progress or _silent, kept)
+        net = descent.net
         net.load_state_dict({key: rounded(value) for key, value in net.state_dict().items()})
         right = accuracy(net, data.calibrate, device)
     if right < recipe.floor:
         raise AdvbenchError(
-            f"{who}: {right:.1%} right after training on {dataset.name}, below the {recipe.floor:.1%} that its recipe "
-            f"asks for; look at the data and at the parameters, or bring weights: {model.name}(weights=FILE)"
+            f"{descent.who}: {right:.1%} right after training on {plan.dataset.name}, below the {recipe.floor:.1%} "
+            "that its recipe asks for; look at the data and at the parameters, or bring weights: "
+            f"{plan.model.name}(weights=FILE)"
         )
     state = {key: value.cpu() for key, value in net.state_dict().items()}
     return TrainedResult(state, right, recipe.epochs, time.perf_counter() - started, hardware(device))
 
 
 def estimate(
-    model: Model,
-    defenses: Sequence[Defense],
-    dataset: Dataset,
+    plan: TargetPlan,
     data: Data,
     recipe: Recipe,
     device: torch.device | str = "cpu",
@@ -88,11 +84,10 @@ def estimate(
 
     What an interrupted training has behind it, as `checkpoint` says, does not count.
     """
-    defenses, device = training_defenses(defenses), torch.device(device)
+    device = torch.device(device)
     done = Checkpoint(checkpoint, device).epochs() if checkpoint else 0
     with _reproducible(recipe.seed, device):
-        net = model.build(dataset).to(device)
-        descent = Descent(net, model, defenses, data.train, dataset.classes, recipe, device, _who(model, defenses))
+        descent = Descent(_training_part(plan), data.train, recipe, device)
         batches = itertools.cycle(descent.order(0))
         took = []
         # the first step is slower than the others; in the middle of a training, defenses do all that they ever do
@@ -111,10 +106,15 @@ def training_defenses(defenses: Sequence[Defense]) -> list[Defense]:
     return list(defenses[: last + 1])
 
 
-def effective_recipe(model: Model, defenses: Sequence[Defense], dataset: Dataset) -> Recipe | None:
+def _training_part(plan: TargetPlan) -> TargetPlan:
+    """Without the defenses that leave no trace in the weights."""
+    return replace(plan, defenses=tuple(training_defenses(plan.defenses)))
+
+
+def effective_recipe(plan: TargetPlan) -> Recipe | None:
     """The model's recipe, as its defenses want it; None where the model comes with its weights."""
-    recipe = model.recipe(dataset)
-    for defense in training_defenses(defenses):
+    recipe = plan.model.recipe(plan.dataset)
+    for defense in training_defenses(plan.defenses):
         # what the network reached by itself is not to be expected behind what changes its training
         recipe = replace(defense.training_recipe(recipe), expected=0.0) if recipe else None
     return recipe
@@ -150,10 +150,6 @@ def hardware(device: torch.device | str) -> str:
     return f"{device.type}, 1 thread" if threads == 1 else f"{device.type}, {threads} threads"
 
 
-def _who(model: Model, defenses: Sequence[Defense]) -> str:
-    return " behind ".join(filter(None, (model.label, "+".join(defense.label for defense in defenses))))
-
-
 def _silent(fraction: float, text: str) -> None:
     """Nobody listens."""
 
@@ -170,7 +166,7 @@ def _reproducible(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
-def _descend(descent: Descent, who: str, progress: Progress, checkpoint: Checkpoint | None) -> None:
+def _descend(descent: Descent, progress: Progress, checkpoint: Checkpoint | None) -> None:
     """Every step of the recipe, or those that are left of a training that was cut off."""
     epochs, total = descent.recipe.epochs, descent.steps
     first = checkpoint.resume(descent.net, descent.optimizer, descent.schedule) if checkpoint else 0
@@ -184,7 +180,8 @@ def _descend(descent: Descent, who: str, progress: Progress, checkpoint: Checkpo
         mean = float(epoch_loss) / descent.batches  # once an epoch: on a GPU every look at the loss waits for it
         if not math.isfinite(mean):
             raise AdvbenchError(
-                f"{who}: the loss is no longer a number in epoch {epoch + 1} of {epochs}; lower the learning rate"
+                f"{descent.who}: the loss is no longer a number in epoch {epoch + 1} of {epochs}; "
+                "lower the learning rate"
             )
         text = f"epoch {epoch + 1} of {epochs}, loss {mean:.3f}"
         progress(done / total, text)

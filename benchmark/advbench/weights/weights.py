@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from torch import Tensor, nn
 
 from advbench.data import Data
 from advbench.errors import AdvbenchError
-from advbench.plugin import Dataset, Defense, Model
+from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
+from advbench.target.identity import TargetPlan
 from advbench.weights.training import Progress, accuracy, effective_recipe, hardware, train, training_defenses
 from advbench.weights.weight_files import (
     MANIFEST,
@@ -71,25 +72,26 @@ class WeightsCheck:
         return abs(self.kept_accuracy - self.retrained_accuracy) <= 0.02
 
 
-def weights_key(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data, recipe: Recipe) -> str:
+def weights_key(plan: TargetPlan, data: Data, recipe: Recipe) -> str:
     """A hash of everything that the weights depend on; defenses that do not train leave no trace."""
     content = {
         "format": FORMAT,
-        "model": model.name,
-        "params": {key: value for key, value in model.params().items() if key != "weights"},
-        "defenses": [[defense.name, defense.params()] for defense in training_defenses(defenses)],
+        "model": plan.model.name,
+        "params": {key: value for key, value in plan.model.params().items() if key != "weights"},
+        "defenses": [[defense.name, defense.params()] for defense in training_defenses(plan.defenses)],
         "recipe": recipe.content(),
-        "classes": dataset.classes,
+        "classes": plan.dataset.classes,
         "data": data.train.fingerprint,
     }
     return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
-def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data) -> FoundWeights | None:
+def find_weights(plan: TargetPlan, data: Data) -> FoundWeights | None:
     """Weights that need no training: a named file, the model's own, shipped, kept in a folder, or cached; else None."""
-    recipe = effective_recipe(model, defenses, dataset)
+    model, dataset = plan.model, plan.dataset
+    recipe = effective_recipe(plan)
     path = model.weights_file
-    if (path or recipe is None) and (trainers := training_defenses(defenses)):
+    if (path or recipe is None) and (trainers := training_defenses(plan.defenses)):
         raise AdvbenchError(f"{model.label} comes with its weights, so {trainers[-1].label} can't train it")
     if path:
         state, header = load_weights(path)
@@ -104,7 +106,7 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
     if recipe is None:
         net = model.build(dataset).eval()
         return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
-    key = weights_key(model, defenses, dataset, data, recipe)
+    key = weights_key(plan, data, recipe)
     if shipped := _shipped(key):
         folder, entry = shipped
         path = folder / entry["file"]
@@ -133,71 +135,67 @@ def find_weights(model: Model, defenses: Sequence[Defense], dataset: Dataset, da
     )
 
 
-def recipe_to_train(model: Model, defenses: Sequence[Defense], dataset: Dataset, data: Data) -> Recipe | None:
+def recipe_to_train(plan: TargetPlan, data: Data) -> Recipe | None:
     """The recipe by which weights would have to be made, or None where there are some; a named file must be there."""
-    recipe = effective_recipe(model, defenses, dataset)
-    if path := model.weights_file:
+    recipe = effective_recipe(plan)
+    if path := plan.model.weights_file:
         if not path.is_file():
             load_weights(path)  # which says what is wrong
         return None
     if recipe is None:
         return None
-    key = weights_key(model, defenses, dataset, data, recipe)
+    key = weights_key(plan, data, recipe)
     return None if _shipped(key) or cached_path(key).is_file() else recipe
 
 
 def _shipped(key: str) -> tuple[Path, dict[str, Any]] | None:
     """The first folder that has them, and what its manifest says of them."""
-    found = ((folder, manifest(folder).get(key)) for folder in weights_folders())
-    return next(((folder, entry) for folder, entry in found if entry), None)
+    entries = ((folder, manifest(folder).get(key)) for folder in weights_folders())
+    return next(((folder, entry) for folder, entry in entries if entry), None)
 
 
 def obtain_weights(
-    model: Model,
-    defenses: Sequence[Defense],
-    dataset: Dataset,
+    plan: TargetPlan,
     data: Data,
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> FoundWeights:
     """Weights that are there, or else trained now and cached."""
-    found = find_weights(model, defenses, dataset, data)
-    if found:
-        return found
-    recipe = effective_recipe(model, defenses, dataset)
+    weights = find_weights(plan, data)
+    if weights:
+        return weights
+    recipe = effective_recipe(plan)
     assert recipe is not None  # else they came with the model
-    key = weights_key(model, defenses, dataset, data, recipe)
+    key = weights_key(plan, data, recipe)
     path = cached_path(key)
     unfinished = unfinished_path(key)
-    trained = train(model, defenses, dataset, data, recipe, device, progress, unfinished)
-    save_weights(path, trained.state, describe(model, defenses, dataset, recipe, key, trained.accuracy))
+    trained = train(plan, data, recipe, device, progress, unfinished)
+    save_weights(path, trained.state, describe(plan, recipe, key, trained.accuracy))
     note_cost(path, trained.seconds, trained.hardware)
     unfinished.unlink(missing_ok=True)
-    net = fitted(model, dataset, trained.state, path)
+    net = fitted(plan.model, plan.dataset, trained.state, path)
     return FoundWeights(net, file_digest(path), f"trained just now: {path}", recipe, path, trained.accuracy)
 
 
 def check_weights(
-    model: Model,
-    defenses: Sequence[Defense],
-    dataset: Dataset,
+    plan: TargetPlan,
     data: Data,
     *,
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> WeightsCheck:
     """Train again what is kept, and compare."""
-    found = find_weights(model, defenses, dataset, data)
-    recipe = effective_recipe(model, defenses, dataset)
-    if found is None or recipe is None or model.weights_file:
-        raise AdvbenchError(f"{model.label}: no weights are kept that a recipe made; nothing to compare with")
-    trained = train(model, defenses, dataset, data, recipe, device, progress)
-    kept = found.state_dict
+    weights = find_weights(plan, data)
+    recipe = effective_recipe(plan)
+    if weights is None or recipe is None or plan.model.weights_file:
+        raise AdvbenchError(f"{plan.model.label}: no weights are kept that a recipe made; nothing to compare with")
+    trained = train(plan, data, recipe, device, progress)
+    kept = weights.state_dict
     difference = max(float((kept[key].double() - value.double()).abs().max()) for key, value in trained.state.items())
     return WeightsCheck(
-        found.origin,
-        accuracy(found.net, data.calibrate),
+        weights.origin,
+        accuracy(weights.net, data.calibrate),
         trained.accuracy,
         difference,
         trained.seconds,
@@ -205,16 +203,14 @@ def check_weights(
     )
 
 
-def describe(
-    model: Model, defenses: Sequence[Defense], dataset: Dataset, recipe: Recipe, key: str, right: float
-) -> dict[str, Any]:
+def describe(plan: TargetPlan, recipe: Recipe, key: str, right: float) -> dict[str, Any]:
     """What a weights file says of itself; nothing in it differs between two trainings on one machine."""
     return {
         "format": FORMAT,
         "key": key,
-        "model": model.label,
-        "defenses": [defense.label for defense in training_defenses(defenses)],
-        "dataset": dataset.label,
+        "model": plan.model.label,
+        "defenses": [defense.label for defense in training_defenses(plan.defenses)],
+        "dataset": plan.dataset.label,
         "recipe": recipe.params(),
         "accuracy": right,
     }

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,11 +32,11 @@ PACK = 4
 
 @dataclass(frozen=True)
 class APGD(Attack):
-    name: ClassVar[str] = "apgd"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2003.01690"
-    geometry: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS
-    trial: ClassVar = {"steps": 10, "targets": 2}
+    name = "apgd"
+    reference = "https://arxiv.org/abs/2003.01690"
+    geometry = Geometry.START | Geometry.ASCENT
+    needs = Access.GRADIENTS
+    trial = {"steps": 10, "targets": 2}
 
     loss: str = one_of("ce", "dlr", "dlr-targeted")
     steps: int = at_least(1, default=100)

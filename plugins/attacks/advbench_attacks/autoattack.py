@@ -16,7 +16,6 @@ the logits ratio with fewer than four is that of `losses` (the authors' code nee
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,10 +31,10 @@ SCHEDULE = 10_000
 
 @dataclass(frozen=True)
 class AutoAttack(Attack):
-    name: ClassVar[str] = "autoattack"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2003.01690"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "autoattack"
+    reference = "https://arxiv.org/abs/2003.01690"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
     trial = {"steps": 10, "queries": 50}
 
     version: str = one_of("standard", "rand")

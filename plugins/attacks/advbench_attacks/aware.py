@@ -9,58 +9,44 @@ like any other; what is remembered, who is done and when to stop remain the prob
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
-from advbench import Access, AdvbenchError, Attack, Geometry, Goal, Loss, PluginError, Probe, Problem, between
-from advbench.plugins.compatibility import searches
-from advbench.plugins.discovery import discover
-from advbench.plugins.spec import parse
+from advbench import Access, Attack, Geometry, Goal, Loss, PluginError, Probe, Problem, between
 
 
 @dataclass(frozen=True)
 class Aware(Attack):
-    name: ClassVar[str] = "aware"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2106.15023"
-    geometry: ClassVar[Geometry] = Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS | Access.SUSPICION
+    name = "aware"
+    reference = "https://arxiv.org/abs/2106.15023"
+    geometry = Geometry.ASCENT
+    needs = Access.GRADIENTS | Access.SUSPICION
+    builds_on = ("attack",)
     trial = {"attack": "pgd(steps=6)"}
 
     attack: str = "pgd(steps=100)"  # which attack, with its parameters
     weight: float = between(0, 1, default=0.5)  # of the suspicion, once the goal is reached
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        parse(self.attack)
-
     def passes(self, classes: int) -> int | None:
         try:
-            once = self.resolved.passes(classes)
-        except AdvbenchError:
+            once = self._led().passes(classes)
+        except PluginError:
             return None  # the reason is given when it is run
         return None if once is None else 2 * once
 
-    def content(self) -> str:
-        """The sources of the attack that is named: its outcomes change with them."""
-        registry = discover()
-        attack = registry.attack(self.attack)
-        return f"{sorted(registry.origin(attack).params().items())} {attack.content()}"
-
     def perturb(self, problem: Problem) -> Tensor:
-        attack = self.resolved
-        if not searches(attack, problem.threat):
+        attack = self._led()
+        if not attack.searches(problem.threat):
             raise PluginError(f"{self.label}: {attack.name} does not search {problem.threat.name} balls")
         if problem.goal.targeted and not attack.targeted:
             raise PluginError(f"{self.label}: {attack.name} can't aim at a class")
         return attack.perturb(cast("Problem", Wary(problem, self.weight)))
 
-    @cached_property
-    def resolved(self) -> Attack:
+    def _led(self) -> Attack:
         """The attack that is named, refused unless its gradients can be led."""
-        attack = discover().attack(self.attack)
+        attack = self.others["attack"]
         if Access.GRADIENTS not in attack.needs:
             raise PluginError(f"{self.label}: {attack.name} asks for no gradients, so nothing leads it elsewhere")
         if Access.SUSPICION in attack.needs:

@@ -5,7 +5,6 @@ of 1.25 radii, the defaults here. Other balls take the unit step of their own ge
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,10 +14,10 @@ from advbench_attacks.common.climb import Rows, climb
 
 @dataclass(frozen=True)
 class BIM(Attack):
-    name: ClassVar[str] = "bim"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1607.02533"
-    geometry: ClassVar[Geometry] = Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "bim"
+    reference = "https://arxiv.org/abs/1607.02533"
+    geometry = Geometry.ASCENT
+    needs = Access.GRADIENTS
 
     steps: int = at_least(1, default=10)
     travel: float = at_least(0, default=1.25)  # total path length, in radii of the ball

@@ -12,7 +12,6 @@ towards a class the nearest held-out image of it (`far_side`).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -31,13 +30,13 @@ WANTED = 0.27
 
 @dataclass(frozen=True)
 class Boundary(Attack):
-    name: ClassVar[str] = "boundary"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1712.04248"
-    threats: ClassVar[frozenset[str]] = frozenset({"l2"})
-    needs: ClassVar[Access] = Access.LABELS
-    beyond_gradients: ClassVar[bool] = True
-    minimizes: ClassVar[bool] = True
-    uses_bank: ClassVar[bool] = True
+    name = "boundary"
+    reference = "https://arxiv.org/abs/1712.04248"
+    threats = frozenset({"l2"})
+    needs = Access.LABELS
+    beyond_gradients = True
+    minimizes = True
+    uses_bank = True
     trial = {"queries": 400}
 
     queries: int = at_least(200, default=25_000)  # the start alone takes up to 170

@@ -23,7 +23,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -47,12 +46,12 @@ BEYOND = 0.1
 
 @dataclass(frozen=True)
 class BrendelBethge(Attack):
-    name: ClassVar[str] = "brendel-bethge"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1907.01003"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    minimizes: ClassVar[bool] = True
-    trial: ClassVar[dict[str, int]] = {"steps": 10, "far": 4, "clean": 10, "targets": 2}
+    name = "brendel-bethge"
+    reference = "https://arxiv.org/abs/1907.01003"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    minimizes = True
+    trial = {"steps": 10, "far": 4, "clean": 10, "targets": 2}
 
     steps: int = at_least(1, default=200)
     targets: int = at_least(1, default=9)  # starts from the adversarial side: the likeliest other classes, one each

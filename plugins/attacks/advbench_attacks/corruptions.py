@@ -5,42 +5,39 @@ over them.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from advbench import Access, Attack, Problem, at_least, one_of
-from advbench.threats.corruption import SEEDS
-from advbench.threats.corruptions import NAMES
+from advbench import Access, Attack, Corruption, Problem, at_least, one_of
 
 
 @dataclass(frozen=True)
 class Corruptions(Attack):
-    name: ClassVar[str] = "corruptions"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1907.02957"
-    threats: ClassVar[frozenset[str]] = frozenset({"corruption"})
-    needs: ClassVar[Access] = Access.LABELS
-    measures: ClassVar[bool] = True
-    beyond_gradients: ClassVar[bool] = True
+    name = "corruptions"
+    reference = "https://arxiv.org/abs/1907.02957"
+    threats = frozenset({"corruption"})
+    needs = Access.LABELS
+    measures = True
+    beyond_gradients = True
 
-    kind: str = one_of("all", *NAMES)
+    kind: str = one_of("all", *Corruption.kinds)
     tries: int = at_least(1, default=1)  # renderings of each kind, each with chance of its own
 
     def passes(self, classes: int) -> int:
-        return self.tries * len(self._kinds)
+        return self.tries * len(self._numbers)
 
     def perturb(self, problem: Problem) -> Tensor:
         p = problem.start()
-        for kind in self._kinds * self.tries:
-            p = problem.project(self._rendering(problem, kind))
+        for number in self._numbers * self.tries:
+            p = problem.project(self._rendering(problem, number))
             problem.labels(p)  # of those that fool, the problem keeps the one of the highest loss
         return p
 
     @property
-    def _kinds(self) -> list[int]:
-        return list(range(len(NAMES))) if self.kind == "all" else [NAMES.index(self.kind)]
+    def _numbers(self) -> list[int]:
+        return [number for number, kind in enumerate(Corruption.kinds) if self.kind in ("all", kind)]
 
-    def _rendering(self, problem: Problem, kind: int) -> Tensor:
-        seed = problem.draws.integers(SEEDS).to(problem.images.dtype)
-        return torch.stack((torch.full_like(seed, kind), torch.full_like(seed, problem.eps), seed), 1)
+    def _rendering(self, problem: Problem, number: int) -> Tensor:
+        seed = problem.draws.integers(Corruption.seeds).to(problem.images.dtype)
+        return torch.stack((torch.full_like(seed, number), torch.full_like(seed, problem.eps), seed), 1)

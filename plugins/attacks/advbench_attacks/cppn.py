@@ -7,7 +7,6 @@ function, evolution decides which are connected and how strongly, and every exam
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,11 +28,11 @@ TOGETHER = 128
 
 @dataclass(frozen=True)
 class CPPN(Attack):
-    name: ClassVar[str] = "cppn"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1412.1897"
-    threats: ClassVar[frozenset[str]] = frozenset({"box"})
-    needs: ClassVar[Access] = Access.LOGITS
-    beyond_gradients: ClassVar[bool] = True
+    name = "cppn"
+    reference = "https://arxiv.org/abs/1412.1897"
+    threats = frozenset({"box"})
+    needs = Access.LOGITS
+    beyond_gradients = True
     trial = {"generations": 8, "population": 6}
 
     generations: int = at_least(0, default=200)

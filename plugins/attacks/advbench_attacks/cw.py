@@ -23,9 +23,7 @@ Where the paper leaves something open:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
-from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -76,12 +74,12 @@ class Search:
 
 @dataclass(frozen=True)
 class CW(Attack):
-    name: ClassVar[str] = "cw"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1608.04644"
-    threats: ClassVar[frozenset[str]] = frozenset({"l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    minimizes: ClassVar[bool] = True
-    trial: ClassVar[Mapping[str, Any]] = {"rounds": 3, "steps": 60}
+    name = "cw"
+    reference = "https://arxiv.org/abs/1608.04644"
+    threats = frozenset({"l2"})
+    needs = Access.GRADIENTS
+    minimizes = True
+    trial = {"rounds": 3, "steps": 60}
 
     rounds: int = at_least(1, default=5)  # values of c
     steps: int = at_least(1, default=200)  # of Adam with each

@@ -12,7 +12,6 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,12 +26,12 @@ FINAL = 8
 
 @dataclass(frozen=True)
 class DDN(Attack):
-    name: ClassVar[str] = "ddn"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1811.09600"
-    threats: ClassVar[frozenset[str]] = frozenset({"l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    minimizes: ClassVar[bool] = True
-    trial: ClassVar[dict[str, int]] = {"steps": 40}
+    name = "ddn"
+    reference = "https://arxiv.org/abs/1811.09600"
+    threats = frozenset({"l2"})
+    needs = Access.GRADIENTS
+    minimizes = True
+    trial = {"steps": 40}
 
     steps: int = at_least(1, default=70)
     gamma: float = between(0, 1, default=0.1)  # by which share the radius shrinks or grows, in the beginning

@@ -16,7 +16,6 @@ Each step goes to the nearest of the linearised decision boundaries. Where the p
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -33,12 +32,12 @@ GAIN = 0.003
 
 @dataclass(frozen=True)
 class DeepFool(Attack):
-    name: ClassVar[str] = "deepfool"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1511.04599"
-    threats: ClassVar[frozenset[str]] = frozenset({"l2", "linf"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    targeted: ClassVar[bool] = False
-    minimizes: ClassVar[bool] = True
+    name = "deepfool"
+    reference = "https://arxiv.org/abs/1511.04599"
+    threats = frozenset({"l2", "linf"})
+    needs = Access.GRADIENTS
+    targeted = False
+    minimizes = True
 
     steps: int = at_least(1, default=50)
     candidates: int = at_least(1, default=9)  # rival classes whose boundaries are compared, the likeliest first

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -36,12 +35,12 @@ FINAL = 8
 
 @dataclass(frozen=True)
 class FAB(Attack):
-    name: ClassVar[str] = "fab"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1907.02044"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    minimizes: ClassVar[bool] = True
-    trial: ClassVar[dict[str, int]] = {"steps": 10}
+    name = "fab"
+    reference = "https://arxiv.org/abs/1907.02044"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    minimizes = True
+    trial = {"steps": 10}
 
     steps: int = at_least(1, default=100)
     restarts: int = at_least(1, default=1)  # the first begins at the image, the others beside it

@@ -5,7 +5,6 @@ step has a length of its own: `travel` in radii, or `step` in the ball's units.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -14,10 +13,10 @@ from advbench import Access, Attack, Geometry, Problem, at_least
 
 @dataclass(frozen=True)
 class FGSM(Attack):
-    name: ClassVar[str] = "fgsm"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1412.6572"
-    geometry: ClassVar[Geometry] = Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "fgsm"
+    reference = "https://arxiv.org/abs/1412.6572"
+    geometry = Geometry.ASCENT
+    needs = Access.GRADIENTS
 
     travel: float = at_least(0, default=1.0)  # length of the one step, in radii of the ball
     step: float = at_least(0, default=0.0)  # its length in the ball's units instead; 0: by `travel`

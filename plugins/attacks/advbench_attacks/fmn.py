@@ -15,7 +15,6 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,12 +31,12 @@ FINAL = 8
 
 @dataclass(frozen=True)
 class FMN(Attack):
-    name: ClassVar[str] = "fmn"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2102.12827"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    minimizes: ClassVar[bool] = True
-    trial: ClassVar[dict[str, int]] = {"steps": 40}
+    name = "fmn"
+    reference = "https://arxiv.org/abs/2102.12827"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    minimizes = True
+    trial = {"steps": 40}
 
     steps: int = at_least(1, default=60)
     gamma: float = between(0, 1, default=0.1)  # by which share the radius shrinks or grows, in the beginning

@@ -8,7 +8,6 @@ projected images.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,10 +19,10 @@ from advbench_attacks.common.losses import LOSSES
 
 @dataclass(frozen=True)
 class FrankWolfe(Attack):
-    name: ClassVar[str] = "frank-wolfe"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2008.02883"
-    threats: ClassVar[frozenset[str]] = frozenset({"wasserstein"})
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "frank-wolfe"
+    reference = "https://arxiv.org/abs/2008.02883"
+    threats = frozenset({"wasserstein"})
+    needs = Access.GRADIENTS
     trial = {"steps": 20}
 
     steps: int = at_least(1, default=80)

@@ -7,7 +7,6 @@ fooled are fooled there; with `stop: first` they leave, and the order changes th
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,11 +18,11 @@ MOST_AT_ONCE = 64
 
 @dataclass(frozen=True)
 class Grid(Attack):
-    name: ClassVar[str] = "grid"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1712.02779"
-    threats: ClassVar[frozenset[str]] = frozenset({"rotate-shift"})
-    needs: ClassVar[Access] = Access.LABELS
-    beyond_gradients: ClassVar[bool] = True
+    name = "grid"
+    reference = "https://arxiv.org/abs/1712.02779"
+    threats = frozenset({"rotate-shift"})
+    needs = Access.LABELS
+    beyond_gradients = True
     trial = {"angles": 5, "shifts": 3}
 
     angles: int = at_least(1, default=31)  # from one limit to the other; 1 is no rotation

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,13 +28,13 @@ HALVINGS = 15
 
 @dataclass(frozen=True)
 class HopSkipJump(Attack):
-    name: ClassVar[str] = "hopskipjump"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1904.02144"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.LABELS
-    beyond_gradients: ClassVar[bool] = True
-    minimizes: ClassVar[bool] = True
-    uses_bank: ClassVar[bool] = True
+    name = "hopskipjump"
+    reference = "https://arxiv.org/abs/1904.02144"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.LABELS
+    beyond_gradients = True
+    minimizes = True
+    uses_bank = True
     trial = {"steps": 3, "directions": 20}
 
     steps: int = at_least(1, default=40)

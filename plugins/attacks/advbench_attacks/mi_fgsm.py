@@ -5,7 +5,6 @@ own geometry along the gathered gradient takes the place of its sign (in l2 that
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,10 +15,10 @@ from advbench_attacks.common.climb import Rows, climb, steepest
 
 @dataclass(frozen=True)
 class MIFGSM(Attack):
-    name: ClassVar[str] = "mi-fgsm"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1710.06081"
-    geometry: ClassVar[Geometry] = Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "mi-fgsm"
+    reference = "https://arxiv.org/abs/1710.06081"
+    geometry = Geometry.ASCENT
+    needs = Access.GRADIENTS
 
     steps: int = at_least(1, default=10)
     travel: float = at_least(0, default=1.0)  # total path length, in radii of the ball

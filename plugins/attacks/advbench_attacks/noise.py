@@ -1,7 +1,6 @@
 """Random perturbations, the first that fools: the floor of every board. A single one is no search but a measurement."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -10,9 +9,9 @@ from advbench import Access, Attack, Geometry, Problem, at_least
 
 @dataclass(frozen=True)
 class Noise(Attack):
-    name: ClassVar[str] = "noise"
-    geometry: ClassVar[Geometry] = Geometry.START
-    needs: ClassVar[Access] = Access.LABELS
+    name = "noise"
+    geometry = Geometry.START
+    needs = Access.LABELS
 
     tries: int = at_least(1, default=5)
 

@@ -8,7 +8,6 @@ asked about before the next begins, so that no point is lost.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -22,10 +21,10 @@ RATES = {"sgd": 0.07, "adam": 0.001}
 
 @dataclass(frozen=True)
 class PGD(Attack):
-    name: ClassVar[str] = "pgd"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1706.06083"
-    geometry: ClassVar[Geometry] = Geometry.START | Geometry.ASCENT
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "pgd"
+    reference = "https://arxiv.org/abs/1706.06083"
+    geometry = Geometry.START | Geometry.ASCENT
+    needs = Access.GRADIENTS
 
     steps: int = at_least(1, default=40)
     travel: float = at_least(0, default=2.5)  # total path length, in radii of the ball

@@ -7,7 +7,6 @@ asks several in one pass.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -20,9 +19,9 @@ TOGETHER = 8
 
 @dataclass(frozen=True)
 class Random(Attack):
-    name: ClassVar[str] = "random"
-    geometry: ClassVar[Geometry] = Geometry.START
-    needs: ClassVar[Access] = Access.LOGITS
+    name = "random"
+    geometry = Geometry.START
+    needs = Access.LOGITS
     trial = {"tries": 20}
 
     tries: int = at_least(1, default=100)

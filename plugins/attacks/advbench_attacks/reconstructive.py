@@ -12,7 +12,6 @@ the detector's own, of the winning class, and so the same as soon as the target 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -23,9 +22,9 @@ from advbench import Access, Attack, Problem, at_least, between, one_of
 class Reconstructive(Attack):
     """What the three attacks share: the step, and who may be attacked."""
 
-    reference: ClassVar[str] = "https://arxiv.org/abs/1907.02957"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2", "rotate-shift"})
-    needs: ClassVar[Access] = Access.GRADIENTS | Access.SUSPICION
+    reference = "https://arxiv.org/abs/1907.02957"
+    threats = frozenset({"linf", "l2", "rotate-shift"})
+    needs = Access.GRADIENTS | Access.SUSPICION
 
     beta: float = between(0, 1, default=0.5)  # the share of the step that goes towards the goal
     stages: int = one_of(2, 1)  # one step after the other, or one along the weighted sum
@@ -56,7 +55,7 @@ class Reconstructive(Attack):
 class RFGSM(Reconstructive):
     """One reconstructive step from the image (Qin et al., 2020, arXiv:1907.02957)."""
 
-    name: ClassVar[str] = "r-fgsm"
+    name = "r-fgsm"
     trial = {"beta": 0.99, "step": 0.3}
 
     step: float = at_least(0, default=0.05)  # the paper's c, in units of the ball
@@ -72,7 +71,7 @@ class RFGSM(Reconstructive):
 class RBIM(Reconstructive):
     """Reconstructive steps from the image (Qin et al., 2020, arXiv:1907.02957)."""
 
-    name: ClassVar[str] = "r-bim"
+    name = "r-bim"
     trial = {"beta": 0.9, "steps": 10, "step": 0.06}
 
     steps: int = at_least(1, default=200)
@@ -89,7 +88,7 @@ class RBIM(Reconstructive):
 class RPGD(RBIM):
     """Reconstructive steps from a random place in the ball (Qin et al., 2020, arXiv:1907.02957)."""
 
-    name: ClassVar[str] = "r-pgd"
+    name = "r-pgd"
 
     def perturb(self, problem: Problem) -> Tensor:
         return self.walked(problem, problem.start(random=True), self.step, self.steps)

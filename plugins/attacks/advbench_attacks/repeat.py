@@ -8,7 +8,6 @@ around the image itself.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,8 +18,8 @@ from advbench_attacks.transfer import Again, where
 
 @dataclass(frozen=True)
 class Repeat(Again):
-    name: ClassVar[str] = "repeat"
-    geometry: ClassVar[Geometry] = Geometry.PIXELS
+    name = "repeat"
+    geometry = Geometry.PIXELS
 
     under: str = one_of("noise", "noise-alone", "flip", "image")
     noise: float = at_least(0, default=7.0)  # in units of the largest change of a pixel

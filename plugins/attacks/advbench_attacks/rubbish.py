@@ -6,7 +6,6 @@ towards the end, and the box is the only bound. An example is done when the conf
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -25,10 +24,10 @@ def log_confidence(goal: Goal, logits: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Rubbish(Attack):
-    name: ClassVar[str] = "rubbish"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1412.1897"
-    threats: ClassVar[frozenset[str]] = frozenset({"box"})
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "rubbish"
+    reference = "https://arxiv.org/abs/1412.1897"
+    threats = frozenset({"box"})
+    needs = Access.GRADIENTS
 
     steps: int = at_least(1, default=100)
     step: float = at_least(0, default=0.05)  # of a pixel's range at first, a tenth of it at the end

@@ -8,7 +8,6 @@ Chosen here: for the conjugate step gradients are scaled to a largest entry of 1
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -21,10 +20,10 @@ from advbench_attacks.frank_wolfe import of_unit_height
 
 @dataclass(frozen=True)
 class Sinkhorn(Attack):
-    name: ClassVar[str] = "sinkhorn"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1902.07906"
-    threats: ClassVar[frozenset[str]] = frozenset({"wasserstein"})
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "sinkhorn"
+    reference = "https://arxiv.org/abs/1902.07906"
+    threats = frozenset({"wasserstein"})
+    needs = Access.GRADIENTS
     trial = {"steps": 6, "rounds": 20}
 
     steps: int = at_least(1, default=40)

@@ -7,7 +7,6 @@ label. The paper is about l2; in the linf ball the signs of the singular vector 
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -23,12 +22,12 @@ TOGETHER = 512
 
 @dataclass(frozen=True)
 class Spectral(Attack):
-    name: ClassVar[str] = "spectral"
-    reference: ClassVar[str] = "Universal attacks on equivariant networks, 2019 (ICLR submission, anonymous)"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    targeted: ClassVar[bool] = False
-    scope: ClassVar[Literal["example", "set"]] = "set"
+    name = "spectral"
+    reference = "Universal attacks on equivariant networks, 2019 (ICLR submission, anonymous)"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    targeted = False
+    scope = "set"
 
     directions: str = one_of("gradient", "fgsm", "deepfool")
     sample: int = at_least(0, default=100)  # how many images; 0 takes all

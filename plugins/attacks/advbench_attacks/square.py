@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -27,11 +26,11 @@ AHEAD = 32
 
 @dataclass(frozen=True)
 class Square(Attack):
-    name: ClassVar[str] = "square"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1912.00049"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.LOGITS
-    beyond_gradients: ClassVar[bool] = True
+    name = "square"
+    reference = "https://arxiv.org/abs/1912.00049"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.LOGITS
+    beyond_gradients = True
     trial = {"queries": 100}
 
     queries: int = at_least(1, default=5000)

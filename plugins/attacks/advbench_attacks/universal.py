@@ -9,7 +9,6 @@ length. In l-infinity both are the same.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,12 +19,12 @@ from advbench_attacks.common.climb import alike
 
 @dataclass(frozen=True)
 class Universal(Attack):
-    name: ClassVar[str] = "universal"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1906.03612"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    scope: ClassVar[Literal["example", "set"]] = "set"
-    trial: ClassVar[dict[str, Any]] = {"steps": 20}
+    name = "universal"
+    reference = "https://arxiv.org/abs/1906.03612"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    scope = "set"
+    trial = {"steps": 20}
 
     steps: int = at_least(1, default=100)
     step: float = at_least(0, default=0.1)  # of one image, in radii of the ball

@@ -10,7 +10,6 @@ most is kept.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -20,12 +19,12 @@ from advbench import Access, Attack, Problem, Threat, at_least, between
 
 @dataclass(frozen=True)
 class UniversalDeepFool(Attack):
-    name: ClassVar[str] = "universal-deepfool"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1610.08401"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    targeted: ClassVar[bool] = False
-    scope: ClassVar[Literal["example", "set"]] = "set"
+    name = "universal-deepfool"
+    reference = "https://arxiv.org/abs/1610.08401"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    targeted = False
+    scope = "set"
 
     epochs: int = at_least(1, default=5)
     batch: int = at_least(1, default=64)

@@ -7,7 +7,6 @@ are the ball's steepest ones for a batch's mean gradient, and shrink geometrical
 """
 
 from dataclasses import dataclass
-from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
@@ -17,11 +16,11 @@ from advbench import Access, Attack, Goal, Problem, at_least, between
 
 @dataclass(frozen=True)
 class UniversalPGD(Attack):
-    name: ClassVar[str] = "universal-pgd"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1811.11304"
-    threats: ClassVar[frozenset[str]] = frozenset({"linf", "l2"})
-    needs: ClassVar[Access] = Access.GRADIENTS
-    scope: ClassVar[Literal["example", "set"]] = "set"
+    name = "universal-pgd"
+    reference = "https://arxiv.org/abs/1811.11304"
+    threats = frozenset({"linf", "l2"})
+    needs = Access.GRADIENTS
+    scope = "set"
 
     epochs: int = at_least(1, default=10)
     batch: int = at_least(1, default=64)

@@ -8,7 +8,6 @@ plans.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from torch import Tensor
 
@@ -19,10 +18,10 @@ from advbench_attacks.common.losses import LOSSES
 
 @dataclass(frozen=True)
 class WassersteinPGD(Attack):
-    name: ClassVar[str] = "wasserstein-pgd"
-    reference: ClassVar[str] = "https://arxiv.org/abs/2008.02883"
-    threats: ClassVar[frozenset[str]] = frozenset({"wasserstein"})
-    needs: ClassVar[Access] = Access.GRADIENTS
+    name = "wasserstein-pgd"
+    reference = "https://arxiv.org/abs/2008.02883"
+    threats = frozenset({"wasserstein"})
+    needs = Access.GRADIENTS
     trial = {"steps": 20}
 
     steps: int = at_least(1, default=80)

@@ -6,7 +6,6 @@ matters when it is judged on other targets than its own.
 """
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -16,10 +15,10 @@ from advbench import Access, Attack, Problem, at_least
 
 @dataclass(frozen=True)
 class WorstOfK(Attack):
-    name: ClassVar[str] = "worst-of-k"
-    reference: ClassVar[str] = "https://arxiv.org/abs/1712.02779"
-    threats: ClassVar[frozenset[str]] = frozenset({"rotate-shift"})
-    needs: ClassVar[Access] = Access.LOGITS
+    name = "worst-of-k"
+    reference = "https://arxiv.org/abs/1712.02779"
+    threats = frozenset({"rotate-shift"})
+    needs = Access.LOGITS
 
     k: int = at_least(1, default=10)
 

@@ -9,7 +9,6 @@ import zipfile
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,8 +26,8 @@ class Mnist5k(Dataset):
 
     name = "mnist-5k"
     reference = "LeCun, Cortes, Burges: The MNIST database of handwritten digits"
-    shape: ClassVar[tuple[int, int, int]] = (1, 28, 28)
-    class_names: ClassVar[tuple[str, ...]] = tuple("0123456789")
+    shape = (1, 28, 28)
+    class_names = tuple("0123456789")
 
     def find(self, folders: DataFolders) -> str | None:
         return str(FILE)

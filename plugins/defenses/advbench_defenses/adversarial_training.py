@@ -19,8 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from advbench import AdvbenchError, Dataset, Defense, Draws, Recipe, Threat, at_least, one_of
-from advbench.plugins import values
+from advbench import AdvbenchError, Dataset, Defense, Draws, Recipe, Threat, at_least, core_threat, one_of
 
 BALLS = ("linf", "l2", "wasserstein", "rotate-shift")
 """Those in which a loss can be climbed."""
@@ -49,7 +48,7 @@ class AdversarialTraining(Defense):
     def __post_init__(self) -> None:
         super().__post_init__()
         try:
-            ball = values.core_threat(self.threat)
+            ball = core_threat(self.threat)
         except AdvbenchError as error:
             raise AdvbenchError(f"{self.name}: threat: {error}") from error
         if ball.name not in BALLS:
@@ -58,7 +57,7 @@ class AdversarialTraining(Defense):
             raise AdvbenchError(f"{self.name}: a ball without a radius has no worst case; write {ball.name}(eps=…)")
 
     def why_not(self, dataset: Dataset) -> str | None:
-        return values.core_threat(self.threat).why_not(dataset.shape)
+        return core_threat(self.threat).why_not(dataset.shape)
 
     def training_recipe(self, recipe: Recipe) -> Recipe:
         # a robust network is a less accurate one: the floor is for training that failed, not for this price
@@ -67,7 +66,7 @@ class AdversarialTraining(Defense):
     def training_batch(
         self, net: nn.Module, images: Tensor, labels: Tensor, draws: Draws, progress: float
     ) -> tuple[Tensor, Tensor]:
-        whole = values.core_threat(self.threat)
+        whole = core_threat(self.threat)
         threat = whole.at(whole.eps * min(1.0, progress / self.warm_up)) if self.warm_up else whole
         kept = round(self.clean * len(images))
         x, y = images[kept:], labels[kept:]

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from advbench import Defense, Draws, RotateShift, at_least, between
-from advbench.weights.descent import shifted
+from advbench import Defense, Draws, RotateShift, at_least, between, random_shift
 
 
 @dataclass(frozen=True)
@@ -37,5 +36,5 @@ class Augment(Defense):
                 threat = RotateShift(degrees=self.degrees, pixels=self.pixels)
                 images = threat.apply(images, threat.start(images, draws)).clamp(0, 1)
             if self.crop:
-                images = shifted(images, self.crop, draws)
+                images = random_shift(images, self.crop, draws)
         return images, labels

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from advbench import Dataset, Defense, Examples, between
-from advbench.threats.corruptions.jpeg import compressed
+from advbench import Dataset, Defense, Examples, between, compress_jpeg
 from advbench_defenses.common.in_front import InFront, straight_through
 
 
@@ -37,5 +36,5 @@ class Jpeg(Defense):
     def round_trip(self, images: Tensor) -> Tensor:
         levels = (255 * images.detach()).round() / 255
         quality = images.new_full((len(images), 1, 1, 1), float(self.quality))
-        decoded = (255 * compressed(levels, quality, halved=True)).round().clamp(0, 255) / 255
+        decoded = (255 * compress_jpeg(levels, quality, halved=True)).round().clamp(0, 255) / 255
         return straight_through(images, decoded)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, PluginError, one_line, plain
-from advbench.plugins.foreign import contained
+from advbench.errors import AdvbenchError, plain
+from advbench.plugins.foreign import spare_others
 from advbench.terminal.text import terminal
 
 if TYPE_CHECKING:
@@ -51,9 +51,9 @@ def speed(
     from advbench.plugins.compatibility import why_not
     from advbench.run.boards import judged_examples
     from advbench.run.hardware import choose_device, make_repeatable
-    from advbench.run.ready import ready_target
+    from advbench.run.ready import Workshop
     from advbench.run.unready import refuse_long_training, unready
-    from advbench.suite.plan import TargetPlan
+    from advbench.target.identity import TargetPlan
     from advbench_peers.peers import peers_of
     from advbench_peers.race import OURS, Race
 
@@ -75,6 +75,7 @@ def speed(
         examples=examples,
         seed=seed,
     ).load(registry)
+    workshop = Workshop(registry, place, suite.false_positive_rate)
     console = terminal()
     folders = opt.folders(data, offline=True)
     table = Table(title=f"Times as long as ours, medians of {rounds} rounds; {plain(_where(place))}; stop: {stop}")
@@ -91,15 +92,10 @@ def speed(
         for one in suite.models:
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)
-                try:
-                    with contained(target.label):
-                        ready, _ = ready_target(
-                            target, loaded, judged, registry=registry, false_positive_rate=0.05, device=place
-                        )
-                except Exception as error:
-                    if isinstance(error, AdvbenchError) and not isinstance(error, PluginError):
-                        raise  # something that was named wrongly, not a plugin's fault
-                    console.print(f"failed: {escape(plain(f'{target.label}: {one_line(error)}'))}")
+                with spare_others(target.label) as failure:
+                    ready, _ = workshop.ready(target, loaded, judged)
+                if failure.happened:
+                    console.print(f"failed: {escape(plain(f'{target.label}: {failure.reason}'))}")
                     failed = True
                     continue
                 for entrant in board.attacks:

@@ -40,10 +40,10 @@ TO_RGB = [[1.0, 0.0, 1.402], [1.0, -0.344136, -0.714136], [1.0, 1.772, 0.0]]
 def jpeg(x: Tensor, severity: Tensor, draws: Draws) -> Tensor:
     """Quality 100 falling to 7, in equal ratios."""
     # by `exp`: a power rounds otherwise in another company
-    return compressed(x, 100 * (severity * math.log(QUALITY / 100)).exp())
+    return compress_jpeg(x, 100 * (severity * math.log(QUALITY / 100)).exp())
 
 
-def compressed(x: Tensor, quality: Tensor, *, halved: bool = False) -> Tensor:
+def compress_jpeg(x: Tensor, quality: Tensor, *, halved: bool = False) -> Tensor:
     """Images at qualities (N, 1, 1, 1) from 1 to 100, not rounded to levels again.
 
     `halved` keeps colour at half the size, as files usually do: means of 2 x 2, back by a triangle filter.

@@ -1,0 +1,24 @@
+"""A cell between its plan and its facts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from advbench.crafting.cell import Shard
+from advbench.problem.supplies import Supplies
+from advbench.run.ready import Ready
+from advbench.suite.plan import CellPlan
+
+
+@dataclass(frozen=True)
+class PreparedCell:
+    """A cell of a plan under its key, with all that crafting and judging it take."""
+
+    key: str
+    plan: CellPlan
+    source: Ready
+    """The target that it is crafted on."""
+    shards: tuple[Shard, ...]
+    missing: tuple[Shard, ...]
+    """Those of them that the store lacks."""
+    supplies: Supplies
