@@ -14,6 +14,7 @@ from advbench.rates import earlier, evidence, notes
 from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
+from advbench.store.rows import CleanRow, LabelledOutcome
 from advbench_leaderboard.facts import (
     answers,
     boards,
@@ -257,10 +258,10 @@ class Site:
             }
         return self._right_bits[board]
 
-    def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
+    def outcomes(self, cell: str, target: str) -> list[LabelledOutcome]:
         return self.store.outcomes(cell, target)
 
-    def clean(self, target: str) -> dict[int, dict[str, Any]]:
+    def clean(self, target: str) -> dict[int, CleanRow]:
         return self.store.clean(target)
 
     def exhibits(self, cells: Sequence[int]) -> dict[int, list[Exhibit]]:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import asdict
-from typing import Any
+from dataclasses import asdict, replace
 
 from advbench.crafting.cell import Job, Rules, Shard, rows_of
 from advbench.data import Data
@@ -24,7 +23,7 @@ from advbench.run.roster import failed_row
 from advbench.run.session import Session
 from advbench.run.shards import cut, shard_of
 from advbench.run.supplies import supplies
-from advbench.store.database import shard_size
+from advbench.store.rows import CellRow
 from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
 from advbench.target.identity import TargetPlan
@@ -72,7 +71,7 @@ class Cells:
             self._refuse(plan, one_line(error))
             return
         session.store.add_cell(row)
-        cell = self._prepared(plan, row["key"], given)
+        cell = self._prepared(plan, row.key, given)
         began = time.monotonic()
         with spare_others(plan.label) as failure:
             self._make(cell)
@@ -91,35 +90,36 @@ class Cells:
             session.summary.kept += 1
         session.reporter.ended(plan.label, "done" if cell.missing else "kept")
 
-    def _row(self, cell: CellPlan, given: Supplies) -> dict[str, Any]:
+    def _row(self, cell: CellPlan, given: Supplies) -> CellRow:
         """The cell as the store holds it, under its key."""
         suite, registry, examples = self.session.suite, self.session.registry, self.session.examples(cell)
-        row = {
+        row = CellRow(
+            key="",
             **cell_says(cell.attack, cell.threat, registry.shipper(cell.threat)),
-            "dataset": cell.source.dataset.label,
-            "data_fingerprint": self.session.data(cell).judge.fingerprint,
-            "examples": examples.fingerprint,
-            "count": len(examples),
-            "origin": asdict(registry.origin(cell.attack)),
-            "goal": cell.goal,
-            "stop": suite.stop,
-            "source": self.ready[cell.source].key,
-            "seed": suite.seed,
-            "protocol": PROTOCOL,
-            "budget": suite.budget,
-            "fit": suite.fit if cell.attack.scope == "set" else None,
-            "content": content_of(cell.attack, registry),
-            "fit_fingerprint": None if given.fit is None else given.fit.fingerprint,
-            "bank_fingerprint": None if given.bank is None else given.bank.fingerprint,
-        }
-        return {"key": cell_key(row), **row}
+            dataset=cell.source.dataset.label,
+            data_fingerprint=self.session.data(cell).judge.fingerprint,
+            examples=examples.fingerprint,
+            count=len(examples),
+            origin=asdict(registry.origin(cell.attack)),
+            goal=cell.goal,
+            stop=suite.stop,
+            source=self.ready[cell.source].key,
+            seed=suite.seed,
+            protocol=PROTOCOL,
+            budget=suite.budget,
+            fit=suite.fit if cell.attack.scope == "set" else None,
+            content=content_of(cell.attack, registry),
+            fit_fingerprint=None if given.fit is None else given.fit.fingerprint,
+            bank_fingerprint=None if given.bank is None else given.bank.fingerprint,
+        )
+        return replace(row, key=cell_key(row))
 
     def _prepared(self, plan: CellPlan, key: str, given: Supplies) -> PreparedCell:
         """Cut into shards, and those counted that the store has."""
         session, source = self.session, self.ready[plan.source]
         stored = session.store.shards(key)
         # a cell begun with another shard size is finished with that one
-        size = shard_size(next(iter(stored.values()))) if stored else shard_of(source, session.suite.shard)
+        size = next(iter(stored.values())).size if stored else shard_of(source, session.suite.shard)
         shards = cut(plan, source, session.examples(plan), size=size, seed=session.suite.seed)
         for shard in shards:
             if shard.number in stored:
@@ -162,8 +162,8 @@ class Cells:
 
     def _refuse(self, cell: CellPlan, reason: str) -> None:
         """A cell that has no key, since its attack can't say what it depends on."""
-        row = {**failed_row(cell.source, reason), "attack": cell.attack.label, "goal": cell.goal}
-        row["threat"] = f"{cell.threat.name}/{cell.threat.radius}"
+        ball = f"{cell.threat.name}/{cell.threat.radius}"
+        row = replace(failed_row(cell.source, reason), attack=cell.attack.label, goal=cell.goal, threat=ball)
         self.session.store.add_skips(self.session.summary.run, [row])
         self.session.tell_failure(cell.label, reason)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from advbench.run.prepared_cell import PreparedCell
 from advbench.run.ready import Ready
 from advbench.run.stored import unpacked
 from advbench.store import Store
+from advbench.store.rows import ArtifactRow, OutcomeRow, ShardRow
 from advbench.suite.plan import CellPlan
 from advbench.target.identity import TargetPlan
 from advbench.target.referee import Rendered, Verdict, judge, render
@@ -45,26 +45,26 @@ class Judging:
         pictures = exhibits(targets[0].target, ball, shard.examples, p, rendered.images, shown)
         self.store.add_shard(
             cell.key,
-            {
-                "shard": shard.number,
-                "first": shard.first,
-                "count": shard.span,
-                "run": self.run,
-                "batch": crafted.batch,
-                "seconds": crafted.seconds,
-                "forwards": crafted.forwards,
-                "backwards": crafted.backwards,
-                "artifact": sha,
-            },
+            ShardRow(
+                shard=shard.number,
+                first=shard.first,
+                count=shard.span,
+                run=self.run,
+                batch=crafted.batch,
+                seconds=crafted.seconds,
+                forwards=crafted.forwards,
+                backwards=crafted.backwards,
+                artifact=sha,
+            ),
             outcomes,
-            {"sha256": sha, "bytes": size, "kind": "perturbations"},
+            ArtifactRow(sha, size, "perturbations"),
             pictures,
         )
 
     def with_perturbation(self, cell: PreparedCell) -> PreparedCell:
         """With the one perturbation for all that an earlier run fitted, where it is stored with the first shard."""
         fit, first = cell.supplies.fit, self.store.shards(cell.key).get(0)
-        if fit is None or first is None or not self.store.artifacts.whole(first["artifact"]):
+        if fit is None or first is None or not self.store.artifacts.whole(first.artifact):
             return cell
         shard = cell.shards[0]
         p = self._stored(cell, shard, shard.examples.pixels(self.device)).cpu()
@@ -78,13 +78,13 @@ class Judging:
             for shard in cell.shards
             if shard.number in stored
             and any((ready.key, shard.number) not in judged for ready in self._targets(cell))
-            and not self.store.artifacts.whole(stored[shard.number]["artifact"])
+            and not self.store.artifacts.whole(stored[shard.number].artifact)
         )
 
     def restore(self, cell: PreparedCell, crafted: Crafted) -> None:
         """Keep again what was lost; what came out differently is not what was judged."""
         shard = crafted.shard
-        sha = self.store.shards(cell.key)[shard.number]["artifact"]
+        sha = self.store.shards(cell.key)[shard.number].artifact
         packed = _packed(cell.plan.ball, shard, shard.examples.pixels(self.device), crafted.p.to(self.device))
         if not self.store.artifacts.restore(sha, packed):
             raise PluginError(
@@ -107,7 +107,7 @@ class Judging:
 
     def _stored(self, cell: PreparedCell, shard: Shard, x: Tensor) -> Tensor:
         """What may have come from anybody, by a merge: it has to be of these images."""
-        sha = self.store.shards(cell.key)[shard.number]["artifact"]
+        sha = self.store.shards(cell.key)[shard.number].artifact
         try:
             tensors = self.store.artifacts.get(sha)
             if not torch.equal(tensors["example"], shard.examples.ids):
@@ -138,14 +138,14 @@ def _packed(ball: Threat, shard: Shard, x: Tensor, p: Tensor) -> dict[str, Tenso
 
 def _outcomes(
     cell: PreparedCell, shard: Shard, rendered: Rendered, targets: list[Ready]
-) -> dict[str, list[dict[str, Any]]]:
+) -> dict[str, list[OutcomeRow]]:
     goal = Goal(shard.goal_labels.to(rendered.images.device), cell.plan.goal != "untargeted")
     return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal, shard.places)) for r in targets}
 
 
-def _outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[dict[str, Any]]:
+def _outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[OutcomeRow]:
     return [
-        {"example": example, "goal_label": goal_label, **asdict(verdict), "reached": int(verdict.reached)}
+        OutcomeRow(example, goal_label, **{**asdict(verdict), "reached": int(verdict.reached)})
         for example, goal_label, verdict in zip(
             shard.examples.ids.tolist(), shard.goal_labels.tolist(), verdicts, strict=True
         )

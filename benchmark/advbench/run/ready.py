@@ -16,6 +16,7 @@ from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.run.derivation import target_says
 from advbench.run.session import Session
+from advbench.store.rows import CertificateRow, CleanRow, TargetRow
 from advbench.target.clean import CleanPass, clean_pass
 from advbench.target.identity import TargetPlan
 from advbench.target.target import Target, prepare
@@ -52,7 +53,8 @@ class Workshop:
 
     registry: Registry
     device: torch.device
-    false_positive_rate: float
+    false_positive_rate: float | None
+    """None where no target of theirs has a detector."""
 
     @classmethod
     def of(cls, session: Session) -> Workshop:
@@ -60,7 +62,7 @@ class Workshop:
 
     def ready(
         self, plan: TargetPlan, data: Data, examples: Examples, progress: TrainingProgress | None = None
-    ) -> tuple[Ready, dict[str, Any]]:
+    ) -> tuple[Ready, TargetRow]:
         """The target, and the row that describes it in the store."""
         weights = obtain_weights(plan, data, device=self.device, progress=progress)
         origins = origins_of(self.registry, plan)
@@ -83,37 +85,35 @@ def _target_row(
     data: Data,
     weights: FoundWeights,
     origins: Mapping[str, Any],
-    false_positive_rate: float,
-) -> dict[str, Any]:
-    return {
-        "key": target.key,
+    false_positive_rate: float | None,
+) -> TargetRow:
+    return TargetRow(
+        key=target.key,
         **target_says(plan),
-        "data_fingerprint": data.judge.fingerprint,
-        "origins": dict(origins),
-        "weights_sha256": weights.sha256,
-        "recipe": weights.recipe.params() if weights.recipe else None,
-        "threshold": target.threshold,
-        "false_positive_rate": false_positive_rate if target.detector else None,
-        "randomised": int(target.draws > 1),
-        "draws": target.draws,
-    }
+        data_fingerprint=data.judge.fingerprint,
+        origins=dict(origins),
+        weights_sha256=weights.sha256,
+        recipe=weights.recipe.params() if weights.recipe else None,
+        threshold=target.threshold,
+        false_positive_rate=false_positive_rate if target.detector else None,
+        randomised=int(target.draws > 1),
+        draws=target.draws,
+    )
 
 
-def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
+def stored_plan(row: TargetRow, dataset: Dataset, registry: Registry) -> TargetPlan:
     """Who a stored target is made of: by every parameter, since a label leaves out what has another default."""
-    params = row["params"]
-    refuse_given_model(row["label"], params["model"])
-    model = configure(registry.model(row["model"]), params["model"])
-    chain = registry.defense(row["defenses"])
+    params = row.params
+    refuse_given_model(row.label, params["model"])
+    model = configure(registry.model(row.model), params["model"])
+    chain = registry.defense(row.defenses)
     if len(chain) != len(params["defenses"]):
         raise AdvbenchError(f"{len(params['defenses'])} defenses have parameters, and {len(chain)} are named")
     defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
     return TargetPlan(dataset, model, defenses)
 
 
-def find_target(
-    row: Mapping[str, Any], plan: TargetPlan, data: Data, *, device: torch.device
-) -> tuple[Target, dict[str, Any]]:
+def find_target(row: TargetRow, plan: TargetPlan, data: Data, *, device: torch.device) -> tuple[Target, TargetRow]:
     """A stored target rebuilt from weights that are on this machine, and its row as it comes out here.
 
     Nothing is trained. `plan` is its `stored_plan`; who shipped its parts is taken as stored.
@@ -121,21 +121,20 @@ def find_target(
     weights = find_weights(plan, data)
     if weights is None:
         raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")
-    if weights.sha256 != row["weights_sha256"]:
+    if weights.sha256 != row.weights_sha256:
         raise AdvbenchError(
-            f"the weights here ({weights.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
+            f"the weights here ({weights.sha256[:12]}) are not those that were judged ({row.weights_sha256[:12]})"
         )
-    false_positive_rate = row["false_positive_rate"] or 0.05
     target = prepare(
         plan,
         data,
         weights.net,
         weights_sha256=weights.sha256,
-        origins=row["origins"],
-        false_positive_rate=false_positive_rate,
+        origins=row.origins or {},
+        false_positive_rate=row.false_positive_rate,
         device=device,
     )
-    return target, _target_row(plan, target, data, weights, row["origins"], false_positive_rate)
+    return target, _target_row(plan, target, data, weights, row.origins or {}, row.false_positive_rate)
 
 
 def doubts(ready: Ready) -> list[tuple[str, str]]:
@@ -149,7 +148,7 @@ def doubts(ready: Ready) -> list[tuple[str, str]]:
     return notes
 
 
-def clean_rows(ready: Ready) -> list[dict[str, Any]]:
+def clean_rows(ready: Ready) -> list[CleanRow]:
     clean = ready.clean
     suspicion = clean.suspicion.tolist() if clean.suspicion is not None else [None] * len(ready.examples)
     rows = zip(
@@ -160,15 +159,14 @@ def clean_rows(ready: Ready) -> list[dict[str, Any]]:
         suspicion,
         strict=True,
     )
-    names = ("example", "label", "predicted", "confidence", "suspicion")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [CleanRow(*row) for row in rows]
 
 
-def certificate_rows(ready: Ready) -> list[dict[str, Any]]:
+def certificate_rows(ready: Ready) -> list[CertificateRow]:
     """What is proved of each clean image; nothing where the target proves nothing."""
     if ready.clean.certified is None or ready.target.certifier is None:
         return []
     predicted, radius = ready.clean.certified
     family = ready.target.certifier[0].certifies
     rows = zip(ready.examples.ids.tolist(), predicted.tolist(), radius.tolist(), strict=True)
-    return [dict(zip(("example", "predicted", "radius"), row, strict=True), family=family) for row in rows]
+    return [CertificateRow(example, family, label, proved) for example, label, proved in rows]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from advbench.plugins.foreign import spare_others
 from advbench.run.ready import Ready, TrainingProgress, Workshop, certificate_rows, clean_rows, doubts
 from advbench.run.session import Session
+from advbench.store.rows import SkipRow, TargetRow
 from advbench.target.identity import TargetPlan, chain_label
 
 
@@ -38,7 +38,7 @@ class Roster:
         session.reporter.preparing("", len(plans), len(plans))
         return targets
 
-    def _store(self, ready: Ready, row: dict[str, Any]) -> None:
+    def _store(self, ready: Ready, row: TargetRow) -> None:
         store = self.session.store
         store.add_target(row)
         store.add_clean(ready.key, clean_rows(ready))
@@ -54,14 +54,14 @@ class Roster:
         return progress
 
 
-def failed_row(plan: TargetPlan, reason: str) -> dict[str, Any]:
+def failed_row(plan: TargetPlan, reason: str) -> SkipRow:
     """How the store holds a target that meets nobody, since it failed."""
-    return {
-        "dataset": plan.dataset.label,
-        "model": plan.model.label,
-        "defenses": chain_label(plan.defenses),
-        "attack": "",
-        "threat": "",
-        "goal": "",
-        "reason": f"failed: {reason}",
-    }
+    return SkipRow(
+        dataset=plan.dataset.label,
+        model=plan.model.label,
+        defenses=chain_label(plan.defenses),
+        attack="",
+        threat="",
+        goal="",
+        reason=f"failed: {reason}",
+    )

@@ -21,6 +21,7 @@ from advbench.run.roster import Roster, failed_row
 from advbench.run.session import Session, Settings
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
+from advbench.store.rows import SkipRow
 from advbench.suite.plan import Plan, make_plan
 from advbench.suite.suite import Suite
 
@@ -87,7 +88,7 @@ def run(
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
         summary.boards = record_boards(store, registry, gathered.suite, datasets)
-        store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
+        store.add_skips(summary.run, [SkipRow(**asdict(skip)) for skip in plan.skips])
         _tell_broken(session, gathered)
         ready = Roster(session).ready(tuple(target for target in plan.targets if target.dataset in datasets))
         Cells(session, ready).craft(plan.cells)

@@ -6,7 +6,6 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,6 +14,7 @@ from advbench.errors import AdvbenchError, PluginError
 from advbench.problem.problem import Problem
 from advbench.run.stored import packed_part, stored_ball
 from advbench.store import Store
+from advbench.store.rows import CellRow
 from advbench.threats import Threat
 
 
@@ -29,10 +29,10 @@ class StoredPerturbations:
     def digest(self) -> str:
         """Of the cell and everything that is stored of it: what `content` of an attack says that hands it in."""
         with self._opened() as (store, cell):
-            stored = [row["artifact"] for _, row in sorted(store.shards(cell["key"]).items())]
+            stored = [row.artifact for _, row in sorted(store.shards(cell.key).items())]
         if not stored:
-            raise AdvbenchError(f"cell {cell['key'][:12]} of {self.file} has no examples stored yet")
-        return hashlib.sha256(" ".join([cell["key"], *stored]).encode()).hexdigest()
+            raise AdvbenchError(f"cell {cell.key[:12]} of {self.file} has no examples stored yet")
+        return hashlib.sha256(" ".join([cell.key, *stored]).encode()).hexdigest()
 
     def of(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Ids of examples, and their perturbations in the coordinates of the problem's ball.
@@ -41,28 +41,28 @@ class StoredPerturbations:
         """
         start = problem.start()[:0]
         with self._opened() as (store, cell):
-            name = f"cell {cell['key'][:12]} of {self.file}"
+            name = f"cell {cell.key[:12]} of {self.file}"
             threat = self._ball(cell, problem, name)
             parts = [
-                _part(store.artifacts.get(row["artifact"]), threat, problem, name)
-                for row in store.shards(cell["key"]).values()
+                _part(store.artifacts.get(row.artifact), threat, problem, name)
+                for row in store.shards(cell.key).values()
             ]
-            labels = {example: row["label"] for example, row in store.clean(cell["source"]).items()}
+            labels = {example: row.label for example, row in store.clean(cell.source).items()}
         _check_labels(labels, problem, name)
         ids, p = zip((problem.draws.ids[:0], start), *parts, strict=True)
         return torch.cat(ids), torch.cat(p)
 
     @contextmanager
-    def _opened(self) -> Iterator[tuple[Store, Mapping[str, Any]]]:
+    def _opened(self) -> Iterator[tuple[Store, CellRow]]:
         with Store.open(self.file, readonly=True) as store:
             yield store, store.cell(self.cell)
 
-    def _ball(self, cell: Mapping[str, Any], problem: Problem, name: str) -> Threat:
+    def _ball(self, cell: CellRow, problem: Problem, name: str) -> Threat:
         kind = type(problem.threat)
-        threat = stored_ball(cell, kind) if cell["threat"] == kind.name else None
+        threat = stored_ball(cell, kind) if cell.threat == kind.name else None
         if threat is None or threat.family != problem.threat.family:
             raise PluginError(
-                f"{name} holds perturbations of {cell['family']}, and this ball is {problem.threat.family}; name a "
+                f"{name} holds perturbations of {cell.family}, and this ball is {problem.threat.family}; name a "
                 "cell of this ball, of whatever radius"
             )
         return threat

@@ -190,7 +190,8 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
     ):
         here.setdefault(row["board"], []).append((found.cells[row["cell"]], bool(row["open"])))
     made = []
-    for row in sorted(store.boards(), key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
+    rows = store.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")
+    for row in sorted(rows, key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
         key = row["key"]
         placed = here.get(key, [])
         ranks = _ranks(store.robust_examples(key), found.targets)
@@ -213,7 +214,7 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
                 ball=row["name"].removeprefix(f"{row['dataset']}/"),
                 threat=row["threat"],
                 family=row["family"],
-                shipper=shipper_of(row),
+                shipper=shipper_of(row["ball"]),
                 params=row["params"] or {},
                 eps=row["eps"],
                 examples=row["examples"],

@@ -80,7 +80,7 @@ class Dataset:
 
 
 def targets(store: Store) -> dict[str, Target]:
-    rows = store.targets()
+    rows = store.rows("SELECT * FROM targets ORDER BY label, key")
     told = store.rows("SELECT target, max(current) AS current FROM board_targets GROUP BY target")
     superseded = {row["target"] for row in told if not row["current"]}
     crowd = Counter((row["label"], row["data_fingerprint"]) for row in rows if row["key"] not in superseded)
