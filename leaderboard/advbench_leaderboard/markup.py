@@ -6,11 +6,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
-from jinja2.bccache import Bucket
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from advbench_leaderboard import commands
+from advbench_leaderboard.compiled import COMPILED
 from advbench_leaderboard.facts.rate import Rate
 from advbench_leaderboard.figures.chart import shapes, swatch
 from advbench_leaderboard.figures.heat import shade, sheet
@@ -27,23 +27,6 @@ POLICY = (
 """`file:` lets a folder be looked at without a server; a page that a host serves may load nothing from there."""
 
 
-class Compiled(BytecodeCache):
-    """Templates that this process has compiled: a second site, or the same one again, is made in half the time."""
-
-    def __init__(self) -> None:
-        self._code: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._code:
-            bucket.bytecode_from_string(self._code[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
-
-
-COMPILED = Compiled()
-
-
 def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environment:
     made = Environment(
         loader=PackageLoader("advbench_leaderboard"),
@@ -53,6 +36,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
         bytecode_cache=COMPILED,
     )
     made.globals.update(
