@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from advbench.errors import AdvbenchError, MalformedError, PluginError
 from advbench.store import views
@@ -23,12 +23,15 @@ from advbench.store.connection import (
     unreadable,
 )
 from advbench.store.faults import READING_FAILED, fault, set_aside
+from advbench.store.reading import reader
 from advbench.store.records import JSON_COLUMNS, parsed
 
 if TYPE_CHECKING:
     import sqlite3
     from contextlib import AbstractContextManager
     from types import TracebackType
+
+T = TypeVar("T")
 
 Row = Mapping[str, Any]
 """Column names to plain values; JSON columns hold what `json` can write."""
@@ -256,15 +259,25 @@ class Store:
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """Any question in SQL; JSON columns come back as what was put in."""
+        with self._asked(sql, values) as (names, cursor):
+            places = {name: names.index(name) for name in names}  # of two columns of one name, the first
+            return [decoded({name: row[place] for name, place in places.items()}) for row in cursor]
+
+    def read(self, kind: type[T], sql: str, *values: Any) -> list[T]:
+        """Any question in SQL, each row of its answer as a record: a dataclass with a field for every column."""
+        with self._asked(sql, values) as (names, cursor):
+            return list(map(reader(kind, names), cursor))
+
+    @contextmanager
+    def _asked(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[list[str], sqlite3.Cursor]]:
+        """The columns of the answer, and its rows, while the block lasts."""
         with in_words(self.path):
             self.connection.execute("SAVEPOINT question")
             try:
                 cursor = self.connection.execute(sql, values)
                 if cursor.description is None:
                     raise ValueError(f"a question that has no answer: {sql}")
-                names = [column[0] for column in cursor.description]
-                places = {name: names.index(name) for name in names}  # of two columns of one name, the first
-                return [decoded({name: row[place] for name, place in places.items()}) for row in cursor]
+                yield [column[0] for column in cursor.description], cursor
             finally:  # whatever it may have written
                 if self.connection.in_transaction:
                     self.connection.execute("ROLLBACK TO question")
