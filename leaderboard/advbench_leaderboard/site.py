@@ -15,22 +15,26 @@ from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
 from advbench_leaderboard.facts import (
-    answers,
     boards,
     cells,
     checks,
+    classes,
     curves,
+    detectors,
+    differences,
     entrants,
     exhibits,
     runs,
     skips,
     transfers,
 )
-from advbench_leaderboard.facts.answers import Answers
 from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark, Superseded
 from advbench_leaderboard.facts.cells import Cell, Unplaced, Verdicts
 from advbench_leaderboard.facts.checks import Import
+from advbench_leaderboard.facts.classes import Turns
 from advbench_leaderboard.facts.curves import Curve
+from advbench_leaderboard.facts.detectors import Allowance, Detector
+from advbench_leaderboard.facts.differences import Difference
 from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
 from advbench_leaderboard.facts.exhibits import Exhibit
 from advbench_leaderboard.facts.runs import Run
@@ -204,7 +208,7 @@ class Site:
         listed = sorted(entry.target.key for entry in board.entries)
         family = (board.dataset.fingerprint, board.examples, board.family, str(board.protocol), *listed)
         if family not in self._curves:
-            self._curves[family] = curves.curves(self.store, board, self.targets)
+            self._curves[family] = curves.curves(self.store, board)
         order = {entry.target.key: place for place, entry in enumerate(board.entries)}
         return tuple(sorted(self._curves[family], key=lambda curve: order.get(curve.target, len(order))))
 
@@ -225,9 +229,46 @@ class Site:
         """By source: on each board and other target its attack that fools most often."""
         return transfers.worst(self.store)
 
-    def answers(self, board: Board, cells: Sequence[str], target: str) -> Answers:
-        """What cells that differ only in their goal did to their target, class by class and suspicion by suspicion."""
-        return answers.answers(self.store, board, [self.cells[cell] for cell in cells], self.targets[target])
+    @cached_property
+    def _turns(self) -> dict[tuple[str, str], tuple[Turns, ...]]:
+        return {}
+
+    def turns(self, board: Board, entry: Entry) -> tuple[Turns, ...]:
+        """Which classes become which, under the attacks that tell most of it."""
+        place = (board.key, entry.target.key)
+        if place not in self._turns:
+            self._turns[place] = tuple(classes.turns(self.store, board, entry, self.cells))
+        return self._turns[place]
+
+    @cached_property
+    def _allowances(self) -> dict[tuple[str, str], tuple[Allowance, ...]]:
+        return {}
+
+    def detector(self, board: Board, entry: Entry) -> Detector | None:
+        """Under the attack that gets past it most often. It holds a number an example, and so is not kept."""
+        found, target = None, entry.target
+        if entry.undetected is not None and target.threshold is not None:
+            found = detectors.detector(self.store, board, self.cells[entry.undetected.cell], target)
+        self._allowances[board.key, target.key] = found.allowances if found else ()
+        return found
+
+    def allowances(self, board: Board, entry: Entry) -> tuple[Allowance, ...]:
+        """What gets past the detector, by the false alarms that are allowed; empty where there is none."""
+        place = (board.key, entry.target.key)
+        if place not in self._allowances:
+            self.detector(board, entry)
+        return self._allowances[place]
+
+    @cached_property
+    def _differences(self) -> dict[str, dict[tuple[str, str], Difference]]:
+        return {}
+
+    def differences(self, board: Board) -> Mapping[tuple[str, str], Difference]:
+        """Of every ordered pair of ranked targets, by their keys."""
+        if board.key not in self._differences:
+            right = {entry.target.key: board.right[entry.target.key] for entry in board.ranked}
+            self._differences[board.key] = differences.differences(right, board.count)
+        return self._differences[board.key]
 
     def sweeps(self, board: str) -> list[dict[str, Any]]:
         """Attacks with several parameters: rows of the view `sweeps`."""
@@ -239,23 +280,6 @@ class Site:
         for row in self.store.rows("SELECT * FROM sweeps ORDER BY board, target_label, target, name, goal"):
             found[row["board"]].append(row)
         return found
-
-    def right(self, board: str) -> dict[str, dict[int, bool]]:
-        """By target key: which examples are right, clean and under all required attacks."""
-        return self.store.robust_examples(board)
-
-    @cached_property
-    def _right_bits(self) -> dict[str, dict[str, int]]:
-        return {}
-
-    def right_bits(self, board: str) -> dict[str, int]:
-        """The same with a bit an example, in the order of their ids."""
-        if board not in self._right_bits:
-            self._right_bits[board] = {
-                target: sum(1 << place for place, example in enumerate(sorted(right)) if right[example])
-                for target, right in self.right(board).items()
-            }
-        return self._right_bits[board]
 
     def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
         return self.store.outcomes(cell, target)

@@ -116,6 +116,9 @@ class Board:
     """Those that have come out on any target; the one that leaves least, on average, comes first."""
     entries: tuple[Entry, ...]
     """Ranked ones first, the best on top; unranked ones by name."""
+    right: Mapping[str, int]
+    """By target key a bit an example, in the order of their ids: set where it is right, clean and under all required
+    attacks. Only of targets with a robust accuracy."""
     superseded: tuple[Superseded, ...]
     """The last asked first."""
     cores: Mapping[str, int]
@@ -193,7 +196,11 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
     for row in sorted(store.boards(), key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
         key = row["key"]
         placed = here.get(key, [])
-        ranks = _ranks(store.robust_examples(key), found.targets)
+        right = {
+            target: [verdicts[example] for example in sorted(verdicts)]
+            for target, verdicts in store.robust_examples(key).items()
+        }
+        ranks = _ranks(right, found.targets)
         failed = sorted(
             (cell for cell, is_open in placed if is_open),
             key=lambda cell: (found.targets[cell.source].label, cell.entrant, cell.key),
@@ -223,6 +230,7 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
                 aim=aim_of(row["required"], dataset.classes),
                 entrants=_strongest_first(verdicts.values()),
                 entries=tuple(sorted(entries, key=_place)),
+                right={target: _bits(verdicts) for target, verdicts in right.items()},
                 superseded=tuple(_superseded(one, found.targets) for one in found.earlier if one.board == key),
                 cores=_cores(found.cores, verdicts),
                 failed=tuple(failed),
@@ -314,9 +322,14 @@ def _place(entry: Entry) -> tuple[bool, int, str, str]:
     return (entry.rank is None, -right, entry.target.label, entry.target.key)
 
 
-def _ranks(right: Mapping[str, Mapping[int, bool]], targets: Mapping[str, Target]) -> dict[str, int]:
+def _ranks(right: Mapping[str, Sequence[bool]], targets: Mapping[str, Target]) -> dict[str, int]:
     ordered = sorted(right, key=lambda key: (targets[key].label, key))
-    return dict(shared_ranks({key: [right[key][example] for example in sorted(right[key])] for key in ordered}))
+    return dict(shared_ranks({key: right[key] for key in ordered}))
+
+
+def _bits(verdicts: Sequence[bool]) -> int:
+    """The first is the lowest."""
+    return int("".join("1" if verdict else "0" for verdict in reversed(verdicts)) or "0", 2)
 
 
 def _by_board(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:

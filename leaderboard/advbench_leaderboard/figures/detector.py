@@ -16,8 +16,6 @@ from advbench_leaderboard.figures.svg import element, frame, group, label, path
 
 WIDTH, HEIGHT = 560.0, 300.0
 BINS = 24
-FALSE_POSITIVES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""For the table behind the curve."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,71 @@
+"""What a detector makes of one attack: how suspect the clean images are, and those that fooled."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from advbench.rates.rates import DetectorPoint, detector_curve, undetected_at
+from advbench.store import Store
+from advbench.store.rate_views import FOOLED
+from advbench_leaderboard.facts.boards import Board
+from advbench_leaderboard.facts.cells import Cell
+from advbench_leaderboard.facts.entrants import Target
+
+ALLOWED = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+"""Shares of false alarms for which thresholds are told."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What gets past the detector where so many false alarms are allowed."""
+
+    allowed: float
+    point: DetectorPoint
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A target's detector under one attack, as one board judges it."""
+
+    cell: Cell
+    clean: tuple[float | None, ...]
+    """Suspicions of the clean images."""
+    fooled: tuple[float | None, ...]
+    """Suspicions of the attacked images that fooled."""
+    curve: tuple[DetectorPoint, ...]
+    """Undetected against false alarms."""
+
+    @property
+    def allowances(self) -> tuple[Allowance, ...]:
+        return tuple(Allowance(allowed, undetected_at(self.curve, allowed)) for allowed in ALLOWED)
+
+
+@dataclass(frozen=True)
+class _Suspicions:
+    clean: float | None
+    attacked: float | None
+    fooled: bool
+
+
+def detector(store: Store, board: Board, cell: Cell, target: Target) -> Detector | None:
+    """None where no image has a suspicion."""
+    images: Sequence[_Suspicions] = store.read(
+        _Suspicions,
+        f"""
+        SELECT c.suspicion AS clean, o.suspicion AS attacked, {FOOLED} AS fooled
+        FROM boards b
+        CROSS JOIN cells k ON k.id = ?
+        CROSS JOIN outcomes o ON o.cell = k.id AND o.target = ?
+        CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
+        WHERE b.key = ? ORDER BY o.example
+        """,
+        cell.number,
+        target.number,
+        board.key,
+    )
+    clean = tuple(image.clean for image in images)
+    if all(suspicion is None for suspicion in clean):
+        return None
+    fooled = tuple(image.attacked for image in images if image.fooled)
+    return Detector(cell, clean, fooled, detector_curve(clean, fooled, len(images)))
