@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from advbench_leaderboard.figures.svg import element, frame, group
+from advbench_leaderboard.figures.svg import frame, group, strokes
 from advbench_leaderboard.png import inflated
 
 MOST = 120
@@ -48,7 +48,7 @@ def moves(packed: bytes, height: int, width: int) -> list[Move]:
 def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup:
     """The longest is three pixels long, or as long as the picture has room for; the others in proportion."""
     unit = min([LONGEST / found[0].length, *(_room(move, height, width) for move in found[:MOST])]) if found else 0.0
-    parts = []
+    ways = []
     for move in found[:MOST]:
         x, y = move.column + 0.5, move.row + 0.5
         dx, dy = move.right * unit, move.down * unit
@@ -58,14 +58,14 @@ def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup
             (x + dx - head * math.cos(angle + turn), y + dy - head * math.sin(angle + turn)) for turn in (0.5, -0.5)
         ]
         ends = "".join(f"M{tx:.2f} {ty:.2f}L{x + dx:.2f} {y + dy:.2f}" for tx, ty in tips)
-        parts.append(element("path", d=f"M{x:.2f} {y:.2f}L{x + dx:.2f} {y + dy:.2f}{ends}"))
+        ways.append(f"M{x:.2f} {y:.2f}L{x + dx:.2f} {y + dy:.2f}{ends}")
     return frame(
         title,
         f"{min(len(found), MOST)} arrows, from the pixel that mass left to where it went on average; the length is the "
         "mass times its way, in proportion to the longest.",
         width,
         height,
-        group(*parts),
+        group(strokes(ways)),
         class_="arrows",
     )
 
