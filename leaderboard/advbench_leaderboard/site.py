@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from advbench.rates import earlier, evidence, notes
 from advbench.rates.evidence import Evidence
@@ -29,17 +28,17 @@ from advbench_leaderboard.facts import (
     transfers,
 )
 from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark, Superseded
-from advbench_leaderboard.facts.cells import Cell, Unplaced, Verdicts
+from advbench_leaderboard.facts.cells import Cell, Placed, Unplaced, Verdicts
 from advbench_leaderboard.facts.checks import Import
 from advbench_leaderboard.facts.classes import Turns
 from advbench_leaderboard.facts.curves import Curve
 from advbench_leaderboard.facts.detectors import Allowance, Detector
 from advbench_leaderboard.facts.differences import Difference
-from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
+from advbench_leaderboard.facts.entrants import Attack, Dataset, Description, Target
 from advbench_leaderboard.facts.exhibits import Exhibit
-from advbench_leaderboard.facts.runs import Run
+from advbench_leaderboard.facts.runs import Plugin, Run
 from advbench_leaderboard.facts.skips import Skip
-from advbench_leaderboard.facts.transfers import Outgoing
+from advbench_leaderboard.facts.transfers import Outgoing, Transfer
 from advbench_leaderboard.text import slug
 
 
@@ -62,7 +61,10 @@ class Site:
     runs: tuple[Run, ...]
     """The newest first."""
     skips: tuple[Skip, ...]
-    said: Mapping[tuple[str, str], Said]
+    plugins: tuple[Plugin, ...]
+    """Run by run."""
+    descriptions: Mapping[tuple[str, str], Description]
+    """Of plugins, by kind and label or name."""
     marks: Mapping[str, Mark]
     """By cell key: what `advbench verify` found last."""
     imports: Mapping[str, Import]
@@ -108,21 +110,21 @@ class Site:
         return self._board_by_key[key]
 
     @cached_property
-    def _boards_by_cell(self) -> dict[str, list[str]]:
-        found = defaultdict(list)
-        for row in self._placed:
-            found[row["cell"]].append(row["board"])
-        return found
+    def _placed(self) -> list[Placed]:
+        return cells.placed(self.store)
 
     @cached_property
-    def _placed(self) -> list[dict[str, Any]]:
-        return self.store.rows("SELECT cell, board, stands FROM board_cells ORDER BY board_name, board")
+    def _boards_by_cell(self) -> dict[str, list[str]]:
+        by_cell = defaultdict(list)
+        for one in self._placed:
+            by_cell[one.cell].append(one.board)
+        return by_cell
 
     @cached_property
     def _of_earlier_targets(self) -> frozenset[str]:
         """Cells whose target none of their boards lists any more."""
         placed = self._placed
-        return frozenset({row["cell"] for row in placed} - {row["cell"] for row in placed if row["stands"]})
+        return frozenset({one.cell for one in placed} - {one.cell for one in placed if one.stands})
 
     def boards_of(self, cell: str) -> list[Board]:
         """The boards that a cell belongs to: one, or all of its family where it minimizes."""
@@ -178,16 +180,14 @@ class Site:
                     found[verdicts.cell].append((board, verdicts))
         return found
 
-    def words_of(self, kind: str, label: str) -> Said:
+    def description_of(self, kind: str, label: str) -> Description:
         """What a plugin says of itself; empty where a database of old does not know."""
-        return self.said.get((kind, label)) or self.said.get((kind, label.partition("(")[0])) or Said("", "")
-
-    def run(self, key: str | None) -> Run | None:
-        return next((run for run in self.runs if run.id == key), None)
+        known = self.descriptions
+        return known.get((kind, label)) or known.get((kind, label.partition("(")[0])) or Description()
 
     @cached_property
     def outcome_count(self) -> int:
-        return int(self.store.rows("SELECT count(*) AS n FROM outcomes")[0]["n"])
+        return cells.outcome_count(self.store)
 
     def class_name(self, fingerprint: str, label: int | None) -> str:
         """A class as its data set calls it, or its number."""
@@ -212,13 +212,9 @@ class Site:
         order = {entry.target.key: place for place, entry in enumerate(board.entries)}
         return tuple(sorted(self._curves[family], key=lambda curve: order.get(curve.target, len(order))))
 
-    def transfer(self, board: str) -> list[dict[str, Any]]:
-        """Rows of the view `rates` of others' examples: cell, source, target, entrant, n, fooled, …"""
-        return self.store.rows(
-            "SELECT * FROM rates WHERE NOT own AND board = ? AND n > 0 "
-            "ORDER BY entrant, source_label, source, target_label, target, cell",
-            board,
-        )
+    def transfer(self, board: str) -> list[Transfer]:
+        """Others' examples on each target of the board, attack by attack."""
+        return transfers.on_board(self.store, board)
 
     def transfer_of(self, cells: Sequence[str]) -> dict[str, list[Outgoing]]:
         """By cell, of so many at once: how its examples do on other targets."""
@@ -270,23 +266,6 @@ class Site:
             self._differences[board.key] = differences.differences(right, board.count)
         return self._differences[board.key]
 
-    def sweeps(self, board: str) -> list[dict[str, Any]]:
-        """Attacks with several parameters: rows of the view `sweeps`."""
-        return self._sweeps.get(board, [])
-
-    @cached_property
-    def _sweeps(self) -> dict[str, list[dict[str, Any]]]:
-        found = defaultdict(list)
-        for row in self.store.rows("SELECT * FROM sweeps ORDER BY board, target_label, target, name, goal"):
-            found[row["board"]].append(row)
-        return found
-
-    def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
-        return self.store.outcomes(cell, target)
-
-    def clean(self, target: str) -> dict[int, dict[str, Any]]:
-        return self.store.clean(target)
-
     def exhibits(self, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
         """By a cell's number, of so many at once: its first examples as pictures; see `advbench.exhibits`."""
         return exhibits.exhibits(self.store, cells)
@@ -334,7 +313,8 @@ def gather(
         cells=all_cells,
         runs=found_runs,
         skips=found_skips,
-        said=entrants.said(store),
+        plugins=runs.plugins(store),
+        descriptions=entrants.descriptions(store),
         marks=marks,
         imports=imports,
         unplaced=cells.unplaced(store),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -185,94 +185,167 @@ class Gathered:
     """By cell: digests of the core that its shards were made with."""
 
 
+@dataclass(frozen=True)
+class _Stored:
+    """A board as it is stored."""
+
+    key: str
+    name: str
+    dataset: str
+    data_fingerprint: str
+    threat: str
+    family: str
+    ball: Mapping[str, Any] | None
+    """Who ships it."""
+    params: Mapping[str, Any]
+    eps: float
+    examples: str
+    count: int
+    protocol: int
+    required: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A cell that belongs to a board."""
+
+    board: str
+    cell: str
+    open: bool
+    """Whether its latest attempt failed or has not ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Clean:
+    board: str
+    target: str
+    right: int
+    alarms: int | None
+    n: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Robust:
+    board: str
+    target: str
+    right: int | None
+    n: int | None
+    unranked: str | None
+
+
 def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
-    clean, robust = _by_board(store.rates("clean_accuracy")), _by_board(store.rates("robust_accuracy"))
-    here: dict[str, list[tuple[Cell, bool]]] = {}
-    for row in store.rows(
-        "SELECT board, cell, latest AND status <> 'done' AS open FROM board_cells WHERE stands ORDER BY board"
+    """Board by board in the order of data sets and names, 5° before 10°."""
+    placed: dict[str, list[_Placed]] = defaultdict(list)
+    for cell in store.read(
+        _Placed,
+        "SELECT board, cell, latest AND status <> 'done' AS open FROM board_cells WHERE stands ORDER BY board",
     ):
-        here.setdefault(row["board"], []).append((found.cells[row["cell"]], bool(row["open"])))
-    made = []
-    for row in sorted(store.boards(), key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
-        key = row["key"]
-        placed = here.get(key, [])
-        right = {
-            target: [verdicts[example] for example in sorted(verdicts)]
-            for target, verdicts in store.robust_examples(key).items()
-        }
-        ranks = _ranks(right, found.targets)
-        failed = sorted(
-            (cell for cell, is_open in placed if is_open),
-            key=lambda cell: (found.targets[cell.source].label, cell.entrant, cell.key),
+        placed[cell.board].append(cell)
+    clean: dict[str, list[_Clean]] = defaultdict(list)
+    for one in store.read(_Clean, "SELECT board, target, right, alarms, n FROM clean_accuracy"):
+        clean[one.board].append(one)
+    robust = {
+        (one.board, one.target): one
+        for one in store.read(_Robust, "SELECT board, target, right, n, unranked FROM robust_accuracy")
+    }
+    stored = store.read(
+        _Stored,
+        """
+        SELECT key, name, dataset, data_fingerprint, threat, family, ball, coalesce(params, '{}') AS params, eps,
+          examples, count, protocol, required
+        FROM boards ORDER BY dataset, name, protocol, key
+        """,
+    )
+    return tuple(
+        _board(
+            one,
+            [(answers, robust[one.key, answers.target]) for answers in clean[one.key]],
+            _verdicts(store, one.key),
+            placed[one.key],
+            found,
         )
-        verdicts = found.verdicts.get(key, {})
-        dataset = found.datasets.get(row["data_fingerprint"]) or nameless(row)
-        crowd = Counter(ranks.values())
-        entries = [
-            _entry(answer, robust[key][answer["target"]], found, ranks, crowd, row["required"])
-            for answer in clean.get(key, {}).values()
-        ]
-        made.append(
-            Board(
-                key=key,
-                name=row["name"],
-                dataset=dataset,
-                ball=row["name"].removeprefix(f"{row['dataset']}/"),
-                threat=row["threat"],
-                family=row["family"],
-                shipper=shipper_of(row),
-                params=row["params"] or {},
-                eps=row["eps"],
-                examples=row["examples"],
-                count=row["count"],
-                protocol=row["protocol"],
-                required=tuple(row["required"]),
-                aim=aim_of(row["required"], dataset.classes),
-                entrants=_strongest_first(verdicts.values()),
-                entries=tuple(sorted(entries, key=_place)),
-                right={target: _bits(verdicts) for target, verdicts in right.items()},
-                superseded=tuple(_superseded(one, found.targets) for one in found.earlier if one.board == key),
-                cores=_cores(found.cores, verdicts),
-                failed=tuple(failed),
-                skipped=tuple(skip for skip in found.skips if skip.concerns(row["dataset"], row["name"])),
-                updated=max((cell.at for cell, _ in placed if cell.at), default=None),
-            )
-        )
-    return tuple(made)
+        for one in sorted(stored, key=lambda one: in_order(f"{one.dataset} {one.name}"))
+    )
+
+
+def _board(
+    stored: _Stored,
+    answers: Sequence[tuple[_Clean, _Robust]],
+    right: Mapping[str, Sequence[bool]],
+    placed: Sequence[_Placed],
+    found: Gathered,
+) -> Board:
+    ranks = _ranks(right, found.targets)
+    crowd = Counter(ranks.values())
+    verdicts = found.verdicts.get(stored.key, {})
+    dataset = found.datasets.get(stored.data_fingerprint) or nameless(stored.data_fingerprint, stored.dataset)
+    entries = [_entry(clean, robust, found, ranks, crowd, stored.required) for clean, robust in answers]
+    cells = [found.cells[one.cell] for one in placed]
+    failed = [found.cells[one.cell] for one in placed if one.open]
+    return Board(
+        key=stored.key,
+        name=stored.name,
+        dataset=dataset,
+        ball=stored.name.removeprefix(f"{stored.dataset}/"),
+        threat=stored.threat,
+        family=stored.family,
+        shipper=shipper_of({"ball": stored.ball}),
+        params=stored.params,
+        eps=stored.eps,
+        examples=stored.examples,
+        count=stored.count,
+        protocol=stored.protocol,
+        required=tuple(stored.required),
+        aim=aim_of(stored.required, dataset.classes),
+        entrants=_strongest_first(verdicts.values()),
+        entries=tuple(sorted(entries, key=_place)),
+        right={target: _bits(some) for target, some in right.items()},
+        superseded=tuple(_superseded(one, found.targets) for one in found.earlier if one.board == stored.key),
+        cores=_cores(found.cores, verdicts),
+        failed=tuple(sorted(failed, key=lambda cell: (found.targets[cell.source].label, cell.entrant, cell.key))),
+        skipped=tuple(skip for skip in found.skips if skip.concerns(stored.dataset, stored.name)),
+        updated=max((cell.at for cell in cells if cell.at), default=None),
+    )
+
+
+def _verdicts(store: Store, board: str) -> dict[str, list[bool]]:
+    """By target: which examples are right, clean and under all required attacks, in the order of their ids."""
+    return {
+        target: [verdicts[example] for example in sorted(verdicts)]
+        for target, verdicts in store.robust_examples(board).items()
+    }
 
 
 def _entry(
-    answer: Mapping[str, Any],
-    worst_case: Mapping[str, Any],
+    answers: _Clean,
+    worst_case: _Robust,
     found: Gathered,
     ranks: Mapping[str, int],
     crowd: Mapping[int, int],
     required: Sequence[str],
 ) -> Entry:
-    board, key = answer["board"], answer["target"]
+    board, key = answers.board, answers.target
     verdicts = found.verdicts.get(board, {}).get(key, {})
-    clean = rate_of(answer, "right", "n")
-    assert clean is not None  # a target is listed for its clean answers
     counted = [found.cells[verdict.cell] for verdict in verdicts.values()]
     through = [verdict for verdict in verdicts.values() if verdict.undetected]
     arrived = [found.imports[cell.key] for cell in counted if cell.key in found.imports]
     checked = [found.verified.get(cell.key) for cell in counted]
     rank = ranks.get(key)
-    robust = rate_of(worst_case, "right", "n")
+    robust = rate_of(worst_case.right, worst_case.n)
     counting = [verdicts[entrant] for entrant in required if entrant in verdicts] if robust else []
     return Entry(
         target=found.targets[key],
         rank=rank,
         tied=rank is not None and crowd[rank] > 1,
-        unranked=worst_case["unranked"],
+        unranked=worst_case.unranked,
         robust=robust,
-        clean=clean,
+        clean=Rate(answers.right, answers.n),
         verdicts=verdicts,
         incoming=found.incoming.get((board, key)),
         undetected=min(
             through, key=lambda v: (-(v.undetected.value if v.undetected else 0.0), v.entrant), default=None
         ),
-        false_positives=rate_of(answer, "alarms", "n"),
+        false_positives=rate_of(answers.alarms, answers.n),
         certified=found.certified.get((board, key)),
         forwards=sum(cell.forwards / cell.count for cell in counted),
         backwards=sum(cell.backwards / cell.count for cell in counted),
@@ -330,10 +403,3 @@ def _ranks(right: Mapping[str, Sequence[bool]], targets: Mapping[str, Target]) -
 def _bits(verdicts: Sequence[bool]) -> int:
     """The first is the lowest."""
     return int("".join("1" if verdict else "0" for verdict in reversed(verdicts)) or "0", 2)
-
-
-def _by_board(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["board"], {})[row["target"]] = row
-    return found

@@ -67,7 +67,7 @@ def _context(
     rings = [Point(m.passes, m.fooled, f"{m.entrant} on {m.board.title}, mean") for m in others]
     return {
         "attack": attack,
-        "said": site.words_of("attack", attack.label),
+        "description": site.description_of("attack", attack.label),
         "rows": found,
         "wins": sum(row.worst for row in found),
         "series": series,

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
-from advbench_leaderboard.facts.runs import Plugin, Run
+from advbench_leaderboard.facts.runs import Plugin
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
 from advbench_leaderboard.text import shown
@@ -46,7 +47,7 @@ def pages(site: Site) -> Iterator[Page]:
 def _context(site: Site) -> dict[str, object]:
     database = shlex.quote(shown(site.database))
     differing = sorted(key for key, mark in site.marks.items() if not mark.sound)
-    used = _used(site.runs)
+    used = _used(site.plugins)
     return {
         "has": {
             "source": any(dataset.source for dataset in site.datasets.values()),
@@ -73,11 +74,7 @@ def _merged(site: Site) -> list[Merged]:
     return found
 
 
-def _used(runs: tuple[Run, ...]) -> list[Used]:
-    found: dict[Plugin, int] = {}
-    for run in runs:
-        for plugin in run.plugins:
-            if not plugin.error:
-                found[plugin] = found.get(plugin, 0) + 1
-    order = sorted(found, key=lambda p: (p.kind, p.label, p.distribution, p.version, p.digest))
-    return [Used(plugin, found[plugin]) for plugin in order]
+def _used(plugins: Iterable[Plugin]) -> list[Used]:
+    runs = Counter(replace(plugin, run="") for plugin in plugins if not plugin.error)
+    order = sorted(runs, key=lambda p: (p.kind, p.label, p.distribution, p.version, p.digest))
+    return [Used(plugin, runs[plugin]) for plugin in order]

@@ -13,7 +13,7 @@ from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.classes import Turns
 from advbench_leaderboard.facts.curves import Curve
 from advbench_leaderboard.facts.detectors import Allowance
-from advbench_leaderboard.facts.entrants import Target
+from advbench_leaderboard.facts.entrants import Description, Target
 from advbench_leaderboard.figures.curves import radii, radius_curves
 from advbench_leaderboard.figures.detector import Bin, bins, detector_curves, histogram
 from advbench_leaderboard.pages import Page
@@ -68,7 +68,7 @@ def _context(site: Site, target: Target) -> dict[str, object]:
     entries = site.entries_of(target.key)
     elsewhere = [(board, entry, one) for board, entry in entries for one in entry.elsewhere]
     elsewhere.sort(key=lambda row: not row[2].contradicts)
-    told = {one.cell for _, _, one in elsewhere}
+    listed = {one.cell for _, _, one in elsewhere}
     return {
         "target": target,
         "entries": entries,
@@ -85,14 +85,14 @@ def _context(site: Site, target: Target) -> dict[str, object]:
         "unplaced": [
             (cell, site.unplaced[cell.key])
             for cell in site.cells.values()
-            if cell.source == target.key and cell.key in site.unplaced and cell.key not in told
+            if cell.source == target.key and cell.key in site.unplaced and cell.key not in listed
         ],
         "has": _columns([entry for _, entry in entries]),
         "lines": _lines(site, entries),
         "detectors": [d for board, entry in entries if (d := _detection(site, board, entry))],
         "matrices": [_matrix(board, turns) for board, entry in entries for turns in site.turns(board, entry)],
         "outgoing": site.transfer_out.get(target.key, []),
-        "said": [site.words_of("model", target.model), *_defenses(site, target)],
+        "descriptions": [site.description_of("model", target.model), *_defenses(site, target)],
     }
 
 
@@ -117,8 +117,8 @@ def _columns(entries: list[Entry]) -> dict[str, bool]:
     }
 
 
-def _defenses(site: Site, target: Target) -> list[object]:
-    return [site.words_of("defense", one) for one in target.defenses.split("+") if one != "none"]
+def _defenses(site: Site, target: Target) -> list[Description]:
+    return [site.description_of("defense", one) for one in target.defenses.split("+") if one != "none"]
 
 
 def _lines(site: Site, entries: list[tuple[Board, Entry]]) -> list[Line]:

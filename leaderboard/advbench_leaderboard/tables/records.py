@@ -70,7 +70,7 @@ CELLS = Table(
 
 def _skips(site: Site) -> Iterator[tuple[Value, ...]]:
     for s in site.skips:
-        yield s.dataset, s.target, s.attack, s.ball, s.reason, s.run
+        yield s.dataset, s.target, s.attack, s.threat, s.reason, s.run
 
 
 SKIPS = Table(
@@ -116,9 +116,8 @@ DATASETS = Table(
 
 
 def _plugins(site: Site) -> Iterator[tuple[Value, ...]]:
-    for r in site.runs:
-        for p in r.plugins:
-            yield r.id, p.kind, p.label, p.distribution, p.version, p.digest, p.error
+    for p in site.plugins:
+        yield p.run, p.kind, p.label, p.distribution, p.version, p.digest, p.error
 
 
 PLUGINS = Table(

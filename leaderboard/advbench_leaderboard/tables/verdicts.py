@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from advbench_leaderboard.facts.rate import Rate, rate_of
+from advbench_leaderboard.facts.rate import rate_of
 from advbench_leaderboard.figures.curves import radii
 from advbench_leaderboard.site import Site
 from advbench_leaderboard.tables.columns import BOARD, TARGET, rate_columns, rate_values
@@ -51,12 +51,11 @@ ATTACKS = Table(
 
 def _transfer(site: Site) -> Iterator[tuple[Value, ...]]:
     for b in site.boards:
-        for row in site.transfer(b.key):
+        for one in site.transfer(b.key):
             yield (
-                *(b.key, b.name, row["cell"], row["entrant"], row["source"], row["source_label"]),
-                *(row["target"], row["target_label"], *rate_values(Rate(row["fooled"], row["n"]))),
-                *rate_values(rate_of(row, "fooled_first_right", "first_right")),
-                *(*rate_values(rate_of(row, "undetected", "n")), row["mean_size"], row["violations"], row["stop"]),
+                *(b.key, b.name, one.cell, one.entrant, one.source, one.source_label, one.target, one.target_label),
+                *(*rate_values(one.rate), *rate_values(rate_of(one.fooled_first_right, one.first_right))),
+                *(*rate_values(rate_of(one.undetected, one.n)), one.mean_size, one.violations, one.stop),
             )
 
 
