@@ -9,6 +9,8 @@ import pytest
 from scipy.stats import binomtest
 
 from advbench.rates.rates import binomial, detector_curve, paired, shared_ranks, two_samples, undetected_at, wilson
+from advbench.store import Store
+from advbench.store.wilson import columns
 
 
 @pytest.mark.parametrize(
@@ -28,6 +30,13 @@ def test_the_interval_is_wilsons(k: int, n: int, low: float, high: float) -> Non
 def test_the_interval_agrees_with_scipy(k: int, n: int) -> None:
     found = binomtest(k, n).proportion_ci(method="wilson")
     assert wilson(k, n) == pytest.approx((found.low, found.high), abs=1e-12)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 1), (1, 1), (3, 7), (200, 200), (617, 1_000_003)])
+def test_views_and_python_know_one_interval(k: int, n: int) -> None:
+    with Store.memory() as store:
+        (row,) = store.rows(f"SELECT {columns('k', 'n', 'rate')} FROM (SELECT ? AS k, ? AS n)", k, n)
+    assert (row["rate"], row["rate_low"], row["rate_high"]) == (k / n, *wilson(k, n))
 
 
 @pytest.mark.parametrize(("k", "n"), [(0, 0), (-1, 5), (6, 5)])

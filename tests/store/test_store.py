@@ -22,6 +22,7 @@ from advbench.errors import AdvbenchError
 from advbench.rates import detection
 from advbench.rates.rates import wilson
 from advbench.store import SCHEMA_VERSION, Store, content, migrations
+from advbench.store.outcome_views import largest
 from advbench.store.views import VIEWS
 
 FIXED = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 2}
@@ -113,6 +114,29 @@ def test_a_minimal_norm_cell_is_judged_at_every_radius(judged: Store) -> None:
     assert only(judged.rates("fooling", "wide"), cell="cw-A")["fooled"] == 3
     assert only(judged.rates("fooling", "narrow"), cell="cw-A")["fooled"] == 2
     assert [row["cell"] for row in judged.rates("fooling", "narrow")] == ["cw-A"]
+
+
+def test_what_lies_inside_a_board_s_ball_is_said_once_for_every_outcome(judged: Store) -> None:
+    rows = judged.rates("judged_outcomes")
+    found = {
+        (row["board"], row["cell"], row["example"]): (row["inside"], row["fooled"])
+        for row in rows
+        if row["target"] == "A"
+    }
+    assert [found["wide", "pgd-A", example] for example in range(4)] == [(1, 1), (0, 0), (1, 0), (1, 1)]
+    assert [found["wide", "cw-A", example] for example in range(4)] == [(1, 1), (1, 1), (0, 0), (1, 1)]
+    assert [found["narrow", "cw-A", example] for example in range(4)] == [(0, 0), (1, 1), (0, 0), (1, 1)]
+    assert ("narrow", "pgd-A", 0) not in found  # its ball is another one
+    alarms = {row["example"] for row in rows if row["cell"] == "pgd-D" and row["target"] == "D" and row["alarm"]}
+    assert alarms == {2}
+
+
+@pytest.mark.parametrize(("size", "inside"), [(0.1, 1), (0.1 * (1 + 1e-7), 1), (0.1 * (1 + 1e-5), 0)])
+def test_rounding_alone_leads_out_of_no_ball(judged: Store, size: float, inside: int) -> None:
+    judged.add_cell(cell("cw-D", "cw", "D", eps=None, minimizes=1))
+    finish(judged, "cw-D", {"D": [outcome(0, 1, size=size)]})
+    assert only(judged.rates("judged_outcomes", "narrow"), cell="cw-D")["inside"] == inside
+    assert (size <= largest(0.1)) == inside
 
 
 def test_sizes_are_those_of_images_that_were_right_when_clean(judged: Store) -> None:

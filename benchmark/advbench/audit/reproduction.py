@@ -30,6 +30,7 @@ from advbench.run.stored import load_dataset, target_named, threat_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.database import shard_size
+from advbench.store.outcome_views import largest
 from advbench.store.standing_views import SAME_BOARD
 from advbench.suite.plan import CellPlan, TargetPlan
 from advbench.suite.suite import Suite
@@ -284,8 +285,8 @@ def _verdict(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
 
 
 def fools(outcome: Mapping[str, Any], cell: Mapping[str, Any], radius: float | None) -> bool:
-    """As the view `rates` counts."""
-    within = not cell["minimizes"] or radius is None or outcome["size"] <= radius * (1 + 1e-6)
+    """As the view `judged_outcomes` says, in a ball that need not be a board's."""
+    within = not cell["minimizes"] or radius is None or outcome["size"] <= largest(radius)
     return bool(outcome["reached"]) and outcome["violation"] is None and within
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from advbench.rates.rates import DetectorPoint, detector_curve
 from advbench.store.database import Store
-from advbench.store.rate_views import FOOLED
 
 _CLEAN = """
 SELECT c.suspicion FROM boards b
@@ -14,14 +13,7 @@ CROSS JOIN clean c ON c.target = t.id AND c.example = e.example
 WHERE b.key = ?
 """
 
-_ATTACKED = f"""
-SELECT o.suspicion, {FOOLED} AS fooled
-FROM boards b
-CROSS JOIN cells k ON k.key = ?
-CROSS JOIN targets t ON t.key = ?
-CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
-WHERE b.key = ?
-"""
+_ATTACKED = "SELECT suspicion, fooled FROM judged_outcomes WHERE board = ? AND cell = ? AND target = ?"
 
 
 def curve(store: Store, board: str, cell: str, target: str) -> tuple[DetectorPoint, ...]:
@@ -31,7 +23,7 @@ def curve(store: Store, board: str, cell: str, target: str) -> tuple[DetectorPoi
     example that stopped at its first undetected success would have gone on under a stricter detector.
     """
     clean = [row["suspicion"] for row in store.rows(_CLEAN, target, board)]
-    attacked = store.rows(_ATTACKED, cell, target, board)
+    attacked = store.rows(_ATTACKED, board, cell, target)
     if not attacked or all(suspicion is None for suspicion in clean):
         return ()
     return detector_curve(clean, [row["suspicion"] for row in attacked if row["fooled"]], len(attacked))

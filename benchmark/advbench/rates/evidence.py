@@ -14,7 +14,6 @@ from typing import Any
 from advbench.rates.aim import UNTARGETED, goal_of
 from advbench.rates.rates import SIGNIFICANT, paired, two_samples
 from advbench.store import Store
-from advbench.store.rate_views import IN_BALL
 
 
 @dataclass(frozen=True)
@@ -165,12 +164,10 @@ class _Search:
 
     def _verdicts(self, row: Mapping[str, Any]) -> dict[int, bool]:
         """Right on the clean image and under this cell, as the board's ball has it."""
-        sql = f"""
-            SELECT o.example, c.predicted = c.label AND NOT (o.predicted <> c.label AND {IN_BALL}) AS right
-            FROM cells k JOIN boards b ON b.key = ? JOIN targets t ON t.key = k.source
-            JOIN outcomes o ON o.cell = k.id AND o.target = t.id
-            JOIN clean c ON c.target = t.id AND c.example = o.example
-            WHERE k.key = ?
+        sql = """
+            SELECT o.example, c.predicted = c.label AND NOT (o.predicted <> c.label AND o.inside) AS right
+            FROM judged_outcomes o JOIN clean c ON c.target = o.target_id AND c.example = o.example
+            WHERE o.board = ? AND o.cell = ? AND o.target = o.source
         """
         return {one["example"]: bool(one["right"]) for one in self.store.rows(sql, row["board"], row["cell"])}
 

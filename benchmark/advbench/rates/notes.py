@@ -18,7 +18,6 @@ from advbench.rates import evidence
 from advbench.rates.evidence import Evidence
 from advbench.rates.rates import SIGNIFICANT, paired, wilson
 from advbench.store import Store
-from advbench.store.rate_views import FOOLED
 
 EFFORT = ("steps", "restarts", "queries", "tries")
 """Parameters of which more is never meant to fool less."""
@@ -152,11 +151,7 @@ def _stronger(store: Store, a: Mapping[str, Any], b: Mapping[str, Any]) -> bool:
 
 
 def _fooled(store: Store, row: Mapping[str, Any]) -> dict[int, bool]:
-    sql = f"""
-        SELECT o.example, coalesce({FOOLED}, 0) AS fooled FROM outcomes o
-        JOIN cells k ON k.id = o.cell JOIN boards b ON b.key = ? JOIN targets t ON t.id = o.target
-        WHERE o.cell = ? AND t.key = ?
-    """
+    sql = "SELECT example, fooled FROM judged_outcomes WHERE board = ? AND cell_id = ? AND target = ?"
     return {
         found["example"]: bool(found["fooled"]) for found in store.rows(sql, row["board"], row["cell"], row["target"])
     }

@@ -8,7 +8,21 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-Z95 = 1.959963984540054
+from advbench.store.wilson import Z95, wilson
+
+__all__ = [
+    "SIGNIFICANT",
+    "Z95",
+    "DetectorPoint",
+    "binomial",
+    "detector_curve",
+    "paired",
+    "shared_ranks",
+    "two_samples",
+    "undetected_at",
+    "wilson",
+]
+
 SIGNIFICANT = 0.05
 
 K = TypeVar("K", bound=Hashable)
@@ -23,15 +37,6 @@ class DetectorPoint:
     """Share of clean images that raise an alarm."""
     undetected: float
     """Share of all attacked images that reach the goal and raise none."""
-
-
-def wilson(k: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a rate seen as k of n (Wilson, 1927)."""
-    if not 0 <= k <= n or n == 0:
-        raise ValueError(f"no rate: {k} of {n}")
-    centre = k + Z95 * Z95 / 2
-    root = Z95 * math.sqrt(k * (n - k) / n + Z95 * Z95 / 4)
-    return max(0.0, (centre - root) / (n + Z95 * Z95)), min(1.0, (centre + root) / (n + Z95 * Z95))
 
 
 def detector_curve(clean: Sequence[float | None], reached: Sequence[float | None], n: int) -> tuple[DetectorPoint, ...]:

@@ -2,51 +2,29 @@
 
 from __future__ import annotations
 
-from advbench.store.standing_views import SAME_BOARD, stands
+from advbench.store import wilson
+from advbench.store.outcome_views import ALARM, whole
+from advbench.store.standing_views import stands
 
-
-def wilson(k: str, n: str, name: str) -> str:
-    """Columns `{name}`, `{name}_low` and `{name}_high`: k of n and its 95 % interval (Wilson, 1927); NULL for n = 0."""
-    z = 1.959963984540054
-    share = f"1.0 * {k} / {n}"
-    centre, root = f"({k} + {z * z / 2!r})", f"{z!r} * sqrt(1.0 * {k} * ({n} - {k}) / {n} + {z * z / 4!r})"
-    return (
-        f"{share} AS {name},\n"
-        f"  max(0.0, ({centre} - {root}) / ({n} + {z * z!r})) AS {name}_low,\n"
-        f"  min(1.0, ({centre} + {root}) / ({n} + {z * z!r})) AS {name}_high"
-    )
-
-
-IN_BALL = "o.violation IS NULL AND (NOT k.minimizes OR o.size <= b.eps * (1 + 1e-6))"
-FOOLED = f"o.reached AND {IN_BALL}"
 # Images that were wrong when clean need no perturbation, and their zeros would be averaged in; protocol 1 did so.
-SIZED = "(c.predicted = c.label OR b.protocol < 2)"
-# A suspicion that is no number raises no alarm.
-ALARM = "coalesce({row}.suspicion > t.threshold, 0)"
+SIZED = "(c.predicted = c.label OR o.protocol < 2)"
 
-# One pass over the outcomes, in the order of their primary key: CROSS JOIN and NOT INDEXED hold SQLite to loops whose
-# order is that of GROUP BY, where its own plan would sort every outcome (measured: 0.7 s a million instead of 2.8).
-# A target counts once all shards of the cell are judged on it.
+# One pass over the outcomes, in the order of their primary key.
 RATES = f"""
 WITH counted AS MATERIALIZED (
-  SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, count(*) AS n,
-    count(*) FILTER (WHERE {FOOLED}) AS fooled,
+  SELECT o.board_id, o.cell_id, o.target_id, count(*) AS n,
+    count(*) FILTER (WHERE o.fooled) AS fooled,
     count(*) FILTER (WHERE c.predicted = c.label) AS first_right,
-    count(*) FILTER (WHERE c.predicted = c.label AND {FOOLED}) AS fooled_first_right,
-    count(*) FILTER (WHERE c.predicted = c.label AND o.predicted <> c.label AND {IN_BALL}) AS broken,
-    count(*) FILTER (WHERE {FOOLED} AND NOT {ALARM.format(row="o")}) AS undetected,
-    avg(o.size) FILTER (WHERE {SIZED} AND {FOOLED}) AS mean_size,
+    count(*) FILTER (WHERE c.predicted = c.label AND o.fooled) AS fooled_first_right,
+    count(*) FILTER (WHERE c.predicted = c.label AND o.predicted <> c.label AND o.inside) AS broken,
+    count(*) FILTER (WHERE o.fooled AND NOT o.alarm) AS undetected,
+    avg(o.size) FILTER (WHERE {SIZED} AND o.fooled) AS mean_size,
     count(o.violation) AS violations
-  FROM cells k
-  CROSS JOIN boards b NOT INDEXED
-  CROSS JOIN targets t NOT INDEXED
-  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
-  LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
-  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND {SAME_BOARD}
-    AND {stands("b.key", "k.source")} AND {stands("b.key", "t.key")}
-    AND (SELECT count(*) FROM judgements j WHERE j.cell = k.id AND j.target = t.id)
-      = (SELECT count(*) FROM shards s WHERE s.cell = k.id)
-  GROUP BY k.id, b.rowid, t.id
+  FROM judged_outcomes o
+  LEFT JOIN clean c ON c.target = o.target_id AND c.example = o.example
+  WHERE o.same_examples AND o.same_seed AND +o.cell_id IN (SELECT cell FROM cell_state WHERE current)
+    AND {stands("o.board", "o.source")} AND {stands("o.board", "o.target")} AND {whole("o.cell_id", "o.target_id")}
+  GROUP BY o.cell_id, o.board_id, o.target_id
 )
 SELECT b.key AS board, b.name AS board_name, k.cell, k.entrant, k.attack, k.goal, k.stop, k.minimizes,
   k.source, k.source_label, t.key AS target, t.label AS target_label, k.source_id = t.id AS own,
@@ -59,8 +37,8 @@ JOIN board_cells k ON k.cell_id = counted.cell_id AND k.board = b.key
 """
 
 FOOLING_COLUMNS = f"""
-  n, fooled, {wilson("fooled", "n", "rate")},
-  first_right, fooled_first_right, {wilson("fooled_first_right", "first_right", "rate_first_right")},
+  n, fooled, {wilson.columns("fooled", "n", "rate")},
+  first_right, fooled_first_right, {wilson.columns("fooled_first_right", "first_right", "rate_first_right")},
   mean_size, violations
 """
 
@@ -78,16 +56,14 @@ FROM rates WHERE NOT own
 # How large the perturbations are that fool a cell's own target, on images that were right when clean.
 SIZES = f"""
 WITH ordered AS (
-  SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, o.size,
-    row_number() OVER (PARTITION BY b.rowid, k.id, t.id ORDER BY o.size) AS place,
-    count(*) OVER (PARTITION BY b.rowid, k.id, t.id) AS n
-  FROM cells k
-  CROSS JOIN boards b NOT INDEXED
-  CROSS JOIN targets t ON t.key = k.source
-  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
-  CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
-  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND {SAME_BOARD}
-    AND {stands("b.key", "k.source")} AND {SIZED} AND {FOOLED}
+  SELECT o.board_id, o.cell_id, o.target_id, o.size,
+    row_number() OVER (PARTITION BY o.board_id, o.cell_id, o.target_id ORDER BY o.size) AS place,
+    count(*) OVER (PARTITION BY o.board_id, o.cell_id, o.target_id) AS n
+  FROM judged_outcomes o
+  CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
+  WHERE o.target = o.source AND o.same_examples AND o.same_seed
+    AND +o.cell_id IN (SELECT cell FROM cell_state WHERE current)
+    AND {stands("o.board", "o.source")} AND {SIZED} AND o.fooled
 ), counted AS (
   SELECT board_id, cell_id, target_id, count(*) AS n, avg(size) AS mean_size,
     avg(size) FILTER (WHERE place IN ((n + 1) / 2, (n + 2) / 2)) AS median_size
@@ -103,7 +79,7 @@ WHERE k.judged
 
 ATTACK_ACCURACY = f"""
 SELECT board, board_name, cell, entrant, attack, goal, stop, target, target_label,
-  n, still_right, {wilson("still_right", "n", "accuracy")}
+  n, still_right, {wilson.columns("still_right", "n", "accuracy")}
 FROM rates WHERE own
 """
 
@@ -128,8 +104,8 @@ counted AS MATERIALIZED (
   JOIN targets t ON t.id = counted.target_id
   JOIN placed p ON p.board = b.key AND p.target = t.key
 )
-SELECT *, {wilson("right", "n", "accuracy")},
-  {wilson("alarms", "n", "false_positives")}
+SELECT *, {wilson.columns("right", "n", "accuracy")},
+  {wilson.columns("alarms", "n", "false_positives")}
 FROM named
 """
 
@@ -141,7 +117,7 @@ FROM answered WHERE current
 
 UNDETECTED = f"""
 SELECT r.board, r.board_name, r.cell, r.entrant, r.attack, r.goal, r.stop, r.source, r.source_label, r.target,
-  r.target_label, r.own, r.n, r.undetected, {wilson("r.undetected", "r.n", "rate")},
+  r.target_label, r.own, r.n, r.undetected, {wilson.columns("r.undetected", "r.n", "rate")},
   c.alarms, c.n AS clean_n, c.false_positives, c.false_positives_low, c.false_positives_high, c.asked
 FROM rates r JOIN clean_accuracy c ON c.board = r.board AND c.target = r.target
 WHERE r.undetected IS NOT NULL

@@ -35,8 +35,10 @@ SAME_BALL = f"""
     OR ({SHIPPED.format(row="k")} = {SHIPPED.format(row="b")} AND instr(k.ball, '"digest": ""') = 0)
   )
 """.strip()
+SAME_EXAMPLES = "k.examples = b.examples"
 # The seeds are the board's: else whoever tries a hundred of them would show the best.
-SAME_BOARD = f"k.examples = b.examples AND (b.seed IS NULL OR b.seed IS k.seed) AND {SAME_BALL}"
+SAME_SEED = "(b.seed IS NULL OR b.seed IS k.seed)"
+SAME_BOARD = f"{SAME_EXAMPLES} AND {SAME_SEED} AND {SAME_BALL}"
 
 # Targets of one lineage are one network with one set of parameters, behind the same defenses, asked about the same
 # images: their keys tell apart what made them (sources, versions, the core's revisions), never another entrant. Names

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from advbench.store import rate_views, standing_views, worst_views
+from advbench.store import outcome_views, rate_views, standing_views, worst_views
 
 if TYPE_CHECKING:
     import sqlite3
@@ -17,6 +17,7 @@ VIEWS = {
     "lineages": standing_views.LINEAGES,
     "board_targets": standing_views.BOARD_TARGETS,
     "board_cells": standing_views.BOARD_CELLS,
+    "judged_outcomes": outcome_views.JUDGED_OUTCOMES,
     "rates": rate_views.RATES,
     "fooling": rate_views.FOOLING,
     "transfer": rate_views.TRANSFER,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from advbench.store.rate_views import ALARM, FOOLED, IN_BALL, wilson
-from advbench.store.standing_views import SAME_BALL, SAME_BOARD, stands
+from advbench.store import wilson
+from advbench.store.outcome_views import whole
+from advbench.store.standing_views import SAME_BOARD, stands
 
 # What each target must have been through on each board, and the cell that shows it; of earlier targets, too.
 REQUIRED_CELLS = """
@@ -25,23 +26,26 @@ LEFT JOIN placed f ON f.board = c.board AND f.source = c.target AND f.entrant = 
 # Right is who is right on the clean image and under every attack of the required set. A perturbation that broke the
 # rules, or that is larger than the board allows, changes nothing; nor does a detector's alarm. Where nothing is
 # required there is no worst case: the clean accuracy under another name would look like robustness.
-WORST_EXAMPLES = f"""
+WORST_EXAMPLES = """
 WITH required AS MATERIALIZED (SELECT * FROM required_cells),
 needed AS MATERIALIZED (
-  SELECT b.rowid AS board_id, t.id AS target_id, k.id, k.minimizes
+  SELECT b.rowid AS board_id, t.id AS target_id, r.cell_id
   FROM required r
   JOIN boards b ON b.key = r.board
   JOIN targets t ON t.key = r.target
-  JOIN cells k ON k.id = r.cell_id
+  WHERE r.cell_id IS NOT NULL
+), broken AS MATERIALIZED (
+  SELECT o.board_id, o.target_id, o.example
+  FROM needed n
+  CROSS JOIN judged_outcomes o ON o.cell_id = n.cell_id AND o.board_id = n.board_id AND o.target_id = n.target_id
+  CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
+  WHERE o.predicted <> c.label AND o.inside
 ), ready AS MATERIALIZED (
   SELECT board, target FROM answered WHERE n = count
   INTERSECT SELECT board, target FROM required GROUP BY board, target HAVING count(missing) = 0
 )
-SELECT b.key AS board, t.key AS target, e.example, c.predicted = c.label AND NOT EXISTS (
-    SELECT 1 FROM needed k
-    CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id AND o.example = e.example
-    WHERE k.board_id = b.rowid AND k.target_id = t.id AND o.predicted <> c.label AND {IN_BALL}
-  ) AS right
+SELECT b.key AS board, t.key AS target, e.example, c.predicted = c.label
+    AND CASE WHEN (b.rowid, t.id, e.example) IN (SELECT * FROM broken) THEN 0 ELSE 1 END AS right
 FROM boards b NOT INDEXED
 CROSS JOIN targets t NOT INDEXED
 CROSS JOIN example_sets e ON e.fingerprint = b.examples
@@ -71,7 +75,7 @@ sums AS MATERIALIZED (
   ) GROUP BY board, target
 )
 SELECT c.board, c.board_name, c.target, c.target_label, c.current, c.standing, c.event, s.n, s.right,
-  {wilson("s.right", "s.n", "accuracy")},
+  {wilson.columns("s.right", "s.n", "accuracy")},
   CASE WHEN s.n IS NOT NULL THEN NULL
     WHEN c.n < c.count THEN 'the clean pass is not finished'
     WHEN g.missing IS NOT NULL THEN g.missing
@@ -107,14 +111,11 @@ WITH named AS MATERIALIZED (
   SELECT board, source, name, goal, count(*) AS entrants
   FROM named GROUP BY board, source, name, goal HAVING count(*) > 1
 ), examples AS MATERIALIZED (
-  SELECT p.board, p.source, p.name, p.goal, o.example, max({FOOLED}) AS fooled,
-    max({FOOLED} AND NOT {ALARM.format(row="o")}) AS undetected, t.threshold
+  SELECT p.board, p.source, p.name, p.goal, o.example, max(o.fooled) AS fooled,
+    max(o.fooled AND NOT o.alarm) AS undetected, o.threshold
   FROM several s
   JOIN named p USING (board, source, name, goal)
-  JOIN boards b ON b.key = p.board
-  JOIN cells k ON k.id = p.cell_id
-  JOIN targets t ON t.id = p.source_id
-  CROSS JOIN outcomes o ON o.cell = p.cell_id AND o.target = p.source_id
+  CROSS JOIN judged_outcomes o ON o.cell_id = p.cell_id AND o.board = p.board AND o.target_id = p.source_id
   GROUP BY p.board, p.source, p.name, p.goal, o.example
 ), pointwise AS (
   SELECT board, source, name, goal, count(*) AS n, sum(fooled) AS fooled,
@@ -129,7 +130,8 @@ WITH named AS MATERIALIZED (
 )
 SELECT p.board, b.name AS board_name, p.source AS target, t.label AS target_label, p.name, p.goal, s.entrants, p.n,
   f.entrant AS best, f.fooled AS best_fooled, u.entrant AS best_hidden, u.undetected AS best_undetected,
-  p.fooled, {wilson("p.fooled", "p.n", "rate")}, p.undetected, {wilson("p.undetected", "p.n", "undetected_rate")}
+  p.fooled, {wilson.columns("p.fooled", "p.n", "rate")},
+  p.undetected, {wilson.columns("p.undetected", "p.n", "undetected_rate")}
 FROM pointwise p
 JOIN several s USING (board, source, name, goal)
 JOIN boards b ON b.key = p.board
@@ -152,32 +154,24 @@ counted AS (
   WHERE (b.key, t.key) IN (SELECT board, target FROM listed)
   GROUP BY b.key, t.id
 )
-SELECT *, {wilson("right", "n", "accuracy")} FROM counted WHERE n = count
+SELECT *, {wilson.columns("right", "n", "accuracy")} FROM counted WHERE n = count
 """
-
-JUDGED = """
-  (SELECT count(*) FROM judgements j WHERE j.cell = k.id AND j.target = t.id)
-    = (SELECT count(*) FROM shards s WHERE s.cell = k.id)
-""".strip()
 
 # Cells in a board's ball, on a target that the board lists, yet on other examples: they count on another board or on
 # none, and may contradict this one.
 ELSEWHERE = f"""
 WITH listed AS MATERIALIZED (SELECT board, target FROM clean_accuracy),
 counted AS MATERIALIZED (
-  SELECT b.rowid AS board_id, k.id AS cell_id, t.id AS target_id, count(*) AS n,
-    count(*) FILTER (WHERE c.predicted = c.label AND NOT (o.predicted <> c.label AND {IN_BALL})) AS still_right
-  FROM cells k
-  CROSS JOIN boards b NOT INDEXED
-  CROSS JOIN targets t ON t.key = k.source
-  CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
-  CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
-  WHERE +k.id IN (SELECT cell FROM cell_state WHERE current) AND k.examples <> b.examples AND {SAME_BALL}
-    AND (b.key, t.key) IN (SELECT board, target FROM listed) AND {JUDGED}
-  GROUP BY k.id, b.rowid
+  SELECT o.board_id, o.cell_id, o.target_id, count(*) AS n,
+    count(*) FILTER (WHERE c.predicted = c.label AND NOT (o.predicted <> c.label AND o.inside)) AS still_right
+  FROM judged_outcomes o
+  CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
+  WHERE NOT o.same_examples AND o.target = o.source AND +o.cell_id IN (SELECT cell FROM cell_state WHERE current)
+    AND (o.board, o.target) IN (SELECT board, target FROM listed) AND {whole("o.cell_id", "o.target_id")}
+  GROUP BY o.cell_id, o.board_id
 )
 SELECT b.key AS board, b.name AS board_name, t.key AS target, t.label AS target_label, k.key AS cell, s.entrant,
-  k.attack, k.goal, k.examples, k.count, n, still_right, {wilson("still_right", "n", "accuracy")}
+  k.attack, k.goal, k.examples, k.count, n, still_right, {wilson.columns("still_right", "n", "accuracy")}
 FROM counted
 JOIN boards b ON b.rowid = counted.board_id
 JOIN cells k ON k.id = counted.cell_id
@@ -197,11 +191,11 @@ WITH counted AS MATERIALIZED (
   CROSS JOIN outcomes o ON o.cell = k.id AND o.target = t.id
   LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
   WHERE +k.id IN (SELECT cell FROM cell_state WHERE current)
-    AND NOT EXISTS (SELECT 1 FROM boards b WHERE {SAME_BOARD}) AND {JUDGED}
+    AND NOT EXISTS (SELECT 1 FROM boards b WHERE {SAME_BOARD}) AND {whole("k.id", "t.id")}
   GROUP BY k.id
 )
 SELECT k.key AS cell, s.entrant, k.attack, k.goal, k.source, t.label AS source_label, k.dataset, k.examples, k.count,
-  n, fooled, {wilson("fooled", "n", "rate")}, still_right, {wilson("still_right", "n", "accuracy")}
+  n, fooled, {wilson.columns("fooled", "n", "rate")}, still_right, {wilson.columns("still_right", "n", "accuracy")}
 FROM counted
 JOIN cells k ON k.id = counted.cell_id
 JOIN cell_state s ON s.cell = k.id
