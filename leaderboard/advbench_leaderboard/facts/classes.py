@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from advbench.store import Store
-from advbench.store.rate_views import FOOLED
 from advbench_leaderboard.facts.boards import Board, Entry
 from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.rate import Rate
@@ -72,16 +71,15 @@ def _turns(store: Store, board: Board, entry: Entry, cells: Sequence[Cell], targ
         _Pair,
         f"""
         SELECT c.label, {"o.goal_label" if targeted else "o.predicted"} AS answer, count(*) AS n,
-          count(*) FILTER (WHERE {FOOLED}) AS fooled
-        FROM boards b
-        CROSS JOIN cells k ON k.id IN (SELECT value FROM json_each(?))
-        CROSS JOIN outcomes o ON o.cell = k.id AND o.target = ?
-        CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
-        WHERE b.key = ? AND c.predicted = c.label GROUP BY c.label, answer
+          count(*) FILTER (WHERE o.fooled) AS fooled
+        FROM json_each(?) these
+        CROSS JOIN judged_outcomes o ON o.cell_id = these.value
+        CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
+        WHERE o.board = ? AND o.target_id = ? AND c.predicted = c.label GROUP BY c.label, answer
         """,
         json.dumps([cell.number for cell in cells]),
-        entry.target.number,
         board.key,
+        entry.target.number,
     )
     sent: dict[tuple[int, int], int] = {}
     images: Counter[int] = Counter()

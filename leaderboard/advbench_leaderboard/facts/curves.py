@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 
 from advbench.store import Store
+from advbench.store.outcome_views import largest
 from advbench_leaderboard.facts.boards import Board
 
 
@@ -24,7 +25,7 @@ class Curve:
     entrants: tuple[str, ...]
 
     def accuracy(self, radius: float) -> float:
-        return (self.right - bisect_right(self.sizes, radius * (1 + 1e-6))) / self.n
+        return (self.right - bisect_right(self.sizes, largest(radius))) / self.n
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,8 @@ def curves(store: Store, board: Board) -> tuple[Curve, ...]:
         """
         SELECT k.source AS target, min(o.size) AS size
         FROM board_cells k
-        CROSS JOIN outcomes o ON o.cell = k.cell_id AND o.target = k.source_id
-        CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
+        CROSS JOIN judged_outcomes o ON o.board = k.board AND o.cell_id = k.cell_id AND o.target_id = k.source_id
+        CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
         WHERE k.board = ? AND k.minimizes AND k.current AND k.judged AND k.stands AND c.predicted = c.label
           AND o.violation IS NULL AND o.predicted <> c.label
         GROUP BY k.source, o.example HAVING size IS NOT NULL ORDER BY size

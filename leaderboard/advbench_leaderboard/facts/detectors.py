@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from advbench.rates.rates import DetectorPoint, detector_curve, undetected_at
 from advbench.store import Store
-from advbench.store.rate_views import FOOLED
 from advbench_leaderboard.facts.boards import Board
 from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.entrants import Target
@@ -50,19 +48,17 @@ class _Suspicions:
 
 def detector(store: Store, board: Board, cell: Cell, target: Target) -> Detector | None:
     """None where no image has a suspicion."""
-    images: Sequence[_Suspicions] = store.read(
+    images = store.read(
         _Suspicions,
-        f"""
-        SELECT c.suspicion AS clean, o.suspicion AS attacked, {FOOLED} AS fooled
-        FROM boards b
-        CROSS JOIN cells k ON k.id = ?
-        CROSS JOIN outcomes o ON o.cell = k.id AND o.target = ?
-        CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
-        WHERE b.key = ? ORDER BY o.example
+        """
+        SELECT c.suspicion AS clean, o.suspicion AS attacked, o.fooled
+        FROM judged_outcomes o
+        CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
+        WHERE o.board = ? AND o.cell_id = ? AND o.target_id = ? ORDER BY o.example
         """,
+        board.key,
         cell.number,
         target.number,
-        board.key,
     )
     clean = tuple(image.clean for image in images)
     if all(suspicion is None for suspicion in clean):
