@@ -75,8 +75,8 @@ def _digest(code: bytes) -> bytes:
     filters Jinja applies to constants while it compiles."""
     parts: list[object] = [sys.version, version("jinja2")]
     for source in sorted(HERE.rglob("*.py")):
-        found = source.stat()
-        parts.append((source.name, found.st_mtime_ns, found.st_size))
+        state = source.stat()
+        parts.append((source.name, state.st_mtime_ns, state.st_size))
     return hashlib.sha256(repr(parts).encode() + code).digest()
 
 
@@ -94,10 +94,10 @@ def _read(place: Path, name: str) -> bytes:
         os.close(opened)
 
 
-def _private(found: os.stat_result) -> bool:
+def _private(state: os.stat_result) -> bool:
     """Whether it is a folder of this user, closed to all others."""
-    own = hasattr(os, "geteuid") and found.st_uid == os.geteuid()
-    return own and stat.S_ISDIR(found.st_mode) and not stat.S_IMODE(found.st_mode) & 0o077
+    own = hasattr(os, "geteuid") and state.st_uid == os.geteuid()
+    return own and stat.S_ISDIR(state.st_mode) and not stat.S_IMODE(state.st_mode) & 0o077
 
 
 COMPILED = Compiled()

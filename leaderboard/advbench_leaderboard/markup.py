@@ -18,7 +18,7 @@ from advbench_leaderboard.figures.scale import shown_number
 from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
-from advbench_leaderboard.text import duration, moment, percent, points, shown, tail
+from advbench_leaderboard.text import count_of, duration, moment, percent, points, shown, tail
 
 POLICY = (
     "default-src 'none'; style-src 'self' file:; script-src 'self' file:; img-src 'self' file: data:; "
@@ -52,7 +52,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
     )
     made.filters.update(
         percent=percent,
-        count=_counted,
+        count=count_of,
         number=shown_number,
         duration=duration,
         moment=moment,
@@ -73,8 +73,9 @@ def filled(made: Environment, page: Page) -> bytes:
 
 def web_address(text: str) -> str:
     """The address if it is one of the web's, else nothing: a plugin's `javascript:` is never a link."""
-    plain = shown(text)
-    return plain if plain.lower().startswith(("https://", "http://")) and not set(plain) & set(" \"'<>\\^`{|}") else ""
+    address = shown(text)
+    on_the_web = address.lower().startswith(("https://", "http://")) and not set(address) & set(" \"'<>\\^`{|}")
+    return address if on_the_web else ""
 
 
 @lru_cache(maxsize=16_384)
@@ -86,10 +87,6 @@ def breakable(text: str) -> Markup:
 def _final(value: Any) -> Any:
     """Whatever a plugin supplied reaches the page as one plain line; autoescape does the rest."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _size(count: int) -> str:

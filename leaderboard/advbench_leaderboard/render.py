@@ -98,7 +98,7 @@ def files(site: Site, facts: changes.Remembered, report: Callable[[str], None]) 
     A database may say anything; what nobody can read costs one page and not the site.
     """
     made = environment(site, tuple(module.NAVIGATION for module in PAGES if hasattr(module, "NAVIGATION")))
-    made.globals["changes"] = changes.told(facts)
+    made.globals["changes"] = changes.sentences(facts)
     for module in PAGES:
         yield from _of(module, site, made, report)
     for file in sorted((resources.files("advbench_leaderboard") / "static").iterdir(), key=lambda file: file.name):

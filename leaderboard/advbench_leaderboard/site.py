@@ -173,12 +173,12 @@ class Site:
 
     @cached_property
     def _verdicts_by_cell(self) -> dict[str, list[tuple[Board, Verdicts]]]:
-        found = defaultdict(list)
+        by_cell = defaultdict(list)
         for board in self.boards:
             for entry in board.entries:
                 for verdicts in entry.verdicts.values():
-                    found[verdicts.cell].append((board, verdicts))
-        return found
+                    by_cell[verdicts.cell].append((board, verdicts))
+        return by_cell
 
     def description_of(self, kind: str, label: str) -> Description:
         """What a plugin says of itself; empty where a database of old does not know."""
@@ -242,11 +242,11 @@ class Site:
 
     def detector(self, board: Board, entry: Entry) -> Detector | None:
         """Under the attack that gets past it most often. It holds a number an example, and so is not kept."""
-        found, target = None, entry.target
+        seen, target = None, entry.target
         if entry.undetected is not None and target.threshold is not None:
-            found = detectors.detector(self.store, board, self.cells[entry.undetected.cell], target)
-        self._allowances[board.key, target.key] = found.allowances if found else ()
-        return found
+            seen = detectors.detector(self.store, board, self.cells[entry.undetected.cell], target)
+        self._allowances[board.key, target.key] = seen.allowances if seen else ()
+        return seen
 
     def allowances(self, board: Board, entry: Entry) -> tuple[Allowance, ...]:
         """What gets past the detector, by the false alarms that are allowed; empty where there is none."""
@@ -286,33 +286,33 @@ def gather(
     left_out: tuple[str, ...] = (),
 ) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
-    found_skips, marks = skips.skips(store), checks.verifications(store)
-    apart, imports, found_runs = evidence.found(store), checks.imported(store), runs.runs(store)
-    found = Gathered(
+    all_skips, marks = skips.skips(store), checks.verifications(store)
+    apart, imports, all_runs = evidence.found(store), checks.imported(store), runs.runs(store)
+    facts = Gathered(
         targets=targets,
         datasets=datasets,
         cells=all_cells,
         verdicts=cells.verdicts(store),
         incoming=cells.incoming(store),
-        skips=found_skips,
+        skips=all_skips,
         notes=_notes(store, apart),
         elsewhere=_by_place(apart),
         certified=checks.certified(store),
         verified={cell: mark.sound for cell, mark in marks.items()},
         imports=imports,
         earlier=earlier.found(store),
-        cores=runs.cores(store, found_runs),
+        cores=runs.cores(store, all_runs),
     )
     return Site(
         store=store,
         database=database,
-        boards=boards.boards(store, found),
+        boards=boards.boards(store, facts),
         targets=targets,
         attacks=entrants.attacks(store),
         datasets=datasets,
         cells=all_cells,
-        runs=found_runs,
-        skips=found_skips,
+        runs=all_runs,
+        skips=all_skips,
         plugins=runs.plugins(store),
         descriptions=entrants.descriptions(store),
         marks=marks,
@@ -325,14 +325,14 @@ def gather(
 
 
 def _by_place(apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Evidence, ...]]:
-    found: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    places: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
     for one in apart:
-        found[one.board, one.target].append(one)
-    return {place: tuple(some) for place, some in found.items()}
+        places[one.board, one.target].append(one)
+    return {place: tuple(some) for place, some in places.items()}
 
 
 def _notes(store: Store, apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Remark, ...]]:
-    found: dict[tuple[str, str], list[Remark]] = defaultdict(list)
+    remarks: dict[tuple[str, str], list[Remark]] = defaultdict(list)
     for note in notes.notes(store, apart):
-        found[note.board, note.target].append(Remark(note.kind, note.reason, note.cell))
-    return {place: tuple(remarks) for place, remarks in found.items()}
+        remarks[note.board, note.target].append(Remark(note.kind, note.reason, note.cell))
+    return {place: tuple(some) for place, some in remarks.items()}

@@ -233,7 +233,7 @@ class _Robust:
     unranked: str | None
 
 
-def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
+def boards(store: Store, facts: Gathered) -> tuple[Board, ...]:
     """Board by board in the order of data sets and names, 5° before 10°."""
     placed: dict[str, list[_Placed]] = defaultdict(list)
     for cell in store.read(
@@ -262,7 +262,7 @@ def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
             [(answers, robust[one.key, answers.target]) for answers in clean[one.key]],
             _verdicts(store, one.key),
             placed[one.key],
-            found,
+            facts,
         )
         for one in sorted(stored, key=lambda one: in_order(f"{one.dataset} {one.name}"))
     )
@@ -273,15 +273,15 @@ def _board(
     answers: Sequence[tuple[_Clean, _Robust]],
     right: Mapping[str, Sequence[bool]],
     placed: Sequence[_Placed],
-    found: Gathered,
+    facts: Gathered,
 ) -> Board:
-    ranks = _ranks(right, found.targets)
+    ranks = _ranks(right, facts.targets)
     crowd = Counter(ranks.values())
-    verdicts = found.verdicts.get(stored.key, {})
-    dataset = found.datasets.get(stored.data_fingerprint) or nameless(stored.data_fingerprint, stored.dataset)
-    entries = [_entry(clean, robust, found, ranks, crowd, stored.required) for clean, robust in answers]
-    cells = [found.cells[one.cell] for one in placed]
-    failed = [found.cells[one.cell] for one in placed if one.open]
+    verdicts = facts.verdicts.get(stored.key, {})
+    dataset = facts.datasets.get(stored.data_fingerprint) or nameless(stored.data_fingerprint, stored.dataset)
+    entries = [_entry(clean, robust, facts, ranks, crowd, stored.required) for clean, robust in answers]
+    cells = [facts.cells[one.cell] for one in placed]
+    failed = [facts.cells[one.cell] for one in placed if one.open]
     return Board(
         key=stored.key,
         name=stored.name,
@@ -300,10 +300,10 @@ def _board(
         entrants=_strongest_first(verdicts.values()),
         entries=tuple(sorted(entries, key=_place)),
         right={target: _bits(some) for target, some in right.items()},
-        superseded=tuple(_superseded(one, found.targets) for one in found.earlier if one.board == stored.key),
-        cores=_cores(found.cores, verdicts),
-        failed=tuple(sorted(failed, key=lambda cell: (found.targets[cell.source].label, cell.entrant, cell.key))),
-        skipped=tuple(skip for skip in found.skips if skip.concerns(stored.dataset, stored.name)),
+        superseded=tuple(_superseded(one, facts.targets) for one in facts.earlier if one.board == stored.key),
+        cores=_cores(facts.cores, verdicts),
+        failed=tuple(sorted(failed, key=lambda cell: (facts.targets[cell.source].label, cell.entrant, cell.key))),
+        skipped=tuple(skip for skip in facts.skips if skip.concerns(stored.dataset, stored.name)),
         updated=max((cell.at for cell in cells if cell.at), default=None),
     )
 
@@ -319,39 +319,39 @@ def _verdicts(store: Store, board: str) -> dict[str, list[bool]]:
 def _entry(
     answers: _Clean,
     worst_case: _Robust,
-    found: Gathered,
+    facts: Gathered,
     ranks: Mapping[str, int],
     crowd: Mapping[int, int],
     required: Sequence[str],
 ) -> Entry:
     board, key = answers.board, answers.target
-    verdicts = found.verdicts.get(board, {}).get(key, {})
-    counted = [found.cells[verdict.cell] for verdict in verdicts.values()]
+    verdicts = facts.verdicts.get(board, {}).get(key, {})
+    counted = [facts.cells[verdict.cell] for verdict in verdicts.values()]
     through = [verdict for verdict in verdicts.values() if verdict.undetected]
-    arrived = [found.imports[cell.key] for cell in counted if cell.key in found.imports]
-    checked = [found.verified.get(cell.key) for cell in counted]
+    arrived = [facts.imports[cell.key] for cell in counted if cell.key in facts.imports]
+    checked = [facts.verified.get(cell.key) for cell in counted]
     rank = ranks.get(key)
     robust = rate_of(worst_case.right, worst_case.n)
     counting = [verdicts[entrant] for entrant in required if entrant in verdicts] if robust else []
     return Entry(
-        target=found.targets[key],
+        target=facts.targets[key],
         rank=rank,
         tied=rank is not None and crowd[rank] > 1,
         unranked=worst_case.unranked,
         robust=robust,
         clean=Rate(answers.right, answers.n),
         verdicts=verdicts,
-        incoming=found.incoming.get((board, key)),
+        incoming=facts.incoming.get((board, key)),
         undetected=min(
             through, key=lambda v: (-(v.undetected.value if v.undetected else 0.0), v.entrant), default=None
         ),
         false_positives=rate_of(answers.alarms, answers.n),
-        certified=found.certified.get((board, key)),
+        certified=facts.certified.get((board, key)),
         forwards=sum(cell.forwards / cell.count for cell in counted),
         backwards=sum(cell.backwards / cell.count for cell in counted),
         seconds=sum(cell.seconds for cell in counted),
-        notes=found.notes.get((board, key), ()),
-        elsewhere=found.elsewhere.get((board, key), ()),
+        notes=facts.notes.get((board, key), ()),
+        elsewhere=facts.elsewhere.get((board, key), ()),
         verified=False if False in checked else True if checked and all(checked) else None,
         arrived=len(arrived),
         crafted=sum(one.crafted for one in arrived),

@@ -114,7 +114,7 @@ class Incoming:
 
 def cells(store: Store) -> dict[str, Cell]:
     """By key; what they cost is the sum over their shards."""
-    found = store.read(
+    stored = store.read(
         Cell,
         """
         SELECT c.key, c.id AS number, s.entrant, c.attack, c.goal, c.source, c.threat, c.family, c.eps,
@@ -130,7 +130,7 @@ def cells(store: Store) -> dict[str, Cell]:
         ORDER BY s.entrant, c.source, c.key
         """,
     )
-    return {cell.key: cell for cell in found}
+    return {cell.key: cell for cell in stored}
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,7 @@ def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
         (one.board, one.cell): one.median_size
         for one in store.read(_Median, "SELECT board, cell, median_size FROM sizes")
     }
-    found: dict[str, dict[str, dict[str, Verdicts]]] = defaultdict(lambda: defaultdict(dict))
+    by_board: dict[str, dict[str, dict[str, Verdicts]]] = defaultdict(lambda: defaultdict(dict))
     for one in store.read(
         _Counted,
         """
@@ -195,7 +195,7 @@ def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
         FROM rates WHERE own AND n > 0 ORDER BY board, source, entrant, cell
         """,
     ):
-        found[one.board][one.source][one.entrant] = Verdicts(
+        by_board[one.board][one.source][one.entrant] = Verdicts(
             cell=one.cell,
             entrant=one.entrant,
             fooled=Rate(one.fooled, one.n),
@@ -206,7 +206,7 @@ def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
             median_size=medians.get((one.board, one.cell)),
             violations=one.violations,
         )
-    return found
+    return by_board
 
 
 def unplaced(store: Store) -> dict[str, Unplaced]:
@@ -217,7 +217,7 @@ def unplaced(store: Store) -> dict[str, Unplaced]:
 
 def incoming(store: Store) -> dict[tuple[str, str], Incoming]:
     """By board and target: the worst of others' examples; of equals the first by source, entrant and key."""
-    found = store.read(
+    worst = store.read(
         Incoming,
         """
         SELECT board, target, cell, source, entrant, fooled, n FROM (
@@ -228,4 +228,4 @@ def incoming(store: Store) -> dict[tuple[str, str], Incoming]:
         ) WHERE place = 1
         """,
     )
-    return {(one.board, one.target): one for one in found}
+    return {(one.board, one.target): one for one in worst}

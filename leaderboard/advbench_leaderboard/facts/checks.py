@@ -33,8 +33,8 @@ class _Certified:
 
 def certified(store: Store) -> dict[tuple[str, str], Rate]:
     """By board and target: examples right, and proved to stay so within the board's radius."""
-    found = store.read(_Certified, "SELECT board, target, right, n FROM certified")
-    return {(one.board, one.target): Rate(one.right, one.n) for one in found}
+    proved = store.read(_Certified, "SELECT board, target, right, n FROM certified")
+    return {(one.board, one.target): Rate(one.right, one.n) for one in proved}
 
 
 def verifications(store: Store) -> dict[str, Mark]:
@@ -47,7 +47,7 @@ def imported(store: Store) -> dict[str, Import]:
 
     A later merge may bring new verdicts on it. Its perturbations stay those that were crafted again once.
     """
-    found: dict[str, Import] = {}
+    arrivals: dict[str, Import] = {}
     for one in store.read(
         Import,
         """
@@ -56,8 +56,8 @@ def imported(store: Store) -> dict[str, Import]:
         FROM imports i JOIN cells c ON c.id = i.cell ORDER BY i.id
         """,
     ):
-        before = found.get(one.cell)
+        before = arrivals.get(one.cell)
         if before is not None and before.crafted:
             one = replace(one, crafted=True, crafting=before.crafting)
-        found[one.cell] = one
-    return found
+        arrivals[one.cell] = one
+    return arrivals

@@ -62,8 +62,8 @@ def turns(store: Store, board: Board, entry: Entry, cells: Mapping[str, Cell]) -
         known = [group for group in groups if group[1] == targeted]
         if known:
             best = min(known, key=lambda group: (-reached[group] / len(groups[group]), group))
-            if (found := _turns(store, board, entry, groups[best], targeted)).turned:
-                yield found
+            if (some := _turns(store, board, entry, groups[best], targeted)).turned:
+                yield some
 
 
 def _turns(store: Store, board: Board, entry: Entry, cells: Sequence[Cell], targeted: bool) -> Turns:

@@ -25,7 +25,7 @@ class Difference:
 
 def differences(right: Mapping[str, int], n: int) -> dict[tuple[str, str], Difference]:
     """Of every ordered pair of targets; each has a bit an example, set where it is right."""
-    found = {}
+    pairs = {}
     keys = list(right)
     for i, a in enumerate(keys):
         for b in keys[i + 1 :]:
@@ -33,6 +33,6 @@ def differences(right: Mapping[str, int], n: int) -> dict[tuple[str, str], Diffe
             low, high = paired_interval(only_b, only_a, n)
             p_value = binomial(min(only_a, only_b), only_a + only_b)
             value = (only_a - only_b) / n
-            found[a, b] = Difference(value, low, high, p_value)
-            found[b, a] = Difference(-value, -high, -low, p_value)
-    return found
+            pairs[a, b] = Difference(value, low, high, p_value)
+            pairs[b, a] = Difference(-value, -high, -low, p_value)
+    return pairs

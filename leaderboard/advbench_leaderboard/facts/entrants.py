@@ -93,7 +93,7 @@ class _Place:
 
 def targets(store: Store) -> dict[str, Target]:
     """By key, in the order of labels and keys."""
-    found = store.read(
+    stored = store.read(
         Target,
         """
         SELECT key, id AS number, label, model, defenses, dataset, data_fingerprint, coalesce(params, '{}') AS params,
@@ -113,17 +113,17 @@ def targets(store: Store) -> dict[str, Target]:
         ) p ON p.target = t.key
         """,
     )
-    numbered = _numbered(found, {place.target: place for place in places})
+    numbered = _numbered(stored, {place.target: place for place in places})
     return {
         target.key: replace(target, label=f"{target.label} #{target.key[:8]}") if target.key in numbered else target
-        for target in found
+        for target in stored
     }
 
 
-def _numbered(found: Sequence[Target], places: Mapping[str, _Place]) -> frozenset[str]:
+def _numbered(targets: Sequence[Target], places: Mapping[str, _Place]) -> frozenset[str]:
     """The keys of the targets that don't keep their label."""
     alike: dict[tuple[str, str], list[_Place]] = defaultdict(list)
-    for target in found:
+    for target in targets:
         alike[target.label, target.data_fingerprint].append(places[target.key])
     numbered: set[str] = set()
     for some in alike.values():
@@ -135,7 +135,7 @@ def _numbered(found: Sequence[Target], places: Mapping[str, _Place]) -> frozense
 
 def attacks(store: Store) -> dict[str, Attack]:
     """By label; of cells that differ in what the attack is, the newest tells."""
-    found = store.read(
+    newest = store.read(
         Attack,
         """
         SELECT attack AS label, needs, minimizes, coalesce(attack_params, '{}') AS params,
@@ -143,11 +143,11 @@ def attacks(store: Store) -> dict[str, Attack]:
         FROM cells WHERE id IN (SELECT max(id) FROM cells GROUP BY attack) ORDER BY attack
         """,
     )
-    return {attack.label: attack for attack in found}
+    return {attack.label: attack for attack in newest}
 
 
 def datasets(store: Store) -> dict[str, Dataset]:
-    found = store.read(
+    stored = store.read(
         Dataset,
         """
         SELECT fingerprint, label, classes, shape, coalesce(source, '') AS source, coalesce(partial, '') AS partial,
@@ -155,7 +155,7 @@ def datasets(store: Store) -> dict[str, Dataset]:
         FROM datasets ORDER BY label, fingerprint
         """,
     )
-    return {dataset.fingerprint: dataset for dataset in found}
+    return {dataset.fingerprint: dataset for dataset in stored}
 
 
 def nameless(fingerprint: str, label: str) -> Dataset:
@@ -165,7 +165,7 @@ def nameless(fingerprint: str, label: str) -> Dataset:
 
 def descriptions(store: Store) -> dict[tuple[str, str], Description]:
     """By kind and label, and by kind and name for other parameters of the same plugin; the newest run's words."""
-    found: dict[tuple[str, str], Description] = {}
+    newest: dict[tuple[str, str], Description] = {}
     for one in store.read(
         Description,
         """
@@ -174,6 +174,6 @@ def descriptions(store: Store) -> dict[tuple[str, str], Description]:
         WHERE p.summary IS NOT NULL ORDER BY r.started, r.id
         """,
     ):
-        found[one.kind, one.label] = one
-        found[one.kind, one.label.partition("(")[0]] = one
-    return found
+        newest[one.kind, one.label] = one
+        newest[one.kind, one.label.partition("(")[0]] = one
+    return newest

@@ -41,7 +41,7 @@ class Exhibit:
 
 def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
     """Of so many cells at once, by their numbers; each judged on its own source."""
-    found: dict[int, list[Exhibit]] = defaultdict(list)
+    by_cell: dict[int, list[Exhibit]] = defaultdict(list)
     for one in store.read(
         Exhibit,
         """
@@ -57,5 +57,5 @@ def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
         """,
         json.dumps(list(cells)),
     ):
-        found[one.cell].append(one)
-    return found
+        by_cell[one.cell].append(one)
+    return by_cell

@@ -61,15 +61,15 @@ class _Crafted:
 def cores(store: Store, known: Iterable[Run]) -> dict[str, frozenset[str]]:
     """By cell: digests of the core that its shards were made with, empty for a run that says none."""
     digests = {run.id: str(run.versions.get("core") or "") for run in known}
-    found: dict[str, set[str]] = defaultdict(set)
+    by_cell: dict[str, set[str]] = defaultdict(set)
     for one in store.read(_Crafted, "SELECT DISTINCT c.key AS cell, s.run FROM shards s JOIN cells c ON c.id = s.cell"):
-        found[one.cell].add(digests.get(one.run or "", ""))
-    return {cell: frozenset(some) for cell, some in found.items()}
+        by_cell[one.cell].add(digests.get(one.run or "", ""))
+    return {cell: frozenset(some) for cell, some in by_cell.items()}
 
 
 def runs(store: Store) -> tuple[Run, ...]:
     """The newest first."""
-    found = store.read(
+    newest_first = store.read(
         Run,
         """
         SELECT r.id, r.started, e.at AS ended, e.how, r.suite, coalesce(r.settings, '{}') AS settings, r.seed,
@@ -78,12 +78,12 @@ def runs(store: Store) -> tuple[Run, ...]:
         FROM runs r LEFT JOIN run_ends e ON e.run = r.id ORDER BY r.started DESC, r.id
         """,
     )
-    return tuple(found)
+    return tuple(newest_first)
 
 
 def plugins(store: Store) -> tuple[Plugin, ...]:
     """Run by run, in the order of `runs`."""
-    found = store.read(
+    by_run = store.read(
         Plugin,
         """
         SELECT p.run, p.kind, p.label, coalesce(p.distribution, '') AS distribution,
@@ -91,4 +91,4 @@ def plugins(store: Store) -> tuple[Plugin, ...]:
         FROM plugins p JOIN runs r ON r.id = p.run ORDER BY r.started DESC, r.id, p.kind, p.label
         """,
     )
-    return tuple(found)
+    return tuple(by_run)

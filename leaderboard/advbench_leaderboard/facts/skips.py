@@ -26,7 +26,7 @@ class Skip:
 
 def skips(store: Store) -> tuple[Skip, ...]:
     """What the last run that names a pair says of it."""
-    found = store.read(
+    newest = store.read(
         Skip,
         """
         SELECT dataset, CASE WHEN defenses IN ('', 'none') THEN model ELSE model || '+' || defenses END AS target,
@@ -47,4 +47,4 @@ def skips(store: Store) -> tuple[Skip, ...]:
         ) ORDER BY dataset, model, defenses, s.attack, goal, threat
         """,
     )
-    return tuple(found)
+    return tuple(newest)

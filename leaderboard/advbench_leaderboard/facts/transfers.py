@@ -68,7 +68,7 @@ def on_board(store: Store, board: str) -> list[Transfer]:
 
 def of_cells(store: Store, cells: Sequence[str]) -> dict[str, list[Outgoing]]:
     """By cell key: all targets that its examples were judged on, its own source apart."""
-    found: dict[str, list[Outgoing]] = defaultdict(list)
+    by_cell: dict[str, list[Outgoing]] = defaultdict(list)
     for one in store.read(
         Outgoing,
         """
@@ -78,13 +78,13 @@ def of_cells(store: Store, cells: Sequence[str]) -> dict[str, list[Outgoing]]:
         """,
         json.dumps(list(cells)),
     ):
-        found[one.cell].append(one)
-    return found
+        by_cell[one.cell].append(one)
+    return by_cell
 
 
 def worst(store: Store) -> dict[str, list[Outgoing]]:
     """By source: on each board and target the attack that fools most often; of equals the first by name."""
-    found: dict[str, list[Outgoing]] = defaultdict(list)
+    by_source: dict[str, list[Outgoing]] = defaultdict(list)
     for one in store.read(
         Outgoing,
         """
@@ -96,5 +96,5 @@ def worst(store: Store) -> dict[str, list[Outgoing]]:
         ) WHERE place = 1 ORDER BY source, board_name, board, 1.0 * fooled / n DESC, target_label, target
         """,
     ):
-        found[one.source].append(one)
-    return found
+        by_source[one.source].append(one)
+    return by_source

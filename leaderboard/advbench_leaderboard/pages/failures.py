@@ -43,10 +43,10 @@ def together(skips: Iterable[Skip]) -> list[Skipped]:
     for skip in skips:
         targets.setdefault((skip.dataset, skip.attack, skip.reason, skip.threat), []).append(skip.target)
     balls: dict[tuple[str, str, str, tuple[str, ...], bool], list[str]] = {}
-    for (dataset, attack, reason, ball), found in targets.items():
-        places = balls.setdefault((dataset, attack, reason, tuple(sorted(set(found))), not ball), [])
+    for (dataset, attack, reason, ball), labels in targets.items():
+        places = balls.setdefault((dataset, attack, reason, tuple(sorted(set(labels))), not ball), [])
         places += [ball] if ball else []
     return [
-        Skipped(dataset, attack, reason, tuple(places), found)
-        for (dataset, attack, reason, found, _), places in sorted(balls.items())
+        Skipped(dataset, attack, reason, tuple(places), labels)
+        for (dataset, attack, reason, labels, _), places in sorted(balls.items())
     ]

@@ -66,12 +66,12 @@ def _context(site: Site) -> dict[str, object]:
 
 
 def _merged(site: Site) -> list[Merged]:
-    found = []
+    databases = []
     for source in sorted({one.source for one in site.imports.values()}):
         of = [one for one in site.imports.values() if one.source == source]
         refereed, crafted = sum(one.refereed for one in of), sum(one.crafted for one in of)
-        found.append(Merged(source, len(of), refereed, crafted, max(one.at for one in of)))
-    return found
+        databases.append(Merged(source, len(of), refereed, crafted, max(one.at for one in of)))
+    return databases
 
 
 def _used(plugins: Iterable[Plugin]) -> list[Used]:

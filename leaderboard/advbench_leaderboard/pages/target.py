@@ -98,10 +98,10 @@ def _context(site: Site, target: Target) -> dict[str, object]:
 
 def _superseded(site: Site, target: Target) -> list[tuple[Superseded, list[Board]]]:
     """What stands in its place, and on which boards."""
-    found: dict[str, tuple[Superseded, list[Board]]] = {}
+    standing: dict[str, tuple[Superseded, list[Board]]] = {}
     for board, one in site.superseded(target.key):
-        found.setdefault(one.standing.key, (one, []))[1].append(board)
-    return list(found.values())
+        standing.setdefault(one.standing.key, (one, []))[1].append(board)
+    return list(standing.values())
 
 
 def _columns(entries: list[Entry]) -> dict[str, bool]:
@@ -122,29 +122,29 @@ def _defenses(site: Site, target: Target) -> list[Description]:
 
 
 def _lines(site: Site, entries: list[tuple[Board, Entry]]) -> list[Line]:
-    found: dict[str, Line] = {}
+    lines: dict[str, Line] = {}
     for board, entry in entries:
         for curve in site.curves(board):
-            if curve.target == entry.target.key and board.family not in found:
+            if curve.target == entry.target.key and board.family not in lines:
                 figure = radius_curves((curve,), board.eps, board.ball)
-                found[board.family] = Line(board, curve, figure, radii((curve,), board.eps))
-    return list(found.values())
+                lines[board.family] = Line(board, curve, figure, radii((curve,), board.eps))
+    return list(lines.values())
 
 
 def _detection(site: Site, board: Board, entry: Entry) -> Detection | None:
-    found, threshold = site.detector(board, entry), entry.target.threshold
-    if found is None:
+    detector, threshold = site.detector(board, entry), entry.target.threshold
+    if detector is None:
         return None
-    shares = bins(found.clean, found.fooled, threshold)
+    shares = bins(detector.clean, detector.fooled, threshold)
     return Detection(
         board=board,
-        cell=found.cell,
-        n_clean=len(found.clean),
-        n_fooled=len(found.fooled),
+        cell=detector.cell,
+        n_clean=len(detector.clean),
+        n_fooled=len(detector.fooled),
         bins=shares,
         histogram=histogram(f"Suspicion of clean and fooled images, {board.title}", shares, threshold),
-        curve=detector_curves(f"Undetected against false alarms, {board.title}", found.curve, threshold),
-        allowances=found.allowances,
+        curve=detector_curves(f"Undetected against false alarms, {board.title}", detector.curve, threshold),
+        allowances=detector.allowances,
     )
 
 

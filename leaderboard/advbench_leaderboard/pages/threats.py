@@ -72,8 +72,8 @@ def pages(site: Site) -> Iterator[Page]:
 def balls(target: Target) -> tuple[str, ...]:
     """What the parameters of its defenses call `threat`."""
     defenses = target.params.get("defenses")
-    found = [one.get("threat") for one in defenses if isinstance(one, Mapping)] if isinstance(defenses, list) else []
-    return tuple(sorted({ball for ball in found if isinstance(ball, str)}))
+    named = [one.get("threat") for one in defenses if isinstance(one, Mapping)] if isinstance(defenses, list) else []
+    return tuple(sorted({ball for ball in named if isinstance(ball, str)}))
 
 
 def _kind(ball: str) -> str:
@@ -81,11 +81,11 @@ def _kind(ball: str) -> str:
 
 
 def _by_dataset(site: Site) -> dict[str, list[Board]]:
-    found: dict[str, list[Board]] = {}
+    boards: dict[str, list[Board]] = {}
     for board in site.boards:
         if board.entries:
-            found.setdefault(board.dataset.fingerprint, []).append(board)
-    return found
+            boards.setdefault(board.dataset.fingerprint, []).append(board)
+    return boards
 
 
 def _side(boards: list[Board]) -> Side:

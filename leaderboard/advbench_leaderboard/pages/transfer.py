@@ -82,15 +82,15 @@ def heats(site: Site, board: Board) -> list[Heat]:
                 cells[entrant][entry.target.key] = verdicts.cell
     made = []
     for entrant in sorted(rates, key=lambda name: (_place(board, name), name)):
-        found = rates[entrant]
+        pairs = rates[entrant]
         made.append(
             Heat(
                 board=board,
                 entrant=entrant,
                 attack=site.cells[next(iter(cells[entrant].values()))].attack,
-                sources=_by_name(site, {source for source, _ in found}),
-                targets=_by_name(site, {target for _, target in found}),
-                rates=found,
+                sources=_by_name(site, {source for source, _ in pairs}),
+                targets=_by_name(site, {target for _, target in pairs}),
+                rates=pairs,
                 cells=cells[entrant],
             )
         )
