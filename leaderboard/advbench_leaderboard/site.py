@@ -14,7 +14,6 @@ from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
 from advbench_leaderboard.facts import (
-    boards,
     cells,
     checks,
     classes,
@@ -23,11 +22,12 @@ from advbench_leaderboard.facts import (
     differences,
     entrants,
     exhibits,
+    ranking,
     runs,
     skips,
     transfers,
 )
-from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark, Superseded
+from advbench_leaderboard.facts.boards import Board, Entry, Remark, Superseded
 from advbench_leaderboard.facts.cells import Cell, Placed, Unplaced, Verdicts
 from advbench_leaderboard.facts.checks import Import
 from advbench_leaderboard.facts.classes import Turns
@@ -36,6 +36,7 @@ from advbench_leaderboard.facts.detectors import Allowance, Detector
 from advbench_leaderboard.facts.differences import Difference
 from advbench_leaderboard.facts.entrants import Attack, Dataset, Description, Target
 from advbench_leaderboard.facts.exhibits import Exhibit
+from advbench_leaderboard.facts.ranking import Gathered
 from advbench_leaderboard.facts.runs import Plugin, Run
 from advbench_leaderboard.facts.skips import Skip
 from advbench_leaderboard.facts.transfers import Outgoing, Transfer
@@ -306,7 +307,7 @@ def gather(
     return Site(
         store=store,
         database=database,
-        boards=boards.boards(store, facts),
+        boards=ranking.boards(store, facts),
         targets=targets,
         attacks=entrants.attacks(store),
         datasets=datasets,

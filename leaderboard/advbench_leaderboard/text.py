@@ -32,7 +32,7 @@ def in_order(text: str) -> tuple[tuple[float, str], ...]:
 
 
 def count_of(number: int, noun: str) -> str:
-    """`1 cell`, `1,250 cells`."""
+    """A number with its noun: `1 cell`, `1,250 cells`."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
@@ -60,7 +60,7 @@ def duration(seconds: float) -> str:
 
 
 def moment(stamp: str | None) -> str:
-    """`2026-11-21 11:56 UTC`; what is no such stamp stays as it is."""
+    """A time stamp as `2026-11-21 11:56 UTC`; what is none stays as it is."""
     if not stamp:
         return "–"
     parts = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*\+00:00", stamp)

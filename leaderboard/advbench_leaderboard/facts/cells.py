@@ -43,10 +43,10 @@ class Cell:
     """done, failed or unfinished."""
     reason: str | None
     run: str | None
-    """Of the latest event."""
+    """The run that its latest event belongs to; `at` is when that was."""
     at: str | None
     current: bool
-    """The one that counts on its boards, of cells that differ only in version."""
+    """Whether it counts on its boards, of cells that differ only in version."""
     latest: bool
     seconds: float
     forwards: int

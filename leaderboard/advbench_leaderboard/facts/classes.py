@@ -15,18 +15,18 @@ from advbench_leaderboard.facts.rate import Rate
 
 @dataclass(frozen=True)
 class Turns:
-    """Of examples that are right on the clean image, by a pair of classes: the true one, and the one answered, or the
-    one aimed at."""
+    """How examples that are right on the clean image change their class under one attack. A pair of classes is the true
+    one, and the one answered or, where the attack is targeted, aimed at."""
 
     cells: tuple[Cell, ...]
     """Cells of one attack that differ only in their goal."""
     targeted: bool
     sent: Mapping[tuple[int, int], int]
-    """Of a targeted attack: how many were sent from class to class."""
+    """By pair, where the attack is targeted: how many were sent that way."""
     images: Mapping[int, int]
-    """Of an untargeted one: how many there are of each class. They may become any other."""
+    """By class, where it is not: how many there are, which may become any other class."""
     turned: Mapping[tuple[int, int], int]
-    """Those that the attack fooled."""
+    """By pair: how many the attack fooled."""
 
     @property
     def classes(self) -> list[int]:
@@ -50,7 +50,7 @@ class _Pair:
 
 
 def turns(store: Store, board: Board, entry: Entry, cells: Mapping[str, Cell]) -> Iterator[Turns]:
-    """Of the targeted attack that reaches its goals most often, if there is one, and of the one that fools most."""
+    """Under the targeted attack that reaches its goals most often, if there is one; under the one that fools most."""
     groups: dict[tuple[str, bool], list[Cell]] = {}
     reached: dict[tuple[str, bool], float] = {}
     for verdicts in entry.verdicts.values():

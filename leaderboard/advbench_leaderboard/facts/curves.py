@@ -45,7 +45,7 @@ class _Changed:
 
 
 def curves(store: Store, board: Board) -> tuple[Curve, ...]:
-    """Of every target of the board's family on which such an attack is done; by label."""
+    """The curve of every target of the board on which a minimal-norm attack is done; by label."""
     entrants: dict[str, list[str]] = defaultdict(list)
     for cell in store.read(
         _Judged,

@@ -11,7 +11,7 @@ from advbench_leaderboard.facts.cells import Cell
 from advbench_leaderboard.facts.entrants import Target
 
 ALLOWED = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""Shares of false alarms for which thresholds are told."""
+"""Shares of false alarms for which it is said what gets past the detector."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,7 @@ class _Suspicions:
 
 
 def detector(store: Store, board: Board, cell: Cell, target: Target) -> Detector | None:
-    """None where no image has a suspicion."""
+    """A target's detector under the attack of a cell; None where no image has a suspicion."""
     images = store.read(
         _Suspicions,
         """

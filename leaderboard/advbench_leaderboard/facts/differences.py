@@ -24,7 +24,7 @@ class Difference:
 
 
 def differences(right: Mapping[str, int], n: int) -> dict[tuple[str, str], Difference]:
-    """Of every ordered pair of targets; each has a bit an example, set where it is right."""
+    """By every ordered pair of targets. `right` has a bit for each of n examples, set where the target is right."""
     pairs = {}
     keys = list(right)
     for i, a in enumerate(keys):

@@ -40,7 +40,7 @@ class Exhibit:
 
 
 def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
-    """Of so many cells at once, by their numbers; each judged on its own source."""
+    """The first examples of these cells, by the cell's number; each as judged on its own source."""
     by_cell: dict[int, list[Exhibit]] = defaultdict(list)
     for one in store.read(
         Exhibit,

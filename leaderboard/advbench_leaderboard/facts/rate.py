@@ -1,4 +1,4 @@
-"""k of n."""
+"""A share that was counted: k of n."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ class Rate:
 
 
 def rate_of(k: int | None, n: int | None) -> Rate | None:
-    """None where nothing was counted."""
+    """The rate of k among n; None where nothing was counted."""
     return None if k is None or not n else Rate(k, n)

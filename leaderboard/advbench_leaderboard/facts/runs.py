@@ -1,4 +1,4 @@
-"""Under what the numbers were made."""
+"""Runs: by which versions and plugins, and on which machine, the numbers were made."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Run:
     hardware: Mapping[str, Any]
     command: str | None
     cells: int
-    """So many that it ended, whatever became of them."""
+    """How many cells it ended, whatever became of them."""
 
     @property
     def can_be_called(self) -> bool:

@@ -30,7 +30,7 @@ class Outgoing:
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """The same, with all that is counted."""
+    """How often a source's examples fool a target, with all else that is counted of them."""
 
     cell: str
     entrant: str
@@ -53,7 +53,7 @@ class Transfer:
 
 
 def on_board(store: Store, board: str) -> list[Transfer]:
-    """By entrant, source and target."""
+    """Others' examples on each target of a board, in the order of entrants, sources and targets."""
     return store.read(
         Transfer,
         """

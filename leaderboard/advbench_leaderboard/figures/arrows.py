@@ -15,7 +15,7 @@ from advbench_leaderboard.png import inflated
 MOST = 120
 """Arrows that are drawn: the longest."""
 LONGEST = 3.0
-"""Pixels."""
+"""How many pixels long the longest arrow is."""
 EDGE = 0.25
 """Pixels that stay free at the picture's edge."""
 
@@ -25,7 +25,7 @@ class Move:
     row: int
     column: int
     down: float
-    """Mass times pixels."""
+    """Mass times the pixels that it went; likewise `right`."""
     right: float
 
     @property

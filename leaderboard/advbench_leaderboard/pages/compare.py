@@ -54,7 +54,7 @@ def _context(site: Site, board: Board) -> dict[str, object]:
 
 
 def _notes(board: Board) -> list[Remark]:
-    """What is said of several targets is said once, of all of them."""
+    """The notes of a board; one that several targets have stands once, with the names of all of them."""
     targets: dict[Remark, list[str]] = {}
     for entry in board.entries:
         for note in entry.notes:

@@ -97,7 +97,7 @@ def _context(site: Site, target: Target) -> dict[str, object]:
 
 
 def _superseded(site: Site, target: Target) -> list[tuple[Superseded, list[Board]]]:
-    """What stands in its place, and on which boards."""
+    """The targets that stand in its place, each with the boards on which it does."""
     standing: dict[str, tuple[Superseded, list[Board]]] = {}
     for board, one in site.superseded(target.key):
         standing.setdefault(one.standing.key, (one, []))[1].append(board)
