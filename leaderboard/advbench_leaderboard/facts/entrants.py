@@ -73,8 +73,8 @@ class Attack:
 class Dataset:
     fingerprint: str
     label: str
-    classes: Sequence[str]
-    shape: Sequence[int]
+    classes: tuple[str, ...]
+    shape: tuple[int, ...]
     source: str
     partial: str
     count: int
@@ -155,12 +155,15 @@ def datasets(store: Store) -> dict[str, Dataset]:
         FROM datasets ORDER BY label, fingerprint
         """,
     )
-    return {dataset.fingerprint: dataset for dataset in stored}
+    return {  # JSON knows lists alone
+        dataset.fingerprint: replace(dataset, classes=tuple(map(str, dataset.classes)), shape=tuple(dataset.shape))
+        for dataset in stored
+    }
 
 
 def nameless(fingerprint: str, label: str) -> Dataset:
     """A data set that the database says nothing about."""
-    return Dataset(fingerprint, label, [], [], "", "", 0)
+    return Dataset(fingerprint, label, (), (), "", "", 0)
 
 
 def descriptions(store: Store) -> dict[tuple[str, str], Description]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -133,7 +133,7 @@ def verdict(one: Exhibit, threshold: float | None) -> str:
     return "fooled, alarm raised" if alarm else "fooled, undetected"
 
 
-def _drawn(one: Exhibit, sides: Sequence[int], names: Mapping[int | None, str]) -> tuple[list[Picture], list[Move]]:
+def _drawn(one: Exhibit, sides: tuple[int, ...], names: Mapping[int | None, str]) -> tuple[list[Picture], list[Move]]:
     if len(sides) != 3:
         raise ValueError(f"no image has the shape {sides}")
     shape = (sides[0], sides[1], sides[2])
