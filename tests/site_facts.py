@@ -158,10 +158,11 @@ def ask_again(path: Path) -> None:
                 | {"data_fingerprint": "data", "weights_sha256": "w", "origins": origins}
             )
             store.add_clean(key, [{"example": e, "label": 0, "predicted": 0, "confidence": 1.0} for e in range(COUNT)])
-            place = {name: board[name] for name in ("data_fingerprint", "examples", "count", "threat", "family", "eps")}
+            same = ("data_fingerprint", "examples", "count", "threat", "family", "eps")
+            place = {name: getattr(board, name) for name in same}
             store.add_cell(
                 {**place, "key": f"{key}-noise", "dataset": "digits", "attack": "noise", "goal": "untargeted"}
-                | {"stop": "first", "source": key, "protocol": board["protocol"]}
+                | {"stop": "first", "source": key, "protocol": board.protocol}
             )
             rows = [{"example": e, "reached": 0, "predicted": 0, "size": 0.3} for e in range(COUNT)]
             store.add_shard(f"{key}-noise", {"shard": 0, "first": 0, "count": COUNT, "run": "run"}, {key: rows})

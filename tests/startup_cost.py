@@ -34,7 +34,7 @@ def spent(arguments: list[str], **environment: str) -> tuple[float, int]:
 def main() -> int:
     db = ["--db", sys.argv[1]]
     with Store.open(sys.argv[1], readonly=True) as store:
-        labels = [row["label"] for row in store.targets()]
+        labels = [row.label for row in store.targets()]
     with tempfile.TemporaryDirectory() as out:
         asked = [
             ["--version"],

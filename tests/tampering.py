@@ -47,8 +47,8 @@ def forge(db: Path, *statements: str) -> None:
 def rehash(db: Path) -> None:
     """Cells and boards under the keys of what they now say, as whoever reads our code can do."""
     with Store.open(db, readonly=True) as store:
-        cells = [(cell_key(row), row["id"]) for row in store.rows("SELECT * FROM cells")]
-        boards = [(board_key(row), row["key"]) for row in store.boards()]
+        cells = [(cell_key(row), store.id_of("cells", row.key)) for row in store.cells()]
+        boards = [(board_key(row), row.key) for row in store.boards()]
     forge(db, *(f"UPDATE cells SET key = '{key}' WHERE id = {number}" for key, number in cells))
     forge(db, *(f"UPDATE boards SET key = '{key}' WHERE key = '{old}'" for key, old in boards))
 

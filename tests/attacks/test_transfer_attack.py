@@ -66,7 +66,7 @@ def perturbations(stored: tuple[Path, dict[str, str]], ball: Threat) -> Tensor:
     """What the database holds for this ball, in the order of the ids."""
     db, keys = stored
     with Store.open(db, readonly=True) as store:
-        parts = [store.artifacts.get(row["artifact"]) for _, row in sorted(store.shards(keys[ball.name]).items())]
+        parts = [store.artifacts.get(row.artifact) for row in store.shards(keys[ball.name]).values()]
         return torch.cat(
             [
                 ball.unpack(images(len(t["example"]), SHAPE), {k[2:]: v for k, v in t.items() if k[:2] == "p."})

@@ -303,23 +303,23 @@ def test_rates_and_worst_cases_count_it_like_any_attack(memory: Store) -> None:
     assert memory.rates("robust_accuracy")[0]["right"] == 0
     (cell,) = memory.rows("SELECT key, source FROM cells WHERE attack = 'universal'")
     outcomes = memory.outcomes(cell["key"], cell["source"])
-    assert len({row["size"] for row in outcomes}) == 1
-    assert not any(row["violation"] for row in outcomes)
+    assert len({row.size for row in outcomes}) == 1
+    assert not any(row.violation for row in outcomes)
 
 
 def test_one_row_is_stored_and_no_copies_of_it(memory: Store) -> None:
     execute(memory, suite())
     (cell,) = memory.rows("SELECT key FROM cells")
     shards = memory.shards(cell["key"]).values()
-    stored = [memory.artifacts.get(shard["artifact"])["p.p"] for shard in shards]
+    stored = [memory.artifacts.get(shard.artifact)["p.p"] for shard in shards]
     assert len(stored) == 5
     assert all(torch.equal(p, stored[0]) and len(p) == 1 for p in stored)
-    assert [shard["forwards"] > 0 for shard in shards] == [True, False, False, False, False], "what it cost stands once"
+    assert [shard.forwards > 0 for shard in shards] == [True, False, False, False, False], "what it cost stands once"
 
 
 def test_verify_referees_it_again_without_a_difference(memory: Store) -> None:
     execute(memory, suite(attacks=["universal", "universal-deepfool", "spectral", "pgd(steps=5)"]))
-    cells = memory.rows("SELECT * FROM cells")
+    cells = memory.cells()
     results = list(verify(memory, registry(), cells, folders=DataFolders(download=False), device=torch.device("cpu")))
     assert [(r.differences, r.unchecked) for r in results] == [([], "")] * 6, "a board, a target and four cells"
     assert sum(r.outcomes for r in results) == 5 * 30

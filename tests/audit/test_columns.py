@@ -72,7 +72,7 @@ def honest(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Path
     assert advbench("verify", "--db", db).code == 0
     with Store.open(db) as store:
         (target, *_) = store.targets()
-        store.add_note(target["key"], "verified", "independently audited")
+        store.add_note(target.key, "verified", "independently audited")
         store.insert(
             "imports", [{"cell": 1, "at": "2026-11-30T12:00:00+00:00", "source": "elsewhere", "refereed": 1, **CRAFTED}]
         )

@@ -376,7 +376,7 @@ def test_notes_of_a_stranger_do_not_travel(advbench: Advbench, entry: Entry, tmp
     db, into = entry(), tmp_path / "into.sqlite"
     with Store.open(db) as store:
         (target,) = store.targets()
-        store.add_note(target["key"], "verified", "independently audited")
+        store.add_note(target.key, "verified", "independently audited")
     for check in ("none", "all"):
         assert advbench("merge", into, db, "--check", check).code == 0
         assert rows(into, "SELECT * FROM notes") == []

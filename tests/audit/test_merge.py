@@ -473,7 +473,7 @@ def test_names_from_strangers_steer_no_terminal(advbench: Advbench, results: Res
         assert "\u202e" not in text
         assert "\ntaken: all" not in text
     with Store.open(into, readonly=True) as store:
-        assert all(row["label"].isprintable() for row in store.targets())
+        assert all(row.label.isprintable() for row in store.targets())
         assert all(row["command"].isprintable() for row in store.rows("SELECT command FROM runs"))
 
 
@@ -577,7 +577,7 @@ def test_a_network_of_the_same_label_does_not_stand_in_a_gate_for_the_one_that_w
     before = advbench("compare", label, "toy(scale=0.2)", "--db", "ours.sqlite").out
     assert advbench("merge", "ours.sqlite", "theirs.sqlite").code == 0
     with Store.open("ours.sqlite", readonly=True) as store:
-        assert [row["label"] for row in store.targets()].count(label) == 2
+        assert [row.label for row in store.targets()].count(label) == 2
     assert advbench("compare", label, "toy(scale=0.2)", "--db", "ours.sqlite").out == before
     assert advbench("compare", label, "toy(scale=0.2)", "--db", "theirs.sqlite").out != before
 
@@ -596,7 +596,7 @@ def test_a_board_of_few_examples_does_not_stand_in_a_gate_for_a_larger_one(
     before = advbench("compare", "toy", "toy(scale=0.2)", "--db", "ours.sqlite").out
     assert advbench("merge", "ours.sqlite", "theirs.sqlite").code == 0
     with Store.open("ours.sqlite", readonly=True) as store:
-        assert sorted(row["count"] for row in store.boards()) == [2, 12]
+        assert sorted(row.count for row in store.boards()) == [2, 12]
     assert advbench("compare", "toy", "toy(scale=0.2)", "--db", "ours.sqlite").out == before
 
 

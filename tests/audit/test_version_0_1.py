@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from advbench.audit.first_protocol import first_ball
 from advbench.plugin import Attack
 from advbench.run.derivation import cell_key
 from advbench.store import SCHEMA_VERSION, Store, marks
+from advbench.store.rows import CellRow, listed
 from advbench.threats import Wasserstein
 from advbench.threats.membership import measure
 
@@ -122,8 +124,9 @@ def test_a_weak_attack_under_the_name_of_the_strong_one_is_not_verified_for_bein
 ) -> None:
     with Store.open(old):
         pass
-    (row,) = rows(old, f"SELECT * FROM cells WHERE id = {LINF}")
-    key = cell_key({**row, "attack": "pgd"})
+    with Store.open(old, readonly=True) as store:
+        (row,) = store.read(CellRow, f"SELECT {listed(CellRow)} FROM cells WHERE id = {LINF}")
+    key = cell_key(replace(row, attack="pgd"))
     forge(old, f"UPDATE cells SET attack = 'pgd', key = '{key}' WHERE id = {LINF}")
     done = advbench("verify", key, "--db", old)
     assert done.code == 1

@@ -6,7 +6,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from advbench import AdvbenchError, evaluate
 from advbench.cli.options import Asked
 from advbench.run import unready
 from advbench.store import Store, content
-from advbench.terminal.tables import board_of
+from advbench.terminal.cells import board_of
 
 if TYPE_CHECKING:
     from conftest import Advbench, Results
@@ -347,13 +347,13 @@ def test_export_writes_what_was_judged(advbench: Advbench, results: Results, sto
     moved = np.abs(adversarial - original).reshape(20, -1).max(1)
     assert (moved <= 0.2 + 1e-6).all()
     np.testing.assert_allclose(moved, arrays["size"], atol=1e-6)
-    outcomes = {row["example"]: row for row in store.outcomes(wanted["key"], wanted["source"])}
+    outcomes = {row.example: row for row in store.outcomes(wanted["key"], wanted["source"])}
     for place, example in enumerate(arrays["example"].tolist()):
         row = outcomes[example]
-        assert row["label"] == arrays["label"][place] == example % 3
-        assert row["predicted"] == arrays["predicted"][place]
-        assert row["reached"] == arrays["reached"][place]
-        assert row["goal_label"] == arrays["goal_label"][place]
+        assert row.label == arrays["label"][place] == example % 3
+        assert row.predicted == arrays["predicted"][place]
+        assert row.reached == arrays["reached"][place]
+        assert row.goal_label == arrays["goal_label"][place]
     assert not arrays["violation"].any()
     assert list(Path().iterdir()) == [Path(name)]
     import advbench_toys
@@ -664,7 +664,7 @@ def test_verify_misses_the_examples_that_somebody_took_away(
     with Store.open(copied) as opened:
         found = cell(opened, "pgd(steps=3)")
         artifacts, shards = opened.artifacts, opened.shards(found["key"])
-        whole = artifacts.get(shards[0]["artifact"])
+        whole = artifacts.get(shards[0].artifact)
         kept = {name: part[:1].contiguous() for name, part in whole.items()}
         sha, _ = artifacts.put(kept)
     with by_hand(copied) as raw:
@@ -677,16 +677,18 @@ def test_verify_misses_the_examples_that_somebody_took_away(
 
 
 def test_a_cell_stands_where_the_board_of_its_ball_does(store: Store) -> None:
-    boards, cells = store.boards(), store.rows("SELECT * FROM cells")
-    names = {(board["threat"], board["eps"]): board["name"] for board in boards}
+    boards, cells = store.boards(), store.cells()
+    names = {(board.threat, board.eps): board.name for board in boards}
     for one in cells:
-        assert board_of(one, boards) == board_of(one, ()) == names[one["threat"], one["eps"]]
-    turned = {**cells[0], "threat": "rotate-shift", "eps": 0.5, "family": "rotate-shift(degrees=30, pixels=3)"}
-    turned["params"] = {"eps": 0.5, "degrees": 30.0, "pixels": 3.0}
-    board = {**boards[0], **turned, "name": f"{turned['dataset']}/rotate-shift/15°,1.5px/seed=7", "seed": 7}
+        assert one.eps is not None
+        assert board_of(one, boards) == board_of(one, ()) == names[one.threat, one.eps]
+    ball: dict[str, Any] = {"threat": "rotate-shift", "eps": 0.5, "family": "rotate-shift(degrees=30, pixels=3)"}
+    ball["params"] = {"eps": 0.5, "degrees": 30.0, "pixels": 3.0}
+    turned = replace(cells[0], **ball)
+    board = replace(boards[0], **ball, name=f"{turned.dataset}/rotate-shift/15°,1.5px/seed=7", seed=7)
     assert board_of(turned, [*boards, board]) == "toy-blots/rotate-shift/15°,1.5px"
     assert board_of(turned, boards) == "toy-blots/rotate-shift(degrees=30, pixels=3)/0.5"
-    assert board_of({**cells[0], "eps": None, "params": {"eps": "inf"}}, boards) == "toy-blots/linf/inf"
+    assert board_of(replace(cells[0], eps=None, params={"eps": "inf"}), boards) == "toy-blots/linf/inf"
 
 
 def test_plan_and_run_take_a_suite_with_the_same_changes(advbench: Advbench) -> None:

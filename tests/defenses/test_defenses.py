@@ -664,5 +664,5 @@ def test_attacks_find_sensible_facts_behind_each_defense_and_they_verify(tmp_pat
         assert f"small-cnn+{smoothing} is proved right in the whole ball: " in console.export_text()
         noted = store.rows("SELECT t.label, t.draws, n.kind FROM notes n JOIN targets t ON t.id = n.target")
         assert noted == [{"label": "small-cnn+gaussian-noise", "draws": DRAWS, "kind": "randomised"}]
-        checked = list(verify(store, registry, store.rows("SELECT * FROM cells"), folders=DataFolders(), device=CPU))
+        checked = list(verify(store, registry, store.cells(), folders=DataFolders(), device=CPU))
         assert [result.differences for result in checked if not result.sound] == []

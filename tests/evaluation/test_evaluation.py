@@ -297,8 +297,8 @@ def test_a_detector_sets_its_threshold_on_the_images_given_for_it(
     assert sorted(found.targets.values()) == ["Sequential", "Sequential+toy-doubting"]
     assert set(found.robust_accuracy) == {"given/linf/0.2 Sequential", "given/linf/0.2 Sequential+toy-doubting"}
     scores = (-calibrate[0].flatten(1).mean(1)).sort().values
-    (row,) = [row for row in found.store.targets() if row["threshold"] is not None]
-    assert row["threshold"] == pytest.approx(float(scores[14]))
+    (row,) = [row for row in found.store.targets() if row.threshold is not None]
+    assert row.threshold == pytest.approx(float(scores[14]))
     assert "detects: " in str(found)
 
 
@@ -371,8 +371,8 @@ def test_attacks_on_a_detector_alone_are_what_a_board_requires(net: nn.Module, b
         net, x, y, threats="linf(eps=0.3)", attacks=["cw", "r-pgd(steps=8)"], defenses="toy-doubting",
         calibrate=(blots.calibrate.images, blots.calibrate.labels), registry=registry,
     )  # fmt: skip
-    (board,) = [row for row in found.store.boards() if row["key"] in found.boards]
-    assert board["required"] == ["r-pgd(steps=8)"]
+    (board,) = [row for row in found.store.boards() if row.key in found.boards]
+    assert board.required == ["r-pgd(steps=8)"]
     assert found.robust_accuracy["given/linf/0.3"] == found.rates[0]["accuracy"] < 1
 
 

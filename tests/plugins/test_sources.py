@@ -7,6 +7,7 @@ import importlib
 import itertools
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from advbench import revisions
 from advbench.plugins import sources
 from advbench.plugins.sources import canonical_source, core_digest, source_digest
 from advbench.run.derivation import cell_key
+from advbench.store.rows import CellRow
 from advbench.threats import advbench_threats
 from advbench_attacks.apgd import APGD
 from advbench_attacks.cw import CW
@@ -125,41 +127,56 @@ def test_the_digest_of_the_core_is_of_what_a_verdict_comes_from() -> None:
     assert len(core_digest()) == 64
 
 
-ROW = {
-    "source": "a",
-    "examples": "b",
-    "threat": "linf",
-    "params": {"eps": 0.1},
-    "attack": "pgd",
-    "attack_params": {},
-    "origin": {"distribution": "advbench", "version": "1", "entry_point": "attacks", "digest": "d"},
-    "content": "",
-    "fit_fingerprint": None,
-    "bank_fingerprint": None,
-    "goal": "untargeted",
-    "stop": "first",
-    "seed": 0,
-    "budget": None,
-    "protocol": 3,
-    "ball": None,
-}
+ROW = CellRow(
+    key="",
+    dataset="mnist",
+    data_fingerprint="f",
+    examples="b",
+    count=1,
+    threat="linf",
+    family="linf",
+    params={"eps": 0.1},
+    eps=0.1,
+    seed=0,
+    protocol=3,
+    ball=None,
+    minimizes=0,
+    attack="pgd",
+    attack_params={},
+    origin={"distribution": "advbench", "version": "1", "entry_point": "attacks", "digest": "d"},
+    goal="untargeted",
+    stop="first",
+    source="a",
+    budget=None,
+    fit=None,
+    needs="gradients",
+    beyond_gradients=0,
+    content="",
+    fit_fingerprint=None,
+    bank_fingerprint=None,
+)
+
+
+def by(row: CellRow, **more: str) -> CellRow:
+    """The cell, its attack of another origin."""
+    return replace(row, origin={**(row.origin or {}), **more})
 
 
 def test_a_version_is_in_no_key_where_the_source_tells(monkeypatch: pytest.MonkeyPatch) -> None:
-    newer = {**ROW, "origin": {**ROW["origin"], "version": "2"}}  # type: ignore[dict-item]
+    newer = by(ROW, version="2")
     assert cell_key(newer) == cell_key(ROW)
-    mute = [{**row, "origin": {**row["origin"], "digest": ""}} for row in (ROW, newer)]  # type: ignore[dict-item]
+    mute = [by(row, digest="") for row in (ROW, newer)]
     assert cell_key(mute[0]) != cell_key(mute[1])
 
 
 def test_a_revision_is_in_the_keys_of_the_cells_that_it_concerns(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = {ball: cell_key({**ROW, "threat": ball}) for ball in ("linf", "l2")}
+    before = {ball: cell_key(replace(ROW, threat=ball)) for ball in ("linf", "l2")}
     monkeypatch.setitem(revisions.REVISIONS, "linf", 2)
-    after = {ball: cell_key({**ROW, "threat": ball}) for ball in ("linf", "l2")}
+    after = {ball: cell_key(replace(ROW, threat=ball)) for ball in ("linf", "l2")}
     assert after["linf"] != before["linf"]
     assert after["l2"] == before["l2"]
     monkeypatch.setitem(revisions.REVISIONS, "problem", 2)
-    assert cell_key({**ROW, "threat": "l2"}) != before["l2"]
+    assert cell_key(replace(ROW, threat="l2")) != before["l2"]
     states = list(revisions.earlier((*revisions.CELL, "linf")))
     assert len(states) == 3
     assert before["linf"] in {cell_key(ROW, state) for state in states}

@@ -135,7 +135,7 @@ def test_a_network_that_ends_the_program_does_not_end_verify_or_reproduce(regist
         before = Erring.forward
         try:
             Erring.forward = lambda self, x: sys.exit(0)  # type: ignore[method-assign]
-            cells = store.rows("SELECT * FROM cells")
+            cells = store.cells()
             found = list(verify(store, registry, cells, folders=DataFolders.default(), device=torch.device("cpu")))
         finally:
             Erring.forward = before  # type: ignore[method-assign]

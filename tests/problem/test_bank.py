@@ -227,7 +227,7 @@ def test_a_run_that_was_stopped_and_resumed_knows_what_a_whole_one_knows(memory:
 
 def test_verify_referees_it_again_without_a_difference(memory: Store) -> None:
     execute(memory, suite())
-    cells = memory.rows("SELECT * FROM cells")
+    cells = memory.cells()
     results = list(verify(memory, registry(), cells, folders=DataFolders(download=False), device=torch.device("cpu")))
     assert all(result.sound for result in results)
     assert [r.outcomes for r in results] == [0, *[JUDGED] * 3], "the board, clean answers and the cells"

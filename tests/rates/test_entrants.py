@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -89,13 +90,12 @@ def test_an_attack_that_was_cut_short_stands_beside_the_board_and_not_on_it(tmp_
     honest = attacked(path)
     with Store.open(path) as store:  # as a merge without its boards brings it
         (board,) = store.boards()
-        (row,) = store.rows("SELECT * FROM cells")
-        weak = {name: value for name, value in row.items() if name not in ("id", "key", "budget")}
-        store.add_cell({**weak, "key": "weak", "budget": 1})
+        (row,) = store.cells()
+        store.add_cell(replace(row, key="weak", budget=1))
         store.add_event("weak", None, "done")
-        assert board["required"] == ["pgd(steps=3)"]
+        assert board.required == ["pgd(steps=3)"]
         assert {r["cell"]: r["entrant"] for r in store.rates("board_cells")} == {
-            row["key"]: "pgd(steps=3)",
+            row.key: "pgd(steps=3)",
             "weak": "pgd(steps=3) · budget=1",
         }
         (ranked,) = store.rates("robust_accuracy")

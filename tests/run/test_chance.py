@@ -111,7 +111,7 @@ def whole(registry: Registry, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_randomised_target_is_one_and_can_be_fooled(whole: Path) -> None:
     with Store.open(whole, readonly=True) as store:
-        drawn = {row["label"]: row["draws"] for row in store.targets()}
+        drawn = {row.label: row.draws for row in store.targets()}
         rates = [row["accuracy"] for row in store.rates("attack_accuracy")]
     assert drawn == {"small-cnn": 1, "small-cnn+gaussian-noise": 9}
     assert max(rates) < 0.9
@@ -120,7 +120,7 @@ def test_the_randomised_target_is_one_and_can_be_fooled(whole: Path) -> None:
 
 def test_what_is_stored_of_a_randomised_target_is_verified(registry: Registry, whole: Path) -> None:
     with Store.open(whole, readonly=True) as store:
-        cells = store.rows("SELECT * FROM cells")
+        cells = store.cells()
         found = list(verify(store, registry, cells, folders=DataFolders.default(), device=CPU))
     assert [(one.label, one.differences, one.unchecked) for one in found if not one.sound] == []
     assert sum(one.outcomes for one in found) == 4 * 48 + 48
@@ -128,9 +128,9 @@ def test_what_is_stored_of_a_randomised_target_is_verified(registry: Registry, w
 
 def test_every_cell_is_reproduced_to_the_last_verdict(registry: Registry, whole: Path) -> None:
     with Store.open(whole, readonly=True) as store:
-        labels = {row["key"]: row["label"] for row in store.targets()}
-        for cell in store.rows("SELECT * FROM cells"):
-            others = [label for key, label in labels.items() if key != cell["source"]]
+        labels = {row.key: row.label for row in store.targets()}
+        for cell in store.cells():
+            others = [label for key, label in labels.items() if key != cell.source]
             found = reproduce(store, registry, cell, Settings(), on=others)
             assert [(number.target, number.differing) for number in found.numbers if not number.same] == []
             assert len(found.numbers) == 2

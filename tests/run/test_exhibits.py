@@ -21,20 +21,20 @@ def pixels(blob: bytes, shape: tuple[int, ...]) -> torch.Tensor:
 
 def test_a_cell_shows_its_first_examples_as_they_were_judged(results: Any) -> None:
     with Store.open(results.db, readonly=True) as store:
-        cells = store.rows("SELECT * FROM cells WHERE goal = 'untargeted' ORDER BY key")
+        cells = [cell for cell in store.cells() if cell.goal == "untargeted"]
         assert cells
         for cell in cells:
-            rows = store.exhibits(cell["key"])
-            ids = store.examples(cell["examples"])
-            assert [row["example"] for row in rows] == sorted(ids[:COUNT])
-            shards = store.shards(cell["key"]).values()
-            stored = [store.artifacts.get(shard["artifact"]) for shard in shards]
+            rows = store.exhibits(cell.key)
+            ids = store.examples(cell.examples)
+            assert [row.example for row in rows] == sorted(ids[:COUNT])
+            shards = store.shards(cell.key).values()
+            stored = [store.artifacts.get(shard.artifact) for shard in shards]
             moved = torch.cat([packed_part(part, torch.device("cpu"))["p"] for part in stored])
             order = [int(example) for part in stored for example in part["example"]]
             for row in rows:
                 shape = tuple(moved.shape[1:])
-                original, perturbed = (pixels(row[name], shape) for name in ("original", "perturbed"))
-                due = original / 255 + moved[order.index(row["example"])]
+                original, perturbed = (pixels(blob, shape) for blob in (row.original, row.perturbed))
+                due = original / 255 + moved[order.index(row.example)]
                 assert (perturbed / 255 - due).abs().max() < 1.1 / 255
 
 

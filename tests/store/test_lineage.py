@@ -167,9 +167,9 @@ def test_it_is_said_what_differs(store: Store, more: dict[str, Any], words: str)
     crafted(store, "newest-pgd", "newest", 0)
     said = {one.target: one.differs for one in earlier.found(store)}
     assert said["old"] == words
-    rows = {row["key"]: row for row in store.targets()}
+    rows = {row.key: row for row in store.targets()}
     assert earlier.differs(rows["old"], rows["old"]) == "another revision of the core, or other held-out images"
-    assert earlier.differs({**rows["old"], "draws": 1}, {**rows["old"], "draws": 5}) == "1 draws instead of 5"
+    assert earlier.differs(replace(rows["old"], draws=1), replace(rows["old"], draws=5)) == "1 draws instead of 5"
 
 
 def test_an_evaluation_keeps_its_numbers_when_its_network_is_asked_again(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_the_site_lists_a_network_once_and_keeps_the_earlier_one_below(
         assert rows.count("another source of toy") == above.count('<td class="rank">')
         assert 'id="superseded"' not in (tmp_path / "before/boards" / path.name).read_text()
     with Store.open(twice, readonly=True) as store:
-        labels = {row["key"]: row["label"] for row in store.targets()}
+        labels = {row.key: row.label for row in store.targets()}
         late, early = ({row[name] for row in store.rates("earlier")} for name in ("standing", "target"))
     pages = {path.name.rpartition("-")[0]: path.read_text() for path in (tmp_path / "targets").glob("*.html")}
     assert len(pages) == len(labels)

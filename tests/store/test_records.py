@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from conftest import Advbench, Results
 from tampering import cells, edit
 
 from advbench.errors import AdvbenchError
-from advbench.store import Store
+from advbench.store import Store, rows
 from advbench.store.records import FORMS, wrong
 
 
@@ -20,6 +21,32 @@ def test_every_column_of_every_table_has_a_form() -> None:
         tables = [row["name"] for row in store.rows("SELECT name FROM sqlite_schema WHERE type = 'table'")]
         columns = {t: {row["name"] for row in store.rows(f"PRAGMA table_info({t})")} for t in tables}
     assert {table: set(forms) for table, forms in FORMS.items()} == columns
+
+
+RECORDS = {
+    rows.RunRow: ("runs", {"started"}),
+    rows.PluginRow: ("plugins", {"run"}),
+    rows.SkipRow: ("skips", {"run"}),
+    rows.DatasetRow: ("datasets", set()),
+    rows.TargetRow: ("targets", {"id"}),
+    rows.CleanRow: ("clean", {"target"}),
+    rows.CertificateRow: ("certificates", {"target"}),
+    rows.BoardRow: ("boards", set()),
+    rows.CellRow: ("cells", {"id"}),
+    rows.EventRow: ("cell_events", {"id", "cell"}),
+    rows.ImportRow: ("imports", {"id", "cell"}),
+    rows.ShardRow: ("shards", {"cell"}),
+    rows.OutcomeRow: ("outcomes", {"cell", "target"}),
+    rows.ArtifactRow: ("artifacts", set()),
+    rows.ExhibitRow: ("exhibits", {"cell"}),
+}
+"""With the columns that a record leaves out: numbers, whose it is, and the clock."""
+
+
+@pytest.mark.parametrize("kind", RECORDS)
+def test_a_record_has_every_column_of_its_table(kind: type[Any]) -> None:
+    table, apart = RECORDS[kind]
+    assert {field.name for field in fields(kind)} == FORMS[table].keys() - apart
 
 
 def test_what_a_run_writes_has_its_form(results: Results) -> None:
@@ -90,7 +117,7 @@ def test_a_board_that_can_not_be_read_stays_out(advbench: Advbench, results: Res
     done = advbench("merge", into, origin, "--check", "none")
     assert "boards.required must be a list of names, each once" in " ".join(done.out.split())
     with Store.open(into, readonly=True) as store:
-        assert [board["family"] for board in store.boards()] == ["linf"]
+        assert [board.family for board in store.boards()] == ["linf"]
 
 
 def test_the_row_that_is_to_blame_is_named_where_something_can_not_be_read(results: Results, tmp_path: Path) -> None:
@@ -113,7 +140,7 @@ def test_rows_that_can_not_be_read_are_left_out_with_what_hangs_on_them(results:
     with Store.open(path, readonly=True) as store, store.tallied(whole=False) as left_out:
         assert [text.split(":")[0].split()[0] for text in left_out] == ["targets", "boards"]
         assert len(store.rows("SELECT * FROM cells")) == 18
-        assert {row["family"] for row in store.boards()} == {"linf"}
+        assert {row.family for row in store.boards()} == {"linf"}
         assert {row["target_label"] for row in store.rates("robust_accuracy")} == {
             "toy(seed=1)",
             "toy+toy-doubting",

@@ -21,8 +21,10 @@ import pytest
 from advbench.errors import AdvbenchError
 from advbench.rates import detection
 from advbench.rates.rates import wilson
+from advbench.rates.story import story
 from advbench.store import SCHEMA_VERSION, Store, content, migrations
 from advbench.store.outcome_views import largest
+from advbench.store.rows import ArtifactRow
 from advbench.store.views import VIEWS
 
 FIXED = {"data_fingerprint": "data", "examples": "set", "count": 4, "threat": "linf", "family": "linf", "protocol": 2}
@@ -399,7 +401,7 @@ def test_writing_twice_keeps_the_first(judged: Store) -> None:
 
 def test_a_shard_crafted_elsewhere_meanwhile_is_not_mixed_with_this_one(store: Store) -> None:
     store.add_cell(cell("c", "pgd", "A"))
-    first, other = ({"sha256": sha, "bytes": 1, "kind": "perturbations"} for sha in ("aa", "bb"))
+    first, other = (ArtifactRow(sha, 1, "perturbations") for sha in ("aa", "bb"))
     shard = {"shard": 0, "first": 0, "count": 4}
     rows = [outcome(e, 1) for e in range(4)]
     assert store.add_shard("c", shard, {"A": rows}, first)
@@ -445,19 +447,19 @@ def test_status_is_the_latest_event_and_failures_are_tried_again(store: Store) -
 
 
 def test_a_cell_is_found_by_the_beginning_of_its_key(judged: Store) -> None:
-    found = judged.cell("cw")
-    assert (found["key"], found["status"], len(found["shards"])) == ("cw-A", "done", 1)
-    assert {row["board"] for row in found["rates"]} == {"wide", "narrow"}
+    found = story(judged, judged.cell("cw"))
+    assert (found.cell.key, found.status, len(found.shards)) == ("cw-A", "done", 1)
+    assert {row.board_name for row in found.rates} == {"digits/linf/0.3", "digits/linf/0.1"}
     for prefix in ("pgd", "nothing", ""):
         with pytest.raises(AdvbenchError, match="cell"):
             judged.cell(prefix)
 
 
 def test_reading_back(judged: Store) -> None:
-    assert judged.clean("D")[1]["suspicion"] == 0.9
+    assert judged.clean("D")[1].suspicion == 0.9
     assert judged.examples("set") == [0, 1, 2, 3]
     assert judged.judged("pgd-A") == {("A", 0), ("D", 0)}
-    assert [(row["example"], row["label"], row["violation"]) for row in judged.outcomes("pgd-A", "A")] == [
+    assert [(row.example, row.label, row.violation) for row in judged.outcomes("pgd-A", "A")] == [
         (0, 0, None),
         (1, 0, "outside the ball"),
         (2, 0, None),
@@ -599,7 +601,7 @@ def test_an_older_database_is_migrated_with_its_rows(tmp_path: Path, readonly: b
     with Store.open(path, readonly=readonly) as store:
         assert store.rates("fooling")[0]["fooled"] == 1
         assert store.rates("robust_accuracy")[0]["right"] == 0
-        assert store.outcomes("c", "A")[0]["tolerance"] is None
+        assert store.outcomes("c", "A")[0].tolerance is None
         assert store.rows("SELECT * FROM notes") == []
         if not readonly:
             store.add_note("A", "kind", "reason")

@@ -65,7 +65,7 @@ def test_each_ball_is_searched_by_its_own_when_no_attack_is_named(registry: Regi
     assert all(value is not None for value in found.robust_accuracy.values())
     assert {note.kind for note in found.notes} <= {"weak evidence"}
     weak = {note.board for note in found.notes}
-    assert weak <= {board["key"] for board in found.store.boards() if board["threat"] == "wasserstein"}
+    assert weak <= {board.key for board in found.store.boards() if board.threat == "wasserstein"}
 
 
 def test_masked_gradients_do_not_look_robust_to_who_names_no_attack(registry: Registry) -> None:

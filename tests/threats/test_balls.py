@@ -18,6 +18,7 @@ from advbench.plugins.compatibility import searches
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.run.derivation import board_key, board_says, cell_key, cell_says
+from advbench.store.rows import BoardRow, CellRow
 from advbench.testing import checks, run_checks
 from advbench.threats import is_core
 
@@ -89,14 +90,14 @@ ORIGIN = {"distribution": "x", "version": "1", "entry_point": "y", "digest": "z"
 
 def keys_of(registry: Registry, ball: Threat, shipper: dict[str, str] | None) -> tuple[str, str]:
     """Those of a cell and a board, everything but the ball being the same."""
-    drawn = {"examples": "b" * 64, "seed": 0, "protocol": 1}
-    started = {"source": "a" * 64, "content": "", "fit_fingerprint": None, "bank_fingerprint": None, "origin": ORIGIN}
-    goal = {"goal": "untargeted", "stop": "first", "budget": None}
-    cell = {**cell_says(registry.attack("pgd"), ball, shipper), **drawn, **started, **goal}
+    judged: dict[str, Any] = {"dataset": "mnist", "data_fingerprint": "c" * 64, "count": 3, "examples": "b" * 64}
+    judged |= {"key": "", "seed": 0, "protocol": 1}
+    started: dict[str, Any] = {"source": "a" * 64, "goal": "untargeted", "stop": "first", "budget": None, "fit": None}
+    started |= {"content": "", "fit_fingerprint": None, "bank_fingerprint": None, "origin": ORIGIN}
+    cell = CellRow(**cell_says(registry.attack("pgd"), ball, shipper), **judged, **started)
     if math.isinf(ball.eps):
         return cell_key(cell), ""
-    judged = {"dataset": "mnist", "data_fingerprint": "c" * 64, "count": 3, "required": ["pgd"]}
-    board = {**board_says({"dataset": "mnist", "seed": 0}, ball, shipper), **drawn, **judged}
+    board = BoardRow(**board_says("mnist", 0, ball, shipper), **judged, required=["pgd"])
     return cell_key(cell), board_key(board)
 
 

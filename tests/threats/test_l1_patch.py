@@ -192,15 +192,16 @@ def test_whose_ball_it_is_stands_in_keys_and_on_the_board(
     digest = registry.origin(registry.threat("l1")).digest
     shipper = f"advbench-threats 0.1.0, source {digest[:8]}"
     with Store.open(stored, readonly=True) as store:
-        rows = {row["threat"]: row for row in store.boards()}
-        cells = {row["threat"]: row for row in store.rows("SELECT * FROM cells")}
-    for found in (rows, cells):
-        assert found["linf"]["ball"] is None
-        assert found["l1"]["ball"]["digest"] == digest
-        assert found["l1"]["family"] == f"l1 by advbench-threats 0.1.0 #{digest[:8]}"
+        boards = {row.threat: row for row in store.boards()}
+        cells = {row.threat: row for row in store.cells()}
+    for linf, l1 in ((boards["linf"], boards["l1"]), (cells["linf"], cells["l1"])):
+        assert linf.ball is None
+        assert l1.ball is not None
+        assert l1.ball["digest"] == digest
+        assert l1.family == f"l1 by advbench-threats 0.1.0 #{digest[:8]}"
     shown = " ".join(advbench("show", "--db", stored).out.split())
     assert shown.count(shipper) == 1
-    detail = " ".join(advbench("show", cells["l1"]["key"][:12], "--db", stored).out.split())
+    detail = " ".join(advbench("show", cells["l1"].key[:12], "--db", stored).out.split())
     assert "mnist-5k/l1/8" in detail
     assert shipper in detail
     assert advbench("render", "--db", stored, "--out", tmp_path / "site").code == 0
@@ -231,9 +232,9 @@ def test_another_source_is_another_ball_beside_the_old_one(
         with forgotten():
             run(db, discover())
         with Store.open(db, readonly=True) as store:
-            boards = [row for row in store.boards() if row["threat"] == "l1"]
-            assert len({row["family"] for row in boards}) == len({row["key"] for row in boards}) == 2
-            assert len({row["name"] for row in boards}) == 1
+            boards = [row for row in store.boards() if row.threat == "l1"]
+            assert len({row.family for row in boards}) == len({row.key for row in boards}) == 2
+            assert len({row.name for row in boards}) == 1
             cells = store.rows("SELECT board, count(*) AS n FROM board_cells GROUP BY board")
             assert {row["n"] for row in cells} == {1}
             assert len(store.rows("SELECT * FROM cells WHERE threat = 'linf'")) == 1
@@ -294,8 +295,8 @@ def test_an_entry_in_the_ball_is_merged_where_the_ball_is_installed_and_only_the
     taken = advbench("merge", tmp_path / "into.sqlite", stored)
     assert taken.code == 0, taken.out + taken.err
     with Store.open(tmp_path / "into.sqlite", readonly=True) as store:
-        assert {row["threat"] for row in store.boards()} == {"l1", "linf"}
+        assert {row.threat for row in store.boards()} == {"l1", "linf"}
     left = advbench("merge", tmp_path / "without.sqlite", stored, ADVBENCH_PLUGINS="builtin")
     assert "unknown threat 'l1'" in " ".join((left.out + left.err).split())
     with Store.open(tmp_path / "without.sqlite", readonly=True) as store:
-        assert {row["threat"] for row in store.boards()} == {"linf"}
+        assert {row.threat for row in store.boards()} == {"linf"}

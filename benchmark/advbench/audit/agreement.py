@@ -8,12 +8,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 
 from advbench.rates.rates import paired
 from advbench.run.ready import Ready
+from advbench.store.rows import CertificateRow, CleanRow, OutcomeRow
 from advbench.target.referee import Verdict
 
 SIZE = 1e-4
@@ -51,52 +52,51 @@ class Agreement:
             allowed = max(CONFIDENCE * self.spread, ROUNDING * abs(fresh))
         return abs(fresh - stored) <= allowed
 
-    def other_answers(
-        self, fresh: list[dict[str, Any]], stored: Mapping[int, Mapping[str, Any]], exact: bool
-    ) -> Iterator[str]:
+    def other_answers(self, fresh: list[CleanRow], stored: Mapping[int, CleanRow], exact: bool) -> Iterator[str]:
         """Of answers that can't be repeated, only the labels are held against it, and how many are right."""
         if not exact:
-            kept = [stored[row["example"]] for row in fresh]
+            kept = [stored[row.example] for row in fresh]
             yield from lopsided("right", _right(fresh), _right(kept))
         told = ("label", "predicted", "confidence", "suspicion") if exact else ("label",)
         for row in fresh:
-            found = stored[row["example"]]
+            found = stored[row.example]
             for name in told:
+                here, there = getattr(row, name), getattr(found, name)
                 whole = name in ("label", "predicted")
-                if row[name] != found[name] if whole else not self.alike(name, row[name], found[name]):
-                    yield f"example {row['example']}: {name} {row[name]}, stored {found[name]}"
+                if here != there if whole else not self.alike(name, here, there):
+                    yield f"example {row.example}: {name} {here}, stored {there}"
                     break
 
-    def difference(self, verdict: Verdict, goal_label: int, stored: Mapping[str, Any], exact: bool) -> str:
+    def difference(self, verdict: Verdict, goal_label: int, stored: OutcomeRow, exact: bool) -> str:
         """In words, where a fresh verdict and the stored one part; empty when they agree.
 
         Of a randomised target whose draws can't be repeated, only what does not depend on them can be held against it.
         """
-        if goal_label != stored["goal_label"]:
-            return f"the goal is {goal_label}, stored {stored['goal_label']}"
-        if verdict.violation != stored["violation"]:
-            return f"violation {verdict.violation!r}, stored {stored['violation']!r}"
-        if abs(verdict.size - stored["size"]) > SIZE * max(1.0, verdict.size):
-            return f"size {verdict.size:.6g}, stored {stored['size']:.6g}"
-        if not self.alike("excess", verdict.excess, stored["excess"]):
-            return f"excess {verdict.excess}, stored {stored['excess']}"
-        if stored["tolerance"] is not None and not math.isclose(verdict.tolerance, stored["tolerance"], rel_tol=SIZE):
-            return f"tolerance {verdict.tolerance}, stored {stored['tolerance']}"
+        if goal_label != stored.goal_label:
+            return f"the goal is {goal_label}, stored {stored.goal_label}"
+        if verdict.violation != stored.violation:
+            return f"violation {verdict.violation!r}, stored {stored.violation!r}"
+        if abs(verdict.size - stored.size) > SIZE * max(1.0, verdict.size):
+            return f"size {verdict.size:.6g}, stored {stored.size:.6g}"
+        if not self.alike("excess", verdict.excess, stored.excess):
+            return f"excess {verdict.excess}, stored {stored.excess}"
+        if stored.tolerance is not None and not math.isclose(verdict.tolerance, stored.tolerance, rel_tol=SIZE):
+            return f"tolerance {verdict.tolerance}, stored {stored.tolerance}"
         if not exact:
             return ""
-        if verdict.predicted != stored["predicted"]:
-            return f"predicted {verdict.predicted}, stored {stored['predicted']}"
-        if int(verdict.reached) != stored["reached"]:
-            return f"reached {verdict.reached}, stored {bool(stored['reached'])}"
-        if not self.alike("confidence", verdict.confidence, stored["confidence"]):
-            return f"confidence {verdict.confidence:.4f}, stored {stored['confidence']:.4f}"
-        if not self.alike("suspicion", verdict.suspicion, stored["suspicion"]):
-            return f"suspicion {verdict.suspicion}, stored {stored['suspicion']}"
+        if verdict.predicted != stored.predicted:
+            return f"predicted {verdict.predicted}, stored {stored.predicted}"
+        if int(verdict.reached) != stored.reached:
+            return f"reached {verdict.reached}, stored {bool(stored.reached)}"
+        if not self.alike("confidence", verdict.confidence, stored.confidence):
+            return f"confidence {verdict.confidence:.4f}, stored {stored.confidence:.4f}"
+        if not self.alike("suspicion", verdict.suspicion, stored.suspicion):
+            return f"suspicion {verdict.suspicion}, stored {stored.suspicion}"
         return ""
 
 
-def _right(answers: Sequence[Mapping[str, Any]]) -> list[bool]:
-    return [row["predicted"] == row["label"] for row in answers]
+def _right(answers: Sequence[CleanRow]) -> list[bool]:
+    return [row.predicted == row.label for row in answers]
 
 
 def lopsided(what: str, fresh: Sequence[bool], stored: Sequence[bool]) -> Iterator[str]:
@@ -106,13 +106,13 @@ def lopsided(what: str, fresh: Sequence[bool], stored: Sequence[bool]) -> Iterat
         yield f"{what}: {counts}, which no chance explains"
 
 
-def other_proofs(fresh: list[dict[str, Any]], stored: list[dict[str, Any]]) -> Iterator[str]:
+def other_proofs(fresh: list[CertificateRow], stored: list[CertificateRow]) -> Iterator[str]:
     """Exactly what is proved here is stored: no other family, no larger radius, and nothing less."""
-    proved = {(row["example"], row["family"]): row for row in fresh}
+    proved = {(row.example, row.family): row for row in fresh}
     for row in stored:
-        again = proved.pop((row["example"], row["family"]), None)
-        if again is None or again["predicted"] != row["predicted"] or not _as_far(again["radius"], row["radius"]):
-            yield f"example {row['example']}: a radius of {row['radius']:.4g} in {row['family']} is not proved again"
+        again = proved.pop((row.example, row.family), None)
+        if again is None or again.predicted != row.predicted or not _as_far(again.radius, row.radius):
+            yield f"example {row.example}: a radius of {row.radius:.4g} in {row.family} is not proved again"
     for example, family in proved:
         yield f"example {example}: what is proved of it in {family} is not stored"
 

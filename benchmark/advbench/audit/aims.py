@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 
@@ -13,6 +13,7 @@ from advbench.goal import choose_labels
 from advbench.problem.passes import BatchSize, run_in_batches
 from advbench.run.derivation import Known
 from advbench.run.ready import Ready
+from advbench.store.rows import CellRow
 from advbench.target.referee import BATCH
 
 NEAR = 5e-3
@@ -26,15 +27,19 @@ class Aims:
     allowed: Mapping[int, frozenset[int | None]]
 
     @classmethod
-    def of(cls, cell: Mapping[str, Any], known: Known, source: Ready | None, device: torch.device) -> Self | None:
-        """None where only the source could tell, and it is not here or never answers twice the same."""
+    def of(cls, cell: CellRow, known: Known, source: Ready | None, device: torch.device) -> Self | None:
+        """None where only the source could tell, and it is not here or never answers twice the same; or for want of a
+        seed.
+        """
         dataset, data = known
-        examples = data.judge[: cell["count"]]
+        examples = data.judge[: cell.count]
         ids, labels = examples.ids.tolist(), examples.labels.long()
-        if cell["goal"] == "least-likely":
+        if cell.goal == "least-likely":
             return cls._unlikely(ids, labels.tolist(), source, device)
-        draws = Draws(cell["seed"], f"goal/{cell['goal']}", examples.ids)
-        chosen, applies = choose_labels(cell["goal"], labels, labels, dataset.classes, draws)
+        if cell.seed is None:
+            return None
+        draws = Draws(cell.seed, f"goal/{cell.goal}", examples.ids)
+        chosen, applies = choose_labels(cell.goal, labels, labels, dataset.classes, draws)
         rows = zip(ids, chosen.tolist(), applies.tolist(), strict=True)
         return cls({example: frozenset([label if wanted else None]) for example, label, wanted in rows})
 

@@ -6,14 +6,14 @@ one's name is found by crafting alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from advbench.problem.passes import BatchSize
+from advbench.store.rows import TargetRow
 from advbench.target.answer import Answer, majority, seeded
 from advbench.target.target import Target
 from advbench.threats import Threat, Wasserstein
@@ -44,17 +44,17 @@ def first_ball(ball: Threat) -> Threat:
     return FirstWasserstein(**_values(ball)) if isinstance(ball, Wasserstein) else ball
 
 
-def first_target(target: Target, fresh: Mapping[str, Any], row: Mapping[str, Any]) -> tuple[Target, dict[str, Any]]:
+def first_target(target: Target, fresh: TargetRow, row: TargetRow) -> tuple[Target, TargetRow]:
     """The rebuilt target as it answered then, and the row `fresh` of it.
 
     `row` is the stored one, whose key was held against its parts already. The oldest rows are older than draws: then
     whoever answers by chance was asked once, from wherever torch's generator stood, and never answers so again.
     """
     same = FirstTarget(**_values(target))
-    same.key, same.draws = row["key"], row["draws"]
-    same.repeats = target.repeats and (row["draws"] > 1 or not row["randomised"])
-    draws = row["draws"] if fresh["randomised"] else fresh["draws"]
-    return same, {**fresh, "key": row["key"], "draws": draws}
+    same.key, same.draws = row.key, row.draws
+    same.repeats = target.repeats and (row.draws > 1 or not row.randomised)
+    draws = row.draws if fresh.randomised else fresh.draws
+    return same, replace(fresh, key=row.key, draws=draws)
 
 
 def _values(one: Any) -> dict[str, Any]:

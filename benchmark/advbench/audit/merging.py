@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -26,6 +25,7 @@ from advbench.store import Store, marks
 from advbench.store.incoming import RefusedError, said
 from advbench.store.joining import IN_ORDER, ConflictError, Joining
 from advbench.store.records import wrong
+from advbench.store.rows import BoardRow, CellRow
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
     A sample that does not hold refuses everything that was not looked at itself.
     """
     with origin.snapshot():
-        cells = origin.rows(IN_ORDER)
+        cells = origin.read(CellRow, IN_ORDER)
         verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
         merging = _Merging(Joining(into, origin, plain(source)[:200]), verifier, checking.device)
         theirs, unsound = _boards(origin, verifier) if boards else ([], [])
@@ -78,7 +78,7 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
                 due.append((cell, arrival))
             else:
                 yield arrival
-        keys = [cell["key"] for cell, _ in due]
+        keys = [cell.key for cell, _ in due]
         looked = {} if checking.sample is None else merging.sample(due, _chosen(keys, checking.sample))
         doubtful = next((arrival.cell for _, arrival in due if arrival.status == "rejected"), "")
         suspected = ""
@@ -89,14 +89,14 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
             if arrival.status == "due" and suspected:
                 arrival.status, arrival.reasons = "rejected", [suspected]
             if arrival.status == "due":
-                result = looked.get(cell["key"])
+                result = looked.get(cell.key)
                 if result is None and checking.sample is None:
                     result = merging.referee(cell, arrival)
                 elif result is None and doubtful:
                     arrival.status = "rejected"
                     arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
             if arrival.status == "due":
-                merging.join(cell["key"], arrival, result)
+                merging.join(cell.key, arrival, result)
             yield arrival
         _join_boards(into, theirs)
         yield from unsound
@@ -120,29 +120,29 @@ class _Merging:
     verifier: Verifier
     device: torch.device
 
-    def before(self, cell: Mapping[str, Any]) -> Arrival:
+    def before(self, cell: CellRow) -> Arrival:
         """What can be said of a cell before it is refereed; `due` where it may come in."""
-        arrival = Arrival(plain(str(cell["key"])), plain(f"{cell['attack']} in {cell['family']}"), "due")
+        arrival = Arrival(plain(str(cell.key)), plain(f"{cell.attack} in {cell.family}"), "due")
         with _refusing(arrival):
-            if self.joining.origin.cell_status(cell["key"]) is None:
+            if self.joining.origin.cell_status(cell.key) is None:
                 arrival.status = "unfinished"
-            elif self.joining.is_there(cell["key"]):
+            elif self.joining.is_there(cell.key):
                 arrival.status = "there"
             elif wrong := self.verifier.contradictions(cell):
                 arrival.status, arrival.reasons = "rejected", [plain(text) for text in wrong]
         return arrival
 
-    def sample(self, due: list[tuple[dict[str, Any], Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
+    def sample(self, due: list[tuple[CellRow, Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
         """The chosen ones that hold, before anything joins."""
-        found = {cell["key"]: self.referee(cell, arrival) for cell, arrival in due if cell["key"] in chosen}
+        found = {cell.key: self.referee(cell, arrival) for cell, arrival in due if cell.key in chosen}
         return {key: result for key, result in found.items() if result}
 
     def recraft(
         self,
-        due: list[tuple[dict[str, Any], Arrival]],
+        due: list[tuple[CellRow, Arrival]],
         looked: dict[str, Verified],
         checking: Checking,
-        boards: Sequence[Mapping[str, Any]],
+        boards: Sequence[BoardRow],
     ) -> Iterator[Arrival]:
         """Cells of the entry crafted again, until so many were; `differs` is the status of one that ends it for all.
 
@@ -152,12 +152,12 @@ class _Merging:
         origin, left = self.joining.origin, checking.recrafting.count
         if left == 0 or checking.sample == 0:
             return
-        arrivals = {cell["key"]: arrival for cell, arrival in due if arrival.status == "due"}
-        done = [cell for cell, _ in due if cell["key"] in arrivals and origin.cell_status(cell["key"]) == "done"]
+        arrivals = {cell.key: arrival for cell, arrival in due if arrival.status == "due"}
+        done = [cell for cell, _ in due if cell.key in arrivals and origin.cell_status(cell.key) == "done"]
         if checking.sample is not None:
-            done = [cell for cell in done if cell["key"] in looked]
+            done = [cell for cell in done if cell.key in looked]
         settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
-        here = {board["key"] for board in self.joining.into.boards()}
+        here = {board.key for board in self.joining.into.boards()}
         found = list(lots(origin, done, boards, here, everything=left is not None))
         drawn: set[str] = set()
         end = time.monotonic() + checking.recrafting.longest
@@ -168,13 +168,13 @@ class _Merging:
                 words = "it took too long; `--reproduce` with a number gives it the time that it needs"
                 yield Arrival("", f"{len(found) - number} of {len(found)} draws", "left", reasons=[words])
                 return
-            there = (one for one in lot.cells if lot.deciding or one["key"] not in drawn)
-            cell = next((one for one in there if self._holds(one, looked, arrivals[one["key"]])), None)
-            if cell is None or cell["key"] in drawn:
+            there = (one for one in lot.cells if lot.deciding or one.key not in drawn)
+            cell = next((one for one in there if self._holds(one, looked, arrivals[one.key])), None)
+            if cell is None or cell.key in drawn:
                 continue
-            drawn.add(cell["key"])
-            arrival = arrivals[cell["key"]]
-            exact = self.verifier.answers[cell["source"]].target.repeats
+            drawn.add(cell.key)
+            arrival = arrivals[cell.key]
+            exact = self.verifier.answers[cell.source].target.repeats
             again = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
             words = plain(again.words)
             if again.failed:
@@ -184,13 +184,13 @@ class _Merging:
                 words = f"came out differently when it was crafted again: {words}" if again.differs else words
                 yield Arrival(arrival.cell, arrival.label, "differs" if again.differs else "crafted", reasons=[words])
 
-    def _holds(self, cell: Mapping[str, Any], looked: dict[str, Verified], arrival: Arrival) -> bool:
+    def _holds(self, cell: CellRow, looked: dict[str, Verified], arrival: Arrival) -> bool:
         """Whether a cell is what it says, which is found out where nobody knows yet."""
-        if cell["key"] not in looked and arrival.status == "due" and (result := self.referee(dict(cell), arrival)):
-            looked[cell["key"]] = result
-        return cell["key"] in looked
+        if cell.key not in looked and arrival.status == "due" and (result := self.referee(cell, arrival)):
+            looked[cell.key] = result
+        return cell.key in looked
 
-    def referee(self, cell: dict[str, Any], arrival: Arrival) -> Verified | None:
+    def referee(self, cell: CellRow, arrival: Arrival) -> Verified | None:
         """What was found of a cell that holds; of another, None and the reasons."""
         try:
             self._refuse_files_elsewhere(cell)
@@ -210,11 +210,11 @@ class _Merging:
         arrival.status = "rejected"
         return None
 
-    def _refuse_files_elsewhere(self, cell: Mapping[str, Any]) -> None:
+    def _refuse_files_elsewhere(self, cell: CellRow) -> None:
         """A target may name a file of weights; a stranger's is read from below this folder, and from nowhere else."""
-        judged = {target for target, _ in self.joining.origin.judged(cell["key"])}
-        for key in sorted({cell["source"], *judged}):
-            named = self.verifier.rows[key]["params"]["model"].get("weights")
+        judged = {target for target, _ in self.joining.origin.judged(cell.key)}
+        for key in sorted({cell.source, *judged}):
+            named = self.verifier.rows[key].params["model"].get("weights")
             if named and not (Path(named).is_file() and Path(named).resolve().is_relative_to(Path.cwd().resolve())):
                 raise RefusedError(f"its weights are {named!r}, which is no file in the current folder or below")
 
@@ -268,25 +268,30 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
         arrival.reasons.append(one_line(error))
 
 
-def _boards(origin: Store, verifier: Verifier) -> tuple[list[dict[str, Any]], list[Arrival]]:
+def _boards(origin: Store, verifier: Verifier) -> tuple[list[BoardRow], list[Arrival]]:
     """The entry's boards, and those that are not what they say."""
     sound, unsound = [], []
-    for board in said(origin, "SELECT * FROM boards ORDER BY key"):
-        problem = wrong("boards", board)
-        if reasons := [problem] if problem else verifier.wrong_board(board):
-            key, name = plain(str(board["key"])), plain(str(board["name"]))
+    for row in said(origin, "SELECT * FROM boards ORDER BY key"):
+        if problem := wrong("boards", row):
+            reasons = [problem]
+        else:
+            board = BoardRow(**row)
+            reasons = verifier.wrong_board(board)
+        if reasons:
+            key, name = plain(str(row["key"])), plain(str(row["name"]))
             unsound.append(Arrival(key, f"the board {name}", "rejected", reasons=[plain(one) for one in reasons]))
         else:
             sound.append(board)
     return sound, unsound
 
 
-def _join_boards(into: Store, boards: Iterable[Mapping[str, Any]]) -> None:
+def _join_boards(into: Store, boards: Iterable[BoardRow]) -> None:
     """Those that cells which are here now stand on."""
-    here = into.rows("SELECT * FROM cells")
+    here = into.cells()
     place = ("data_fingerprint", "examples", "protocol", "family")
     for board in boards:
         if any(
-            all(cell[name] == board[name] for name in place) and cell["eps"] in (board["eps"], None) for cell in here
+            all(getattr(cell, name) == getattr(board, name) for name in place) and cell.eps in (board.eps, None)
+            for cell in here
         ):
             into.add_board(board)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ from advbench.rates.aim import entrant
 from advbench.rates.rates import binomial
 from advbench.run.run import Settings
 from advbench.store import Store
+from advbench.store.rows import BallRow, BoardRow, CellRow
 
 UNASKED_PATIENCE = 60.0
 """Seconds of crafting that each of them may take; by this machine's clock, since passes are told by who ran them."""
@@ -58,7 +59,7 @@ class Crafted:
 def craft_again(
     store: Store,
     registry: Registry,
-    cell: Mapping[str, Any],
+    cell: CellRow,
     settings: Settings,
     patience: float,
     *,
@@ -95,21 +96,17 @@ def _words(found: Reproduced) -> str:
     return "; ".join([*found.contradictions, *counts])
 
 
-Cell = Mapping[str, Any]
-Row = Mapping[str, Any]
-
-
 @dataclass(frozen=True)
 class Lot:
     """Cells of which one is crafted again: the first that holds."""
 
-    cells: Sequence[Cell]
+    cells: Sequence[CellRow]
     deciding: bool = False
     """Drawn in the order of what they leave, so that nothing is left to draw where another lot has drawn that one."""
 
 
 def lots(
-    store: Store, cells: Sequence[Cell], boards: Sequence[Row], here: Collection[str], *, everything: bool
+    store: Store, cells: Sequence[CellRow], boards: Sequence[BoardRow], here: Collection[str], *, everything: bool
 ) -> Iterator[Lot]:
     """For every target and every board that ranks it, of the cells that the board requires the one that leaves least,
     as told; then, for each again, one by chance.
@@ -117,17 +114,17 @@ def lots(
     `here` are the keys of the host's own boards. What stands on no board makes a lot of its own for each target. For
     who wants `everything`, all the rest follow.
     """
-    groups: dict[tuple[str, str], list[tuple[float, Cell]]] = defaultdict(list)
+    groups: dict[tuple[str, str], list[tuple[float, CellRow]]] = defaultdict(list)
     for cell in cells:
         requiring = [board for board in boards if requires(board, cell)]
         for board in requiring:
-            groups[cell["source"], board["key"]].append((_left(store, cell, board["eps"]), cell))
+            groups[cell.source, board.key].append((_left(store, cell, board.eps), cell))
         if not requiring:
-            groups[cell["source"], ""].append((_left(store, cell, None), cell))
+            groups[cell.source, ""].append((_left(store, cell, None), cell))
     chance = random.SystemRandom()
     for wanted in (True, False):  # the host's own boards first: nobody who hands something in has chosen them
         found = [
-            [cell for _, cell in sorted(group, key=lambda one: (one[0], one[1]["key"]))]
+            [cell for _, cell in sorted(group, key=lambda one: (one[0], one[1].key))]
             for (_, board), group in groups.items()
             if (board in here) == wanted
         ]
@@ -138,31 +135,38 @@ def lots(
         yield from (Lot([cell]) for cell in chance.sample(list(cells), len(cells)))
 
 
-def requires(board: Row, cell: Cell) -> bool:
+def requires(board: BoardRow, cell: CellRow) -> bool:
     """Whether the cell counts in the board's robust accuracy; as the view `board_cells` has it, of which none is asked.
 
     A stranger's database may have any views.
     """
     place = ("data_fingerprint", "examples", "protocol", "family")
-    named = entrant(cell["attack"], cell["goal"], stop=cell["stop"], budget=cell["budget"], fit=cell["fit"])
+    named = entrant(cell.attack, cell.goal, stop=cell.stop, budget=cell.budget, fit=cell.fit)
     return (
-        all(cell[name] == board[name] for name in place)
-        and (cell["eps"] == board["eps"] or (cell["eps"] is None and bool(cell["minimizes"])))
-        and board["seed"] in (None, cell["seed"])
+        all(getattr(cell, name) == getattr(board, name) for name in place)
+        and (cell.eps == board.eps or (cell.eps is None and bool(cell.minimizes)))
+        and board.seed in (None, cell.seed)
         and _shipped(cell) == _shipped(board)
-        and named in board["required"]
+        and named in board.required
     )
 
 
-def _shipped(row: Row) -> dict[str, Any] | None:
+def _shipped(row: BallRow) -> dict[str, Any] | None:
     """What a key takes in of who shipped the ball; None for the core's own."""
-    return identity(row["ball"]) if row["ball"] else None
+    return identity(row.ball) if row.ball else None
 
 
-def _left(store: Store, cell: Cell, radius: float | None) -> float:
+@dataclass(frozen=True)
+class _Left:
+    n: int
+    left: int
+
+
+def _left(store: Store, cell: CellRow, radius: float | None) -> float:
     """The share of its own target's answers that stay right at that radius, as its rows tell."""
-    limit = radius if cell["minimizes"] else None
-    (row,) = store.rows(
+    limit = radius if cell.minimizes else None
+    (row,) = store.read(
+        _Left,
         """
         SELECT count(*) AS n, count(*) FILTER (
           WHERE c.predicted = c.label AND NOT (
@@ -170,11 +174,12 @@ def _left(store: Store, cell: Cell, radius: float | None) -> float:
           )
         ) AS left
         FROM outcomes o JOIN targets t ON t.id = o.target AND t.key = ?
-        LEFT JOIN clean c ON c.target = o.target AND c.example = o.example WHERE o.cell = ?
+        LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
+        WHERE o.cell = (SELECT id FROM cells WHERE key = ?)
         """,
         limit,
         limit,
-        cell["source"],
-        cell["id"],
+        cell.source,
+        cell.key,
     )
-    return row["left"] / row["n"] if row["n"] else 1.0
+    return row.left / row.n if row.n else 1.0

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 import torch
 
@@ -20,11 +19,10 @@ from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready
 from advbench.run.stored import StoredShard, stored_shards
 from advbench.store import Store
+from advbench.store.rows import CellRow, ExhibitRow, OutcomeRow
 from advbench.target.referee import Rendered, Verdict, judge, render
 from advbench.target.target import Target
 from advbench.threats import Threat
-
-Row = Mapping[str, Any]
 
 
 @dataclass
@@ -55,7 +53,7 @@ class Refereeing:
     """The cell's targets judge its stored perturbations once more; what differs goes into the result."""
 
     store: Store
-    cell: Row
+    cell: CellRow
     ball: Threat
     known: Known
     targets: Mapping[str, Target | str]
@@ -66,7 +64,7 @@ class Refereeing:
     result: Verified
     seen: set[int] = field(default_factory=set)
     """Examples whose perturbation was met."""
-    drawn: dict[str, list[tuple[Verdict, Row]]] = field(default_factory=lambda: defaultdict(list))
+    drawn: dict[str, list[tuple[Verdict, OutcomeRow]]] = field(default_factory=lambda: defaultdict(list))
     """By target whose draws can't be repeated: its verdict, and the stored outcome."""
 
     def run(self) -> None:
@@ -86,31 +84,31 @@ class Refereeing:
 
     @cached_property
     def judged(self) -> set[tuple[str, int]]:
-        return self.store.judged(self.cell["key"])
+        return self.store.judged(self.cell.key)
 
     @cached_property
     def keys(self) -> list[str]:
         """Of the cell's own target, and of all others that judged it."""
-        return sorted({self.cell["source"], *(target for target, _ in self.judged)})
+        return sorted({self.cell.source, *(target for target, _ in self.judged)})
 
     @cached_property
     def threat(self) -> Threat:
-        return first_ball(self.ball) if self.cell["protocol"] == FIRST else self.ball
+        return first_ball(self.ball) if self.cell.protocol == FIRST else self.ball
 
     @cached_property
     def due(self) -> list[int]:
         """The cell's examples."""
-        return self.store.examples(self.cell["examples"])
+        return self.store.examples(self.cell.examples)
 
     @cached_property
-    def outcomes(self) -> dict[str, dict[int, Row]]:
+    def outcomes(self) -> dict[str, dict[int, OutcomeRow]]:
         """By target and example: stored, and not met again yet."""
-        return {key: {row["example"]: row for row in self.store.outcomes(self.cell["key"], key)} for key in self.keys}
+        return {key: {row.example: row for row in self.store.outcomes(self.cell.key, key)} for key in self.keys}
 
     @cached_property
-    def pictures(self) -> dict[int, Row]:
+    def pictures(self) -> dict[int, ExhibitRow]:
         """By example: stored, and not met again yet."""
-        return {row["example"]: row for row in self.store.exhibits(self.cell["key"])}
+        return {row.example: row for row in self.store.exhibits(self.cell.key)}
 
     @cached_property
     def shown(self) -> frozenset[int]:
@@ -124,11 +122,11 @@ class Refereeing:
 
     @cached_property
     def aims(self) -> Aims | None:
-        return Aims.of(self.cell, self.known, self.answers.get(self.cell["source"]), self.device)
+        return Aims.of(self.cell, self.known, self.answers.get(self.cell.source), self.device)
 
     @cached_property
     def by_chance(self) -> frozenset[str]:
-        return frozenset(row["key"] for row in self.store.targets() if row["randomised"])
+        return frozenset(row.key for row in self.store.targets() if row.randomised)
 
     def _ask_for_clean_answers(self) -> None:
         for key in self.keys:
@@ -142,7 +140,7 @@ class Refereeing:
         self.seen.update(shard.examples.ids.tolist())
         if self.aims and (wrong := self.aims.wrong(shard.examples.ids.tolist(), shard.goal.labels.tolist())):
             self.result.differences.append(f"shard {shard.number}: {wrong}")
-        source = self.targets[self.cell["source"]]
+        source = self.targets[self.cell.source]
         if isinstance(source, Target):
             self._compare_pictures(source, shard, rendered)
         for key in self.keys:
@@ -154,15 +152,15 @@ class Refereeing:
         ids = shard.examples.ids
         due = self.shown & self.shown_first & set(ids.tolist())
         for fresh in exhibits(source, self.threat, shard.x, shard.p, rendered.images, ids, due):
-            kept = self.pictures.pop(fresh["example"])
-            if source.draws > 1 and fresh["redrawn"] is not None and kept["redrawn"] is not None:
-                fresh["redrawn"] = kept["redrawn"]  # drawn by chance
-            if self.cell["protocol"] == FIRST and fresh["words"] != kept["words"]:
-                fresh["words"] = kept["words"]
+            kept = self.pictures.pop(fresh.example)
+            if source.draws > 1 and fresh.redrawn is not None and kept.redrawn is not None:
+                fresh = replace(fresh, redrawn=kept.redrawn)  # drawn by chance
+            if self.cell.protocol == FIRST and fresh.words != kept.words:
+                fresh = replace(fresh, words=kept.words)
                 words = "words beside pictures not checkable: today's version puts them otherwise"
                 self.result.unchecked = self.result.unchecked or words
             if wrong := unlike(fresh, kept, self.known[0].shape):
-                self.result.differences.append(f"example {fresh['example']}: {wrong}")
+                self.result.differences.append(f"example {fresh.example}: {wrong}")
 
     def _compare_verdicts(self, key: str, target: Target, shard: StoredShard, rendered: Rendered) -> None:
         agreement = Agreement.of(self.answers[key])
@@ -181,19 +179,19 @@ class Refereeing:
 
     def _hold_draws_against_chance(self) -> None:
         for key, pairs in self.drawn.items():
-            again, stated = [verdict.reached for verdict, _ in pairs], [bool(row["reached"]) for _, row in pairs]
+            again, stated = [verdict.reached for verdict, _ in pairs], [bool(row.reached) for _, row in pairs]
             label = getattr(self.targets[key], "label", key)
             self.result.differences += lopsided(f"fooled on {label}", again, stated)
 
     def _look_for_what_is_missing(self) -> None:
-        done = self.store.cell_status(self.cell["key"]) == "done"
+        done = self.store.cell_status(self.cell.key) == "done"
         differences = self.result.differences
         if done and self.aims and (lost := self.aims.missing(self.seen)):
             differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
-        shows = bool(self.shown) or self.cell["content"] is not None  # a cell may be older than pictures
+        shows = bool(self.shown) or self.cell.content is not None  # a cell may be older than pictures
         if shows and (hidden := (self.shown_first & self.seen) - self.shown):
             differences.append(f"example {min(hidden)}: no picture of it is stored")
-        if self.pictures and isinstance(self.targets[self.cell["source"]], Target):
+        if self.pictures and isinstance(self.targets[self.cell.source], Target):
             differences.append(f"example {min(self.pictures)}: a picture of what is not among the first perturbations")
         for key in self.keys:
             target = self.targets[key]
@@ -203,12 +201,12 @@ class Refereeing:
 
     def _wrong_shards(self) -> list[str]:
         """Shards of a cell that is done cover its examples, one after the other, and its source has judged them all."""
-        shards = [row for _, row in sorted(self.store.shards(self.cell["key"]).items())]
-        if self.store.cell_status(self.cell["key"]) != "done":
+        shards = list(self.store.shards(self.cell.key).values())
+        if self.store.cell_status(self.cell.key) != "done":
             return []
-        count, size = self.cell["count"], shards[0]["count"] if shards else 0
+        count, size = self.cell.count, shards[0].count if shards else 0
         spans = [(number, first, min(size, count - first)) for number, first in enumerate(range(0, count, size or 1))]
-        if not size or [(row["shard"], row["first"], row["count"]) for row in shards] != spans:
+        if not size or [(row.shard, row.first, row.count) for row in shards] != spans:
             return [f"its shards do not cover its {count} examples one after the other"]
-        unjudged = [row["shard"] for row in shards if (self.cell["source"], row["shard"]) not in self.judged]
+        unjudged = [row.shard for row in shards if (self.cell.source, row.shard) not in self.judged]
         return [f"shard {unjudged[0]} was not judged on its own target"] if unjudged else []

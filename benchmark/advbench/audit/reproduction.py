@@ -29,8 +29,8 @@ from advbench.run.run import FORMED, Session, Settings
 from advbench.run.stored import load_dataset, target_named, threat_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
-from advbench.store.database import shard_size
 from advbench.store.outcome_views import largest
+from advbench.store.rows import BoardRow, CellRow, OutcomeRow, TargetRow, listed
 from advbench.store.standing_views import SAME_BOARD
 from advbench.suite.plan import CellPlan, TargetPlan
 from advbench.suite.suite import Suite
@@ -80,7 +80,7 @@ class Reproduced:
 def reproduce(
     store: Store,
     registry: Registry,
-    cell: Mapping[str, Any],
+    cell: CellRow,
     settings: Settings,
     *,
     on: Sequence[str] = (),
@@ -98,27 +98,25 @@ def reproduce(
     began = time.monotonic()
     settings = replace(settings, engine=Punctual())  # its facts are in memory, and its targets made for it alone
     reporter = reporter or Reporter()
-    if cell["protocol"] != PROTOCOL:
+    if cell.protocol != PROTOCOL:
         raise AdvbenchError(
-            f"cell {cell['key'][:12]} was crafted by protocol {cell['protocol']}, this advbench crafts by {PROTOCOL}: "
+            f"cell {cell.key[:12]} was crafted by protocol {cell.protocol}, this advbench crafts by {PROTOCOL}: "
             "`advbench verify` referees what is stored of it, `advbench run` crafts it anew"
         )
-    if store.cell_status(cell["key"]) != "done":
-        raise AdvbenchError(f"cell {cell['key'][:12]} is not done: it has no number yet")
+    if store.cell_status(cell.key) != "done":
+        raise AdvbenchError(f"cell {cell.key[:12]} is not done: it has no number yet")
     rows = _targets(store, registry, cell, on)
-    dataset, data = load_dataset(registry, settings.folders, cell["dataset"], cell["data_fingerprint"])
-    examples = judged_examples(data, cell["count"], dataset)
-    if examples.fingerprint != cell["examples"]:
-        raise AdvbenchError(
-            f"cell {cell['key'][:12]}: its examples are not the first {cell['count']} of {dataset.label}"
-        )
-    plans = {row["key"]: stored_plan(row, dataset, registry) for row in rows}
-    suite = _suite(store, cell, rows[0], plans[rows[0]["key"]], timeout)
-    attack = registry.attack(cell["attack"])
+    dataset, data = load_dataset(registry, settings.folders, cell.dataset, cell.data_fingerprint)
+    examples = judged_examples(data, cell.count, dataset)
+    if examples.fingerprint != cell.examples:
+        raise AdvbenchError(f"cell {cell.key[:12]}: its examples are not the first {cell.count} of {dataset.label}")
+    plans = {row.key: stored_plan(row, dataset, registry) for row in rows}
+    suite = _suite(store, cell, rows[0], plans[rows[0].key], timeout)
+    attack = registry.attack(cell.attack)
     boards = _boards(store, cell, registry, (dataset, data))
     threat = _ball(boards, cell, attack, registry)
     ball_form.hold(threat, examples[:FORMED].pixels())
-    plan = CellPlan(plans[rows[0]["key"]], attack, threat, cell["goal"], cell["count"])
+    plan = CellPlan(plans[rows[0].key], attack, threat, cell.goal, cell.count)
     if not settings.train:
         refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
     summary = Summary(run=str(uuid.uuid4()))
@@ -136,17 +134,17 @@ def reproduce(
         scratch.add_examples(examples.fingerprint, examples.ids.tolist())
         ready = {}
         for row in rows:
-            label = f"{row['label']}: not ready within {timeout:g} s; `--timeout` gives it more" if timeout else ""
+            label = f"{row.label}: not ready within {timeout:g} s; `--timeout` gives it more" if timeout else ""
             with within(timeout, label) if timeout else nullcontext():
-                target = plans[row["key"]]
+                target = plans[row.key]
                 ready[target] = _ready(scratch, registry, row, target, data, examples, settings, reporter)
         Session(suite, scratch, registry, settings, reporter, summary, ready, {dataset: data}).craft((plan,))
         if summary.failed:
             reason = summary.failed[0][1]
             if timeout is not None and reason.startswith(TIME_UP):
                 raise TimeUpError(f"not crafted again within {timeout:g} s; `--timeout` gives it more")
-            raise AdvbenchError(f"cell {cell['key'][:12]} failed this time: {reason}")
-        (fresh,) = scratch.rows("SELECT * FROM cells")
+            raise AdvbenchError(f"cell {cell.key[:12]} failed this time: {reason}")
+        (fresh,) = scratch.cells()
         numbers = [
             number
             for row in rows
@@ -154,43 +152,43 @@ def reproduce(
                 boards,
                 cell,
                 row,
-                store.outcomes(cell["key"], row["key"]),
-                scratch.outcomes(fresh["key"], ready[plans[row["key"]]].key),
+                store.outcomes(cell.key, row.key),
+                scratch.outcomes(fresh.key, ready[plans[row.key]].key),
             )
         ]
-    label = plain(f"{cell['attack']} in {threat.name} on {rows[0]['label']}")
-    other = "" if fresh["key"] == cell["key"] else _other(cell, fresh, rows[0], ready[plans[rows[0]["key"]]])
+    label = plain(f"{cell.attack} in {threat.name} on {rows[0].label}")
+    other = "" if fresh.key == cell.key else _other(cell, fresh, rows[0], ready[plans[rows[0].key]])
     wrong = tuple(map(plain, wrong_cell(cell, registry, (dataset, data))))
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
 
 
-def _boards(store: Store, cell: Mapping[str, Any], registry: Registry, known: Known) -> list[dict[str, Any]]:
+def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> list[BoardRow]:
     """Those on which the cell stands and that say what they are made from.
 
     No view is asked, since the database may be a stranger's.
     """
-    sql = f"SELECT b.* FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key"
-    return [board for board in store.rows(sql, cell["key"]) if not wrong_board(board, registry, known)]
+    sql = f"""
+        SELECT {listed(BoardRow, "b")} FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key
+    """
+    return [board for board in store.read(BoardRow, sql, cell.key) if not wrong_board(board, registry, known)]
 
 
-def _ball(boards: Sequence[Mapping[str, Any]], cell: Mapping[str, Any], attack: Attack, registry: Registry) -> Threat:
+def _ball(boards: Sequence[BoardRow], cell: CellRow, attack: Attack, registry: Registry) -> Threat:
     """That of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
-    ball = threat_of({**(boards[0] if boards else cell), "fit": None}, registry)
+    ball = threat_of(boards[0] if boards else cell, registry)
     return ball.at(math.inf) if attack.minimizes and ball.unbounded else ball
 
 
-def _targets(store: Store, registry: Registry, cell: Mapping[str, Any], on: Sequence[str]) -> list[dict[str, Any]]:
+def _targets(store: Store, registry: Registry, cell: CellRow, on: Sequence[str]) -> list[TargetRow]:
     """The source first, then those that were asked for; each must have been judged."""
-    judged = {key for key, _ in store.judged(cell["key"])}
-    rows = {row["key"]: row for row in store.targets()}
-    found = [rows[cell["source"]]]
+    judged = {key for key, _ in store.judged(cell.key)}
+    rows = {row.key: row for row in store.targets()}
+    found = [rows[cell.source]]
     for text in on:
         spelled = {text, target_named(registry, text)}
-        named = [
-            row for key, row in rows.items() if key in judged and (row["label"] in spelled or key.startswith(text))
-        ]
+        named = [row for key, row in rows.items() if key in judged and (row.label in spelled or key.startswith(text))]
         if len(named) != 1:
-            known = ", ".join(sorted(rows[key]["label"] for key in judged))
+            known = ", ".join(sorted(rows[key].label for key in judged))
             raise AdvbenchError(
                 f"--on {text}: {len(named)} of this cell's targets are called so; it was judged on {known}"
             )
@@ -198,19 +196,19 @@ def _targets(store: Store, registry: Registry, cell: Mapping[str, Any], on: Sequ
     return found
 
 
-def _suite(
-    store: Store, cell: Mapping[str, Any], source: Mapping[str, Any], plan: TargetPlan, timeout: float | None
-) -> Suite:
-    shards = store.shards(cell["key"])
+def _suite(store: Store, cell: CellRow, source: TargetRow, plan: TargetPlan, timeout: float | None) -> Suite:
+    shards = store.shards(cell.key)
+    if cell.seed is None:
+        raise AdvbenchError(f"cell {cell.key[:12]} names no seed, so that nothing can be crafted as it was")
     return Suite(
         name="reproduce",
-        seed=cell["seed"],
-        stop=cell["stop"],
-        fit=cell["fit"] or "calibrate",
-        shard=shard_size(next(iter(shards.values()))) if shards else cell["count"],
-        budget=cell["budget"],
+        seed=cell.seed,
+        stop=cell.stop,  # type: ignore[arg-type]  # any text, if the row is a stranger's
+        fit=cell.fit or "calibrate",  # type: ignore[arg-type]
+        shard=next(iter(shards.values())).size if shards else cell.count,
+        budget=cell.budget,
         timeout=timeout,
-        false_positive_rate=source["false_positive_rate"] or 0.05,
+        false_positive_rate=source.false_positive_rate,
         models=(plan.model,),
         defenses=(plan.defenses,),
         boards=(),
@@ -220,7 +218,7 @@ def _suite(
 def _ready(
     scratch: Store,
     registry: Registry,
-    row: Mapping[str, Any],
+    row: TargetRow,
     plan: TargetPlan,
     data: Data,
     examples: Examples,
@@ -233,14 +231,14 @@ def _ready(
             data,
             examples,
             registry=registry,
-            false_positive_rate=row["false_positive_rate"] or 0.05,
+            false_positive_rate=row.false_positive_rate,
             device=settings.device,
             progress=lambda fraction, text: reporter.training(plan.label, fraction, text),
         )
-    if fresh["weights_sha256"] != row["weights_sha256"]:
+    if fresh.weights_sha256 != row.weights_sha256:
         raise AdvbenchError(
-            f"{plan.label}: the weights here ({fresh['weights_sha256'][:12]}) are not those that were judged "
-            f"({row['weights_sha256'][:12]}); with others there are other numbers"
+            f"{plan.label}: the weights here ({fresh.weights_sha256[:12]}) are not those that were judged "
+            f"({row.weights_sha256[:12]}); with others there are other numbers"
         )
     scratch.add_target(fresh)
     scratch.add_clean(ready.key, clean_rows(ready))
@@ -248,18 +246,18 @@ def _ready(
 
 
 def _numbers(
-    boards: Sequence[Mapping[str, Any]],
-    cell: Mapping[str, Any],
-    target: Mapping[str, Any],
-    stored: list[dict[str, Any]],
-    again: list[dict[str, Any]],
+    boards: Sequence[BoardRow],
+    cell: CellRow,
+    target: TargetRow,
+    stored: Sequence[OutcomeRow],
+    again: Sequence[OutcomeRow],
 ) -> list[Number]:
     usual = _usual(cell, stored)
-    radii = {plain(board["name"]): board["eps"] for board in boards} or {plain(cell["family"]): usual}
-    before = {row["example"]: row for row in stored}
-    after = {row["example"]: row for row in again}
+    radii: dict[str, float | None] = {plain(board.name): board.eps for board in boards} or {plain(cell.family): usual}
+    before = {row.example: row for row in stored}
+    after = {row.example: row for row in again}
     differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
-    label, numbers = plain(target["label"]), []
+    label, numbers = plain(target.label), []
     for name, radius in radii.items():
         fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
         turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
@@ -267,38 +265,38 @@ def _numbers(
     return numbers
 
 
-def _fooled(rows: list[dict[str, Any]], cell: Mapping[str, Any], radius: float | None) -> set[int]:
-    return {row["example"] for row in rows if fools(row, cell, radius)}
+def _fooled(rows: Sequence[OutcomeRow], cell: CellRow, radius: float | None) -> set[int]:
+    return {row.example for row in rows if fools(row, cell, radius)}
 
 
-def _usual(cell: Mapping[str, Any], stored: list[dict[str, Any]]) -> float | None:
+def _usual(cell: CellRow, stored: Sequence[OutcomeRow]) -> float | None:
     """The cell's radius; for the smallest perturbations a size that half of those stored stay below."""
-    if not cell["minimizes"]:
-        return None if cell["eps"] is None else float(cell["eps"])
-    sizes = sorted(float(row["size"]) for row in stored if row["reached"])
+    if not cell.minimizes:
+        return None if cell.eps is None else float(cell.eps)
+    sizes = sorted(float(row.size) for row in stored if row.reached)
     middle = sizes[len(sizes) // 2 :][:2]  # between two of them, so that rounding moves none across
     return sum(middle) / len(middle) if middle else None
 
 
-def _verdict(row: Mapping[str, Any] | None) -> tuple[Any, ...] | None:
-    return None if row is None else tuple(row[name] for name in VERDICT)
+def _verdict(row: OutcomeRow | None) -> tuple[Any, ...] | None:
+    return None if row is None else tuple(getattr(row, name) for name in VERDICT)
 
 
-def fools(outcome: Mapping[str, Any], cell: Mapping[str, Any], radius: float | None) -> bool:
+def fools(outcome: OutcomeRow, cell: CellRow, radius: float | None) -> bool:
     """As the view `judged_outcomes` says, in a ball that need not be a board's."""
-    within = not cell["minimizes"] or radius is None or outcome["size"] <= largest(radius)
-    return bool(outcome["reached"]) and outcome["violation"] is None and within
+    within = not cell.minimizes or radius is None or outcome.size <= largest(radius)
+    return bool(outcome.reached) and outcome.violation is None and within
 
 
-def _other(cell: Mapping[str, Any], fresh: Mapping[str, Any], row: Mapping[str, Any], ready: Ready) -> str:
+def _other(cell: CellRow, fresh: CellRow, row: TargetRow, ready: Ready) -> str:
     """Why the key is another one: the source of a plugin has changed since, mostly."""
     parts = []
-    old, new = cell["origin"] or {}, fresh["origin"] or {}
+    old, new = cell.origin or {}, fresh.origin or {}
     if old != new:
         parts.append(f"the attack ({_version(old)} then, {_version(new)} now)")
-    if cell["ball"] != fresh["ball"]:
-        parts.append(f"the ball ({_version(cell['ball'] or {})} then, {_version(fresh['ball'] or {})} now)")
-    if row["key"] != ready.key:
+    if cell.ball != fresh.ball:
+        parts.append(f"the ball ({_version(cell.ball or {})} then, {_version(fresh.ball or {})} now)")
+    if row.key != ready.key:
         parts.append("the target's plugins or their versions")
     return plain(" and ".join(parts) or "its key")
 

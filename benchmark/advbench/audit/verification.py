@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, suppress
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -22,8 +22,9 @@ from advbench.protocol import FIRST, SECOND
 from advbench.recipe import Recipe
 from advbench.run.derivation import Known, unproved_cell, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
-from advbench.run.stored import UnknownPartError, dataset_named, refuse_others, threat_of
+from advbench.run.stored import UnknownPartError, crafted_in, dataset_named, refuse_others
 from advbench.store import Store, marks
+from advbench.store.rows import BallRow, BoardRow, CellRow, TargetRow
 from advbench.target.clean import clean_pass
 from advbench.target.target import Target
 
@@ -34,7 +35,7 @@ PATIENCE = 3600.0
 def verify(
     store: Store,
     registry: Registry,
-    cells: list[dict[str, Any]],
+    cells: list[CellRow],
     *,
     folders: DataFolders,
     device: torch.device,
@@ -48,6 +49,12 @@ def verify(
     yield from verifier.boards()
     for cell in cells:
         yield from verifier.cell(cell)
+
+
+@dataclass(frozen=True)
+class _Place:
+    position: int
+    example: int
 
 
 class Verifier:
@@ -65,14 +72,14 @@ class Verifier:
         """By target key, where there are answers to check."""
         self.answers: dict[str, Ready] = {}
         """By target key: what it answers here to the clean images that are stored."""
-        self.rows = {row["key"]: row for row in store.targets()}
+        self.rows = {row.key: row for row in store.targets()}
         self.protocols: dict[str, int] = {}
         """By target key: the protocol of the cell that asked for it first, by whose rules it answers."""
 
     def boards(self) -> Iterator[Verified]:
         """Whether every board says what its parameters do; nothing where all of them do."""
         for board in self.store.boards():
-            result = Verified("", f"the board {board['name']}", noun="")
+            result = Verified("", f"the board {board.name}", noun="")
             try:
                 result.differences += self._wrong_board(board)
             except UnknownPartError as error:
@@ -81,14 +88,14 @@ class Verifier:
                 result.unchecked = result.unchecked or known
             yield result
 
-    def wrong_board(self, board: Mapping[str, Any]) -> list[str]:
+    def wrong_board(self, board: BoardRow) -> list[str]:
         """What a board says and its parameters don't, or that its ball is not here to say it."""
         try:
             return self._wrong_board(board)
         except UnknownPartError as error:
             return [one_line(error)]
 
-    def _wrong_board(self, board: Mapping[str, Any]) -> list[str]:
+    def _wrong_board(self, board: BoardRow) -> list[str]:
         known = self.known(board)
         try:
             return wrong_board(board, self.registry, None if isinstance(known, str) else known)
@@ -97,12 +104,12 @@ class Verifier:
         except Exception as error:  # parameters that its ball does not have, or that are none at all
             return [one_line(error)]
 
-    def known(self, row: Mapping[str, Any]) -> Known | str:
+    def known(self, row: BallRow) -> Known | str:
         """The data set of a cell or a board, or why it is not here."""
-        fingerprint = row["data_fingerprint"]
+        fingerprint = row.data_fingerprint
         if fingerprint not in self.datasets:
             try:
-                self.datasets[fingerprint] = self._dataset(row["dataset"], fingerprint)
+                self.datasets[fingerprint] = self._dataset(row.dataset, fingerprint)
             except AdvbenchError as error:
                 self.datasets[fingerprint] = str(error)
         return self.datasets[fingerprint]
@@ -120,12 +127,12 @@ class Verifier:
         refuse_others(label, data, fingerprint)
         return dataset, data
 
-    def contradictions(self, cell: Mapping[str, Any]) -> list[str]:
+    def contradictions(self, cell: CellRow) -> list[str]:
         """Where a cell, its data set and its targets say other things than their parameters: seen without asking.
 
         What can't be derived, because a plugin or a data set is not here, contradicts nothing.
         """
-        if cell["source"] not in self.rows:
+        if cell.source not in self.rows:
             return ["nothing is said of its target"]
         found = self.known(cell)
         known = None if isinstance(found, str) else found
@@ -134,14 +141,15 @@ class Verifier:
             wrong += self._wrong_cell(cell, known)
         wrong += self._wrong_data(cell, known)
         for key in self._judges(cell):
-            label = self.rows[key]["label"]
+            label = self.rows[key].label
             wrong += [f"{label}: {text}" for text in self._wrong_target(key, cell, known)]
         return wrong
 
-    def cell(self, cell: dict[str, Any]) -> Iterator[Verified]:
+    def cell(self, cell: CellRow) -> Iterator[Verified]:
         """The cell's result comes last."""
-        source = self.rows.get(cell["source"], {}).get("label", "a target that is not there")
-        result = Verified(cell["key"], f"{cell['attack']} in {cell['family']} on {source}")
+        there = self.rows.get(cell.source)
+        source = there.label if there else "a target that is not there"
+        result = Verified(cell.key, f"{cell.attack} in {cell.family} on {source}")
         try:
             yield from self._refereed(cell, result)
         except AdvbenchError as error:
@@ -150,19 +158,20 @@ class Verifier:
             result.differences.append(f"it can't be refereed: {one_line(error)}")
         yield result
 
-    def _refereed(self, cell: dict[str, Any], result: Verified) -> Iterator[Verified]:
+    def _refereed(self, cell: CellRow, result: Verified) -> Iterator[Verified]:
         """What became of clean answers that were not asked for before; the rest goes into the cell's result."""
-        if cell["source"] not in self.rows:
+        if cell.source not in self.rows:
             result.differences.append("nothing is said of its target")
             return
-        result.facts = marks.facts_of(self.store, [cell["id"]]).get(cell["id"], {})
+        number = self.store.id_of("cells", cell.key)
+        result.facts = marks.facts_of(self.store, [number]).get(number, {})
         known = self.known(cell)
         if isinstance(known, str):
             result.unchecked = known
             return
         unproved: list[str] = []
         try:
-            threat = threat_of(cell, self.registry)
+            threat = crafted_in(cell, self.registry)
         except UnknownPartError as error:  # and so nobody here can say how large its perturbations are
             result.unchecked = str(error)
             return
@@ -175,8 +184,8 @@ class Verifier:
         result.differences += self._wrong_data(cell, known)
         keys = self._judges(cell)
         for key in keys:
-            if self.protocols.setdefault(key, cell["protocol"]) != cell["protocol"]:
-                result.differences.append(f"{self.rows[key]['label']} also stands in cells of another protocol")
+            if self.protocols.setdefault(key, cell.protocol) != cell.protocol:
+                result.differences.append(f"{self.rows[key].label} also stands in cells of another protocol")
             if key not in self.targets:
                 self.targets[key] = self._target(key, cell, known)
                 if isinstance(target := self.targets[key], Target):
@@ -190,7 +199,7 @@ class Verifier:
                         self.clean[key].differences.append(f"they can't be refereed: {error}")
                 if key in self.clean:
                     yield self.clean[key]
-        result.shaken = ", ".join(self.rows[k]["label"] for k in keys if k in self.clean and not self.clean[k].sound)
+        result.shaken = ", ".join(self.rows[k].label for k in keys if k in self.clean and not self.clean[k].sound)
         if not result.differences and not result.unchecked:
             try:
                 with self._in_time("its targets"):
@@ -203,11 +212,11 @@ class Verifier:
         """A stranger's target may ask itself any number of times; asking it comes to an end."""
         return within(self.patience, f"{who}: no answers within {self.patience:g} s; `verify --timeout` gives more")
 
-    def _judges(self, cell: Mapping[str, Any]) -> list[str]:
+    def _judges(self, cell: CellRow) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""
-        return sorted({cell["source"], *(target for target, _ in self.store.judged(cell["key"]))})
+        return sorted({cell.source, *(target for target, _ in self.store.judged(cell.key))})
 
-    def _wrong_cell(self, cell: Mapping[str, Any], known: Known | None) -> list[str]:
+    def _wrong_cell(self, cell: CellRow, known: Known | None) -> list[str]:
         try:
             return wrong_cell(cell, self.registry, known)
         except UnknownPartError:
@@ -215,50 +224,50 @@ class Verifier:
         except Exception as error:  # parameters that its attack or its ball does not have, or that are none at all
             return [one_line(error)]
 
-    def _wrong_data(self, cell: Mapping[str, Any], known: Known | None) -> list[str]:
+    def _wrong_data(self, cell: CellRow, known: Known | None) -> list[str]:
         """What is said of a cell's data set and its examples beside the cell."""
-        rows = self.store.rows("SELECT * FROM datasets WHERE fingerprint = ?", cell["data_fingerprint"])
-        if not rows:
-            return [f"nothing is said of its data set {cell['dataset']}"]
+        row = self.store.datasets().get(cell.data_fingerprint)
+        if row is None:
+            return [f"nothing is said of its data set {cell.dataset}"]
         if known is None:
             return []
-        wrong = [f"the data set: {text}" for text in wrong_dataset(rows[0], known)]
+        wrong = [f"the data set: {text}" for text in wrong_dataset(row, known)]
         sql = "SELECT position, example FROM example_sets WHERE fingerprint = ? ORDER BY position"
-        listed = [(row["position"], row["example"]) for row in self.store.rows(sql, cell["examples"])]
-        if not wrong and listed != list(enumerate(known[1].judge[: cell["count"]].ids.tolist())):
-            wrong.append(f"its examples are not the first {cell['count']} of {cell['dataset']}")
+        listed = [(row.position, row.example) for row in self.store.read(_Place, sql, cell.examples)]
+        if not wrong and listed != list(enumerate(known[1].judge[: cell.count].ids.tolist())):
+            wrong.append(f"its examples are not the first {cell.count} of {cell.dataset}")
         return wrong
 
-    def _wrong_target(self, key: str, cell: Mapping[str, Any], known: Known | None) -> list[str]:
+    def _wrong_target(self, key: str, cell: CellRow, known: Known | None) -> list[str]:
         """What a target's row says and its parts don't, as far as they are installed."""
         row = self.rows[key]
         try:
-            dataset = known[0] if known else self.registry.dataset(cell["dataset"])
+            dataset = known[0] if known else self.registry.dataset(cell.dataset)
             plan = stored_plan(row, dataset, self.registry)
         except AdvbenchError:
             return []
         except Exception as error:
             return [f"its parameters are not those of a target: {one_line(error)}"]
-        return wrong_target(row, plan, known[1].calibrate.fingerprint if known else None, cell["protocol"])
+        return wrong_target(row, plan, known[1].calibrate.fingerprint if known else None, cell.protocol)
 
-    def _target(self, key: str, cell: Mapping[str, Any], known: Known) -> Target | str:
+    def _target(self, key: str, cell: CellRow, known: Known) -> Target | str:
         """The stored target rebuilt, or why it can't be; what its row says otherwise stands with its clean answers."""
         row = self.rows[key]
-        result = Verified("", f"clean answers of {row['label']}", "answers")
+        result = Verified("", f"clean answers of {row.label}", "answers")
         if wrong := self._wrong_target(key, cell, known):
             result.differences = wrong
             self.clean[key] = result
-            return f"{row['label']}: {wrong[0]}"
+            return f"{row.label}: {wrong[0]}"
         try:
-            with self._in_time(row["label"]), contained(row["label"]):
+            with self._in_time(row.label), contained(row.label):
                 plan = stored_plan(row, known[0], self.registry)
                 target, fresh = find_target(row, plan, known[1], device=self.device)
-                if cell["protocol"] == FIRST:
+                if cell.protocol == FIRST:
                     target, fresh = first_target(target, fresh, row)
-                elif cell["protocol"] == SECOND:  # its key has been held against its parts already
-                    target.key = fresh["key"] = row["key"]
+                elif cell.protocol == SECOND:  # its key has been held against its parts already
+                    target.key, fresh = row.key, replace(fresh, key=row.key)
         except Exception as error:  # a plugin that has changed since may fail in any way
-            return f"{row['label']}: {one_line(error)}"
+            return f"{row.label}: {one_line(error)}"
         result.differences += _other_target(row, fresh, target)
         self.clean[key] = result
         return target
@@ -273,25 +282,24 @@ class Verifier:
         examples = data.judge[places]
         self.answers[key] = ready = Ready(target, clean_pass(target, examples, self.device, places), examples)
         agreement = Agreement.of(ready)
-        threshold = self.rows[key]["threshold"]
+        threshold = self.rows[key].threshold
         if not agreement.alike("suspicion", target.threshold, threshold):
             result.differences.append(f"the detector's threshold is {target.threshold}, stored {threshold}")
-        exact = target.repeats or not self.rows[key]["randomised"]
+        exact = target.repeats or not self.rows[key].randomised
         result.outcomes = len(examples) if exact else 0
         result.differences += agreement.other_answers(clean_rows(ready), stored, exact)
         result.differences += other_proofs(certificate_rows(ready), self.store.certificates(key))
 
 
-def _other_target(row: Mapping[str, Any], fresh: Mapping[str, Any], target: Target) -> list[str]:
+def _other_target(row: TargetRow, fresh: TargetRow, target: Target) -> list[str]:
     """Where a target's row is not that of the target rebuilt here."""
     wrong = []
-    if row["randomised"] != fresh["randomised"]:
+    if row.randomised != fresh.randomised:
         wrong.append(f"it answers {'' if target.draws > 1 else 'not '}by chance, stored otherwise")
-    if row["recipe"] != fresh["recipe"] and not (
-        row["recipe"] and {**Recipe().params(), **row["recipe"]} == fresh["recipe"]
-    ):
+    if row.recipe != fresh.recipe and not (row.recipe and {**Recipe().params(), **row.recipe} == fresh.recipe):
         wrong.append("it was trained by another recipe than is stored")
     for name in ("draws", "data_fingerprint", "false_positive_rate", "key"):
-        if row[name] != fresh[name] and not wrong:
-            wrong.append(f"its {name.replace('_', ' ')} is {fresh[name]}, stored {row[name]}")
+        here, there = getattr(fresh, name), getattr(row, name)
+        if here != there and not wrong:
+            wrong.append(f"its {name.replace('_', ' ')} is {here}, stored {there}")
     return wrong

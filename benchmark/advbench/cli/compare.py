@@ -18,6 +18,7 @@ from advbench.rates.comparison import Comparison
 from advbench.rates.comparison import compare as compare_targets
 from advbench.rates.notes import Note, notes
 from advbench.store import Store
+from advbench.store.rows import BoardRow, listed
 from advbench.terminal.tables import names, numbers, show_table, table
 from advbench.terminal.text import interval, percent, say, tell, terminal
 
@@ -36,6 +37,26 @@ class Place(NamedTuple):
     required: tuple[str, ...]
     data: str
     protocol: int
+
+
+@dataclass(frozen=True)
+class _Named:
+    key: str
+    label: str
+
+
+@dataclass(frozen=True)
+class _Unranked:
+    board: str
+    target: str
+    unranked: str | None
+
+
+@dataclass(frozen=True)
+class _Standing:
+    board: str
+    target: str
+    standing: str
 
 
 @dataclass
@@ -133,7 +154,7 @@ def _targets(a: str, b: str, db: Path, app: App) -> Found:
     """Targets by their labels; plugins are asked only where a label is written otherwise than it is stored."""
     with Store.open(db, readonly=True) as store:
         judged = _judged(store)
-        known = {row["label"] for row in store.targets()}
+        known = {row.label for row in store.targets()}
     if not {a, b} <= known:
         from advbench.run.stored import target_named
 
@@ -173,32 +194,43 @@ def _judged(store: Store) -> Judged:
 
     A target that a merge has brought takes the place of none that was attacked here: it may be another network.
     """
-    targets = store.rows("""
-        SELECT t.key, t.label FROM targets t
-        LEFT JOIN cells c ON c.source = t.key LEFT JOIN cell_events e ON e.cell = c.id
-        LEFT JOIN (SELECT DISTINCT cell FROM imports) i ON i.cell = c.id
-        GROUP BY t.id ORDER BY max(i.cell IS NULL AND e.id IS NOT NULL), max(coalesce(e.id, 0)), t.id
-    """)
-    newest = {row["label"]: row["key"] for row in targets}
+    newest = {
+        row.label: row.key
+        for row in store.read(
+            _Named,
+            """
+            SELECT t.key, t.label FROM targets t
+            LEFT JOIN cells c ON c.source = t.key LEFT JOIN cell_events e ON e.cell = c.id
+            LEFT JOIN (SELECT DISTINCT cell FROM imports) i ON i.cell = c.id
+            GROUP BY t.id ORDER BY max(i.cell IS NULL AND e.id IS NOT NULL), max(coalesce(e.id, 0)), t.id
+            """,
+        )
+    }
     judged = Judged()
     with store.tallied():
         doubts: dict[tuple[str, str], list[Note]] = defaultdict(list)
         for note in notes(store):
             doubts[note.board, note.target].append(note)
-        unranked = {(row["board"], row["target"]): row["unranked"] for row in store.rates("robust_accuracy")}
-        standing = {(row["board"], row["target"]): row["standing"] for row in store.rates("board_targets")}
-        for row in store.rows("SELECT * FROM boards ORDER BY rowid"):
-            place = Place(row["name"], tuple(sorted(row["required"])), row["data_fingerprint"], row["protocol"])
-            right = store.robust_examples(row["key"])
+        unranked = {
+            (row.board, row.target): row.unranked
+            for row in store.read(_Unranked, "SELECT board, target, unranked FROM robust_accuracy")
+        }
+        standing = {
+            (row.board, row.target): row.standing
+            for row in store.read(_Standing, "SELECT board, target, standing FROM board_targets")
+        }
+        for board in store.read(BoardRow, f"SELECT {listed(BoardRow)} FROM boards ORDER BY rowid"):
+            place = Place(board.name, tuple(sorted(board.required)), board.data_fingerprint, board.protocol)
+            right = store.robust_examples(board.key)
             for label, last in newest.items():
-                key = standing.get((row["key"], last), last)  # of its lineage, the one that this board lists
+                key = standing.get((board.key, last), last)  # of its lineage, the one that this board lists
                 known = judged.right.get((place, label), {})
                 if key in right and len(right[key]) >= len(known):
                     judged.right[place, label] = right[key]
-                elif reason := unranked.get((row["key"], key)):
+                elif reason := unranked.get((board.key, key)):
                     judged.unranked[place, label] = reason
                 if not known or judged.right[place, label] is not known:
-                    judged.doubts[place, label] = doubts[row["key"], key]
+                    judged.doubts[place, label] = doubts[board.key, key]
     return judged
 
 

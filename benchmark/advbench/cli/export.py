@@ -30,7 +30,7 @@ def export(
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
-    from advbench.run.stored import load_dataset, stored_shards, threat_of
+    from advbench.run.stored import crafted_in, load_dataset, stored_shards
     from advbench.target.referee import render
 
     if out.suffix not in {".npz", ".safetensors"}:
@@ -39,34 +39,34 @@ def export(
         found = store.cell(cell)
         folders = opt.folders(data, offline)
         registry = context.obj.checked()
-        _, loaded = load_dataset(registry, folders, found["dataset"], found["data_fingerprint"])
-        threat = threat_of(found, registry)
-        verdicts = {row["example"]: row for row in store.outcomes(found["key"], found["source"])}
+        _, loaded = load_dataset(registry, folders, found.dataset, found.data_fingerprint)
+        threat = crafted_in(found, registry)
+        verdicts = {row.example: row for row in store.outcomes(found.key, found.source)}
         originals, adversarials, facts = [], [], []
         for shard in stored_shards(store, found, threat, loaded.judge, torch.device("cpu")):
             originals.append(shard.x.numpy())
             adversarials.append(render(threat, shard.x, shard.p).images.numpy())
             ids = shard.examples.ids.tolist()
             if missing := [example for example in ids if example not in verdicts]:
-                raise AdvbenchError(f"cell {found['key'][:12]}: example {missing[0]} has no verdict; `advbench verify`")
+                raise AdvbenchError(f"cell {found.key[:12]}: example {missing[0]} has no verdict; `advbench verify`")
             for example in ids:
-                if verdicts[example]["label"] is None or verdicts[example]["goal_label"] is None:
+                if verdicts[example].label is None or verdicts[example].goal_label is None:
                     raise AdvbenchError(
-                        f"cell {found['key'][:12]}: example {example} has no label or goal; `advbench verify`"
+                        f"cell {found.key[:12]}: example {example} has no label or goal; `advbench verify`"
                     )
             facts += [verdicts[example] for example in ids]
     if not facts:
-        raise AdvbenchError(f"cell {found['key'][:12]} has no examples stored yet")
+        raise AdvbenchError(f"cell {found.key[:12]} has no examples stored yet")
     arrays: dict[str, Any] = {
         "original": np.concatenate(originals),
         "adversarial": np.concatenate(adversarials),
-        "example": np.array([row["example"] for row in facts], dtype=np.int64),
-        "label": np.array([row["label"] for row in facts], dtype=np.int64),
-        "goal_label": np.array([row["goal_label"] for row in facts], dtype=np.int64),
-        "predicted": np.array([row["predicted"] for row in facts], dtype=np.int64),
-        "reached": np.array([bool(row["reached"]) for row in facts]),
-        "violation": np.array([row["violation"] is not None for row in facts]),
-        "size": np.array([row["size"] for row in facts], dtype=np.float64),
+        "example": np.array([row.example for row in facts], dtype=np.int64),
+        "label": np.array([row.label for row in facts], dtype=np.int64),
+        "goal_label": np.array([row.goal_label for row in facts], dtype=np.int64),
+        "predicted": np.array([row.predicted for row in facts], dtype=np.int64),
+        "reached": np.array([bool(row.reached) for row in facts]),
+        "violation": np.array([row.violation is not None for row in facts]),
+        "size": np.array([row.size for row in facts], dtype=np.float64),
     }
     draft = out.with_name(f".{out.name}.{os.getpid()}{out.suffix}")
     try:

@@ -57,10 +57,10 @@ def reproduce(
                 with Display(console) as display:
                     found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display, timeout=limit)
             except TimeUpError as error:
-                say(console, f"{one['key'][:12]} {error}", "red")
+                say(console, f"{one.key[:12]} {error}", "red")
                 same = False
                 continue
-            say(console, f"{one['key'][:12]} {found.label}: {_made(found)}")
+            say(console, f"{one.key[:12]} {found.label}: {_made(found)}")
             same &= found.same
             for number in found.numbers:
                 say(console, _told(number), "" if number.same else "red")

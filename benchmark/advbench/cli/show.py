@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -14,8 +15,11 @@ from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, did_you_mean, plain
 from advbench.rates import detection
 from advbench.rates.rates import undetected_at
+from advbench.rates.story import story
 from advbench.store import Store
-from advbench.terminal.tables import board_of, cell_table, names, numbers, print_boards, show_table, table
+from advbench.store.rows import listed
+from advbench.terminal.cells import board_of, cell_table
+from advbench.terminal.tables import names, numbers, print_boards, show_table, table
 from advbench.terminal.text import percent, say, terminal
 
 ALARMS = (0.01, 0.05, 0.1, 0.2)
@@ -42,7 +46,7 @@ def show(
     console = terminal()
     with Store.open(db, readonly=True) as store:
         if cell is not None:
-            console.print(cell_table(store.cell(cell), store.boards()))
+            console.print(cell_table(story(store, store.cell(cell)), store.boards()))
             return
         refuse_unknown(board, store, db)
         if cells:
@@ -57,38 +61,104 @@ def show(
 
 def refuse_unknown(names: Iterable[str] | None, store: Store, db: Path) -> None:
     """A board that is not there would else look like one without results."""
-    known = {row["name"] for row in store.boards()}
+    known = {board.name for board in store.boards()}
     if missing := set(names or ()) - known:
         name = min(missing)
         there = ", ".join(sorted(known)) or "none"
         raise AdvbenchError(f"no board {name!r} in {db}; there are: {there}{did_you_mean(name, known)}")
 
 
+@dataclass(frozen=True)
+class _Sweep:
+    """An attack with several parameters: the best of them, and all together; `undetected` only of a detector."""
+
+    board_name: str
+    target_label: str
+    name: str
+    goal: str
+    entrants: int
+    n: int
+    best: str
+    best_fooled: int
+    best_hidden: str
+    best_undetected: int | None
+    rate: float | None
+    undetected: int | None
+    undetected_rate: float | None
+
+
+@dataclass(frozen=True)
+class _Detected:
+    """An attack on a detector."""
+
+    board: str
+    board_name: str
+    cell: str
+    target: str
+    target_label: str
+    entrant: str
+    stop: str
+    fooled: int
+    n: int
+
+
+@dataclass(frozen=True)
+class _Rate:
+    cell: str
+    board_name: str
+    rate: float | None
+
+
+@dataclass(frozen=True)
+class _Served:
+    cell: str
+    board_name: str
+    stands: bool
+
+
+@dataclass(frozen=True)
+class _Listed:
+    """A cell, how it ended, and whether it is the one that counts of those that differ only in version."""
+
+    key: str
+    label: str
+    dataset: str
+    threat: str
+    family: str
+    params: Mapping[str, Any] | None
+    eps: float | None
+    entrant: str
+    status: str
+    reason: str | None
+    current: bool
+    count: int
+
+
 def _print_sweeps(console: Console, store: Store, boards: list[str] | None) -> None:
     """What the papers call the best parameter, and the pointwise worst over all of them beside it."""
-    rows = [row for row in store.rates("sweeps") if not boards or row["board_name"] in boards]
+    rows = store.read(_Sweep, f"SELECT {listed(_Sweep)} FROM sweeps")
+    rows = [row for row in rows if not boards or row.board_name in boards]
     if not rows:
         say(console, "No attack was run with several parameters.")
         return
     found = table()
-    names(found, "board", (row["board_name"] for row in rows))
-    names(found, "target", (row["target_label"] for row in rows))
+    names(found, "board", (row.board_name for row in rows))
+    names(found, "target", (row.target_label for row in rows))
     found.add_column("attack", overflow="fold")
     for heading in ("tried", "fooled by one", "by any", "undetected, one", "any"):
         numbers(found, heading)
     found.add_column("the best one", overflow="fold")
-    for row in sorted(rows, key=lambda row: (row["board_name"], row["target_label"], row["name"], row["goal"])):
-        hidden = row["undetected"] is not None
+    for row in sorted(rows, key=lambda row: (row.board_name, row.target_label, row.name, row.goal)):
         found.add_row(
-            plain(row["board_name"]),
-            plain(row["target_label"]),
-            plain(row["name"] if row["goal"] == "untargeted" else f"{row['name']} → {row['goal']}"),
-            str(row["entrants"]),
-            percent(row["best_fooled"] / row["n"]),
-            percent(row["rate"]),
-            percent(row["best_undetected"] / row["n"]) if hidden else "",
-            percent(row["undetected_rate"]) if hidden else "",
-            plain(row["best_hidden"] if hidden else row["best"]),
+            plain(row.board_name),
+            plain(row.target_label),
+            plain(row.name if row.goal == "untargeted" else f"{row.name} → {row.goal}"),
+            str(row.entrants),
+            percent(row.best_fooled / row.n),
+            percent(row.rate),
+            "" if row.best_undetected is None else percent(row.best_undetected / row.n),
+            "" if row.undetected is None else percent(row.undetected_rate),
+            plain(row.best if row.undetected is None else row.best_hidden),
         )
     console.print(found)
 
@@ -96,27 +166,27 @@ def _print_sweeps(console: Console, store: Store, boards: list[str] | None) -> N
 def _print_detectors(console: Console, store: Store, boards: list[str] | None) -> None:
     """Undetected against false positives, at a few places of the curve."""
     with store.tallied():
-        rows = [row for row in store.rates("rates") if row["own"] and row["undetected"] is not None]
-        rows = [row for row in rows if not boards or row["board_name"] in boards]
-        curves = [detection.curve(store, row["board"], row["cell"], row["target"]) for row in rows]
+        rows = store.read(_Detected, f"SELECT {listed(_Detected)} FROM rates WHERE own AND undetected IS NOT NULL")
+        rows = [row for row in rows if not boards or row.board_name in boards]
+        curves = [detection.curve(store, row.board, row.cell, row.target) for row in rows]
     if not rows:
         say(console, "No detector was attacked.")
         return
     found = table()
-    names(found, "board", (row["board_name"] for row in rows))
-    names(found, "target", (row["target_label"] for row in rows))
+    names(found, "board", (row.board_name for row in rows))
+    names(found, "target", (row.target_label for row in rows))
     found.add_column("attack", overflow="fold")
     for heading in ("fooled", *(f"{share:.0%} alarms" for share in ALARMS)):
         numbers(found, heading)
     lines = []
     for row, curve in zip(rows, curves, strict=True):
-        words = [plain(row[name]) for name in ("board_name", "target_label", "entrant")]
-        shares = [row["fooled"] / row["n"], *(undetected_at(curve, share).undetected for share in ALARMS)]
+        words = [plain(name) for name in (row.board_name, row.target_label, row.entrant)]
+        shares = [row.fooled / row.n, *(undetected_at(curve, share).undetected for share in ALARMS)]
         lines.append([*words, *map(percent, shares)])
     for line in sorted(lines):
         found.add_row(*map(Text, line))
     remarks = ["Percent fooled, then undetected where at most so many clean images raise an alarm."]
-    if any(row["stop"] == "first" for row in rows):
+    if any(row.stop == "first" for row in rows):
         remarks.append("Attacked with `stop: first`, which suits the threshold that was set; `stop: end` is fair.")
     show_table(console, found, remarks=remarks)
 
@@ -126,47 +196,48 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
 
     A cell without a radius serves several boards, each with another rate.
     """
-    shares = {(row["cell"], row["board_name"]): row["rate"] for row in store.rates("fooling")}
-    unplaced = {row["cell"]: row["rate"] for row in store.rates("unplaced")}
-    served: dict[str, list[str]] = {}
-    earlier: set[tuple[str, str]] = set()
-    for row in store.rows(
-        "SELECT DISTINCT cell, board_name, stands FROM board_cells JOIN boards ON key = board ORDER BY eps"
+    fooling = store.read(_Rate, f"SELECT {listed(_Rate)} FROM fooling")
+    shares: dict[tuple[str, str | None], float | None] = {(row.cell, row.board_name): row.rate for row in fooling}
+    unplaced = {row.cell: row.rate for row in store.read(_Rate, "SELECT cell, '' AS board_name, rate FROM unplaced")}
+    served: dict[str, list[str | None]] = {}
+    earlier: set[tuple[str, str | None]] = set()
+    for place in store.read(
+        _Served, "SELECT DISTINCT cell, board_name, stands FROM board_cells JOIN boards ON key = board ORDER BY eps"
     ):
-        served.setdefault(row["cell"], []).append(row["board_name"])
-        earlier |= set() if row["stands"] else {(row["cell"], row["board_name"])}
+        served.setdefault(place.cell, []).append(place.board_name)
+        earlier |= set() if place.stands else {(place.cell, place.board_name)}
     rows = [
-        {**row, "board": board}
-        for row in store.rows(
-            "SELECT c.key, t.label, c.dataset, c.threat, c.params, c.attack, c.goal, s.entrant, s.status, s.reason, "
-            "s.current, c.count, c.family, c.eps "
-            "FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
-            "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal"
+        (row, board)
+        for row in store.read(
+            _Listed,
+            "SELECT c.key, t.label, c.dataset, c.threat, c.family, c.params, c.eps, s.entrant, s.status, s.reason, "
+            "s.current, c.count FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id "
+            "ORDER BY c.dataset, t.label, c.family, c.eps, c.attack, c.goal",
         )
-        for board in served.get(row["key"], [None])
+        for board in served.get(row.key, [None])
         if not boards or board in boards
     ]
     found = table()
     found.add_column("key", no_wrap=True, overflow="fold")
-    names(found, "source", (row["label"] for row in rows))
+    names(found, "source", (row.label for row, _ in rows))
     found.add_column("board", overflow="fold")
-    names(found, "attack", (row["entrant"] for row in rows))
+    names(found, "attack", (row.entrant for row, _ in rows))
     numbers(found, "fooled")
     failures: dict[str, None] = {}
     everywhere = store.boards()
-    for row in rows:
-        share = shares.get((row["key"], row["board"]))
+    for row, board in rows:
+        share = shares.get((row.key, board))
         how = percent(share) if share is not None else ""
-        if row["status"] != "done":
-            how = row["status"]
-            failures |= {f"{row['key'][:12]}: {row['reason']}": None} if row["reason"] else {}
-        elif row["key"] in unplaced:
-            how = f"{percent(unplaced[row['key']])} of {row['count']}, on no board"
-        elif share is None and (row["key"], row["board"]) in earlier:
+        if row.status != "done":
+            how = row.status
+            failures |= {f"{row.key[:12]}: {row.reason}": None} if row.reason else {}
+        elif row.key in unplaced:
+            how = f"{percent(unplaced[row.key])} of {row.count}, on no board"
+        elif share is None and (row.key, board) in earlier:
             how = "of an earlier target"
         elif share is None:
-            how = "no verdict" if row["current"] else "replaced"
-        words = (row["key"][:12], row["label"], row["board"] or board_of(row, everywhere), row["entrant"], how)
+            how = "no verdict" if row.current else "replaced"
+        words = (row.key[:12], row.label, board or board_of(row, everywhere), row.entrant, how)
         found.add_row(*(Text(plain(word)) for word in words))
     if unplaced:
         failures |= {

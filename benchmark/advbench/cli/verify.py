@@ -53,7 +53,7 @@ def verify(
     outcomes = bad = kept = 0
     # the one that writes is closed last, and takes SQLite's log file with it
     with _written_to(db) if mark else nullcontext() as written, Store.open(db, readonly=True) as store:
-        cells = [store.cell(prefix) for prefix in cell] if cell else store.rows("SELECT * FROM cells ORDER BY id")
+        cells = [store.cell(prefix) for prefix in cell] if cell else store.cells()
         if not cells:
             raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
         for result in verify_cells(store, registry, cells, folders=folders, device=where, patience=patience):
@@ -62,7 +62,7 @@ def verify(
             tell(console, result)
             kept += written is not None and keep_mark(written, result, where)
     summary = f"{outcomes:,} verdicts and clean answers of {len(cells)} cells refereed again"
-    if first := sum(row["protocol"] == FIRST for row in cells):
+    if first := sum(row.protocol == FIRST for row in cells):
         say(console, f"{first} of {len(cells)} cells were judged by protocol {FIRST}, and refereed by its rules.")
     say(console, f"{summary}; {bad} could not be verified." if bad else f"{summary}; all verified.")
     if written is not None:

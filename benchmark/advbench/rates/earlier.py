@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from advbench.store import Store
+from advbench.store.rows import TargetRow
 
 
 @dataclass(frozen=True)
@@ -31,39 +32,57 @@ class Earlier:
     unranked: str | None
 
 
+@dataclass(frozen=True)
+class _Row:
+    board: str
+    target: str
+    target_label: str
+    standing: str
+    at: str
+    clean_right: int
+    clean_n: int
+    right: int | None
+    n: int | None
+    unranked: str | None
+
+
 def found(store: Store) -> list[Earlier]:
     """The last asked first, board by board; quickest within `store.tallied()`."""
-    rows = store.rows("""
-        SELECT w.*, e.at FROM earlier w JOIN cell_events e ON e.id = w.event ORDER BY w.board_name, w.board, e.id DESC
-    """)
+    rows = store.read(
+        _Row,
+        """
+        SELECT w.board, w.target, w.target_label, w.standing, e.at, w.clean_right, w.clean_n, w.right, w.n, w.unranked
+        FROM earlier w JOIN cell_events e ON e.id = w.event ORDER BY w.board_name, w.board, e.id DESC
+        """,
+    )
     if not rows:
         return []
-    targets = {row["key"]: row for row in store.targets()}
+    targets = {target.key: target for target in store.targets()}
     return [
         Earlier(
-            board=row["board"],
-            target=row["target"],
-            label=row["target_label"],
-            standing=row["standing"],
-            differs=differs(targets[row["target"]], targets[row["standing"]]),
-            asked=row["at"],
-            clean=(row["clean_right"], row["clean_n"]),
-            robust=None if row["n"] is None else (row["right"], row["n"]),
-            unranked=row["unranked"],
+            board=row.board,
+            target=row.target,
+            label=row.target_label,
+            standing=row.standing,
+            differs=differs(targets[row.target], targets[row.standing]),
+            asked=row.at,
+            clean=(row.clean_right, row.clean_n),
+            robust=None if row.n is None or row.right is None else (row.right, row.n),
+            unranked=row.unranked,
         )
         for row in rows
     ]
 
 
-def differs(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+def differs(old: TargetRow, new: TargetRow) -> str:
     """What an earlier target was made with and the later one of its lineage was not."""
     found = other_parts(old, new)
-    if not found and old["draws"] != new["draws"]:
-        found = [f"{old['draws']} draws instead of {new['draws']}"]
+    if not found and old.draws != new.draws:
+        found = [f"{old.draws} draws instead of {new.draws}"]
     return "; ".join(found) or "another revision of the core, or other held-out images"
 
 
-def other_parts(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+def other_parts(old: TargetRow, new: TargetRow) -> list[str]:
     """Model, defenses and data set that come from elsewhere, or from another source."""
     after = dict(_parts(new))
     words = (other_source(name, was, after[name]) for name, was in _parts(old) if name in after)
@@ -82,15 +101,15 @@ def other_source(name: str, was: Mapping[str, Any], now: Mapping[str, Any]) -> s
     return ""
 
 
-def _parts(row: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _parts(row: TargetRow) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The parts of a target by name, each with who shipped it."""
-    origins = row["origins"] or {}
-    yield _name(row["model"]), _origin(origins.get("model"))
+    origins = row.origins or {}
+    yield _name(row.model), _origin(origins.get("model"))
     behind = origins.get("defenses")
-    defenses = [_name(part) for part in row["defenses"].split("+")]
+    defenses = [_name(part) for part in row.defenses.split("+")]
     if isinstance(behind, list) and len(behind) == len(defenses):
         yield from zip(defenses, map(_origin, behind), strict=True)
-    yield _name(row["dataset"]), _origin(origins.get("dataset"))
+    yield _name(row.dataset), _origin(origins.get("dataset"))
 
 
 def _name(label: str) -> str:

@@ -7,9 +7,8 @@ require. Other protocols never meet. Reads the store, no torch.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from advbench.rates.aim import UNTARGETED, goal_of
 from advbench.rates.rates import SIGNIFICANT, paired, two_samples
@@ -89,60 +88,87 @@ def found(store: Store) -> list[Evidence]:
     return _Search(store).everything()
 
 
+@dataclass(frozen=True)
+class _Leaves:
+    """What a cell leaves right of its own target, as a board's ball has it."""
+
+    board: str
+    target: str
+    cell: str
+    entrant: str
+    goal: str
+    examples: str
+    count: int
+    n: int
+    still_right: int
+
+
+@dataclass(frozen=True)
+class _Verdict:
+    example: int
+    right: bool
+
+
 class _Search:
     def __init__(self, store: Store) -> None:
         self.store = store
-        self.boards = {board["key"]: board for board in store.boards()}
+        self.boards = {board.key: board for board in store.boards()}
         self.sets: dict[str, frozenset[int]] = {}
         self.robust: dict[str, dict[str, dict[int, bool]]] = {}
 
     def everything(self) -> list[Evidence]:
-        made = [*self._others(self.store.rates("elsewhere"), True), *self._others(self._extras(), False)]
+        made = [*self._others(self._elsewhere(), True), *self._others(self._extras(), False)]
         return sorted(made, key=lambda one: (one.board, one.target, one.right / one.n, one.entrant, one.cell))
 
-    def _extras(self) -> list[dict[str, Any]]:
-        rows = self.store.rows(
-            "SELECT r.board, r.target, r.cell, r.entrant, r.goal, c.examples, c.count, r.n, r.still_right "
-            "FROM rates r JOIN cells c ON c.key = r.cell WHERE r.own AND r.n > 0"
+    def _elsewhere(self) -> list[_Leaves]:
+        return self.store.read(
+            _Leaves, "SELECT board, target, cell, entrant, goal, examples, count, n, still_right FROM elsewhere"
         )
-        return [row for row in rows if row["entrant"] not in self.boards[row["board"]]["required"]]
 
-    def _others(self, rows: Iterable[Mapping[str, Any]], elsewhere: bool) -> Iterator[Evidence]:
+    def _extras(self) -> list[_Leaves]:
+        rows = self.store.read(
+            _Leaves,
+            "SELECT r.board, r.target, r.cell, r.entrant, r.goal, c.examples, c.count, r.n, r.still_right "
+            "FROM rates r JOIN cells c ON c.key = r.cell WHERE r.own AND r.n > 0",
+        )
+        return [row for row in rows if row.entrant not in self.boards[row.board].required]
+
+    def _others(self, rows: Iterable[_Leaves], elsewhere: bool) -> Iterator[Evidence]:
         """Of attacks on the same examples, which have columns of their own, those alone that contradict."""
-        groups: dict[tuple[str, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+        groups: dict[tuple[str, str, str], list[_Leaves]] = defaultdict(list)
         for row in rows:
             if self._asks_the_same(row):
-                groups[row["board"], row["target"], row["examples"]].append(row)
+                groups[row.board, row.target, row.examples].append(row)
         for group in groups.values():
-            strongest = min(group, key=lambda row: (row["still_right"] / row["n"], row["entrant"], row["cell"]))
+            strongest = min(group, key=lambda row: (row.still_right / row.n, row.entrant, row.cell))
             for row in group if elsewhere else [strongest]:
                 one = self._evidence(row, elsewhere, self._contest(row) if row is strongest else None)
                 if elsewhere or one.contradicts:
                     yield one
 
-    def _asks_the_same(self, row: Mapping[str, Any]) -> bool:
+    def _asks_the_same(self, row: _Leaves) -> bool:
         """Any wrong answer speaks against a board that leaves the class open; else the goal must be its own."""
-        goals = {goal_of(entrant) for entrant in self.boards[row["board"]]["required"]}
-        return not goals or UNTARGETED in goals or row["goal"] in goals
+        goals = {goal_of(entrant) for entrant in self.boards[row.board].required}
+        return not goals or UNTARGETED in goals or row.goal in goals
 
-    def _evidence(self, row: Mapping[str, Any], elsewhere: bool, test: Contest | None) -> Evidence:
+    def _evidence(self, row: _Leaves, elsewhere: bool, test: Contest | None) -> Evidence:
         # a goal leaves its own class out: only then is the set not what the cell was run on
-        ran = self._examples(row["examples"]) if row["n"] == row["count"] else self._verdicts(row).keys()
+        ran = self._examples(row.examples) if row.n == row.count else self._verdicts(row).keys()
         return Evidence(
-            board=row["board"],
-            target=row["target"],
-            cell=row["cell"],
-            entrant=row["entrant"],
+            board=row.board,
+            target=row.target,
+            cell=row.cell,
+            entrant=row.entrant,
             elsewhere=elsewhere,
-            count=row["count"],
-            shared=len(self._examples(self.boards[row["board"]]["examples"]) & ran),
-            right=row["still_right"],
-            n=row["n"],
+            count=row.count,
+            shared=len(self._examples(self.boards[row.board].examples) & ran),
+            right=row.still_right,
+            n=row.n,
             test=test,
         )
 
-    def _contest(self, row: Mapping[str, Any]) -> Contest | None:
-        robust = self._robust(row["board"]).get(row["target"])
+    def _contest(self, row: _Leaves) -> Contest | None:
+        robust = self._robust(row.board).get(row.target)
         if not robust:
             return None
         verdicts = self._verdicts(row)
@@ -162,14 +188,14 @@ class _Search:
         ]
         return min(due, key=lambda one: (one.p_value, not one.paired), default=None)
 
-    def _verdicts(self, row: Mapping[str, Any]) -> dict[int, bool]:
+    def _verdicts(self, row: _Leaves) -> dict[int, bool]:
         """Right on the clean image and under this cell, as the board's ball has it."""
         sql = """
             SELECT o.example, c.predicted = c.label AND NOT (o.predicted <> c.label AND o.inside) AS right
             FROM judged_outcomes o JOIN clean c ON c.target = o.target_id AND c.example = o.example
             WHERE o.board = ? AND o.cell = ? AND o.target = o.source
         """
-        return {one["example"]: bool(one["right"]) for one in self.store.rows(sql, row["board"], row["cell"])}
+        return {one.example: one.right for one in self.store.read(_Verdict, sql, row.board, row.cell)}
 
     def _examples(self, fingerprint: str) -> frozenset[int]:
         if fingerprint not in self.sets:

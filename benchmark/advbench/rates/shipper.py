@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def shipper_of(row: Mapping[str, Any]) -> str:
-    """Of a board or a cell, in words: `advbench-acme 1.0, source 1a2b3c4d`; empty for the balls of the core."""
-    ball = row["ball"]
+def shipper_of(ball: Mapping[str, Any] | None) -> str:
+    """Of a board's or a cell's ball, in words: `advbench-acme 1.0, source 1a2b3c4d`; empty for those of the core."""
     if not ball:
         return ""
     who = " ".join(filter(None, (ball.get("distribution"), ball.get("version")))) or "nobody's package"

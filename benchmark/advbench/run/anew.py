@@ -14,6 +14,7 @@ from advbench.protocol import PROTOCOL
 from advbench.rates.earlier import other_parts, other_source
 from advbench.run.derivation import cell_key, cell_says
 from advbench.store import Store
+from advbench.store.rows import CellRow, TargetRow, listed
 from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
 
@@ -35,6 +36,12 @@ class Wanted:
     """Of the attack."""
 
 
+@dataclass(frozen=True)
+class _Lineage:
+    target: str
+    lineage: str
+
+
 def wanted(
     cell: CellPlan, suite: Suite, data: Data, examples: Examples, *, target: str, origin: Mapping[str, Any]
 ) -> Wanted:
@@ -49,17 +56,19 @@ def wanted(
 
 def why_anew(store: Store, cells: Iterable[Wanted]) -> str:
     """In one line, how many of these cells are crafted again and why; empty where none is."""
-    here: dict[int, dict[Asked, list[dict[str, Any]]]] = {}
-    for row in store.rows("""
-        SELECT c.*, t.label FROM cells c JOIN targets t ON t.key = c.source JOIN cell_state s ON s.cell = c.id
-        WHERE s.status = 'done' ORDER BY s.event
-    """):
+    here: dict[int, dict[Asked, list[CellRow]]] = {}
+    labels = {target.key: target.label for target in store.targets()}
+    for row in store.read(
+        CellRow,
+        f"SELECT {listed(CellRow, 'c')} FROM cells c JOIN cell_state s ON s.cell = c.id "
+        "WHERE s.status = 'done' ORDER BY s.event",
+    ):
         asked = (
-            *(row["data_fingerprint"], row["examples"], row["label"], row["goal"]),
-            *(row["attack"], row["threat"], _written(row["params"])),
-            *(row["seed"], row["stop"], row["budget"]),
+            *(row.data_fingerprint, row.examples, labels[row.source], row.goal),
+            *(row.attack, row.threat, _written(row.params)),
+            *(row.seed, row.stop, row.budget),
         )
-        here.setdefault(row["protocol"], {}).setdefault(asked, []).append(row)
+        here.setdefault(row.protocol, {}).setdefault(asked, []).append(row)
     cells = list(cells)
     today = here.pop(PROTOCOL, {})
     due = [one.asked for one in cells if one.asked not in today]
@@ -77,18 +86,16 @@ def why_anew(store: Store, cells: Iterable[Wanted]) -> str:
     )
 
 
-def _with_other_sources(
-    store: Store, cells: Iterable[Wanted], here: Mapping[Asked, list[dict[str, Any]]]
-) -> Iterator[str]:
+def _with_other_sources(store: Store, cells: Iterable[Wanted], here: Mapping[Asked, list[CellRow]]) -> Iterator[str]:
     """Of cells that are here by today's protocol and count no longer, what they were crafted with."""
-    lineages = {row["target"]: row["lineage"] for row in store.rows("SELECT * FROM lineages")}
-    targets = {row["key"]: row for row in store.targets()}
+    lineages = {one.target: one.lineage for one in store.read(_Lineage, "SELECT target, lineage FROM lineages")}
+    targets = {target.key: target for target in store.targets()}
     reasons: Counter[str] = Counter()
     count = 0
     for one in cells:
         # of another network with the same label nothing was crafted that could be crafted again
-        known = [row for row in here.get(one.asked, ()) if lineages.get(row["source"]) == lineages.get(one.target)]
-        found = [_reasons(row, targets[row["source"]], targets[one.target], one) for row in known]
+        known = [row for row in here.get(one.asked, ()) if lineages.get(row.source) == lineages.get(one.target)]
+        found = [_reasons(row, targets[row.source], targets[one.target], one) for row in known]
         if found and all(found):
             count += 1
             reasons.update(found[-1])
@@ -98,15 +105,15 @@ def _with_other_sources(
         yield f"{_counted(count)} here, crafted with {', '.join([*named, *more])}, and crafted again"
 
 
-def _reasons(row: Mapping[str, Any], was: Mapping[str, Any], now: Mapping[str, Any], one: Wanted) -> list[str]:
+def _reasons(row: CellRow, was: TargetRow, now: TargetRow, one: Wanted) -> list[str]:
     """Why the stored cell is not the one that is wanted; none where it is."""
     found = []
-    if words := other_source(one.asked[4].partition("(")[0], row["origin"] or {}, one.origin):
+    if words := other_source(one.asked[4].partition("(")[0], row.origin or {}, one.origin):
         found.append(words)
-    if was["key"] != now["key"]:
+    if was.key != now.key:
         found += other_parts(was, now) or ["another revision of its target"]
-    areas = (*revisions.CELL, row["threat"])
-    if not found and (numbers := next((n for n in revisions.earlier(areas) if cell_key(row, n) == row["key"]), None)):
+    areas = (*revisions.CELL, row.threat)
+    if not found and (numbers := next((n for n in revisions.earlier(areas) if cell_key(row, n) == row.key), None)):
         raised = (area for area in areas if numbers.get(area, 1) != revisions.REVISIONS.get(area, 1))
         found.append(f"an earlier revision of {' and '.join(raised)}")
     return found

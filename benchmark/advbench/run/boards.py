@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
@@ -14,6 +14,7 @@ from advbench.protocol import PROTOCOL
 from advbench.rates.aim import entrant
 from advbench.run.derivation import board_key, board_says, dataset_says
 from advbench.store import Store
+from advbench.store.rows import BoardRow, DatasetRow
 from advbench.suite.board import Board
 from advbench.suite.suite import Suite
 
@@ -27,13 +28,13 @@ def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples
 
 def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Data) -> None:
     store.add_dataset(
-        {
+        DatasetRow(
             **dataset_says(dataset, data),
-            "source": data.source,
-            "partial": data.partial,
-            "train_fingerprint": data.train.fingerprint,
-            "calibrate_fingerprint": data.calibrate.fingerprint,
-        }
+            source=data.source,
+            partial=data.partial,
+            train_fingerprint=data.train.fingerprint,
+            calibrate_fingerprint=data.calibrate.fingerprint,
+        )
     )
 
 
@@ -45,23 +46,25 @@ def record_boards(store: Store, registry: Registry, suite: Suite, datasets: dict
         store.add_examples(examples.fingerprint, examples.ids.tolist())
         row = board_row(board, suite, registry, datasets[board.dataset], examples)
         store.add_board(row)
-        keys.append(row["key"])
+        keys.append(row.key)
     return tuple(keys)
 
 
-def board_row(board: Board, suite: Suite, registry: Registry, data: Data, examples: Examples) -> dict[str, Any]:
+def board_row(board: Board, suite: Suite, registry: Registry, data: Data, examples: Examples) -> BoardRow:
     """A board as the store holds it, under its key."""
-    row = {
-        "dataset": board.dataset.label,
-        "seed": suite.seed,
-        "data_fingerprint": data.judge.fingerprint,
-        "examples": examples.fingerprint,
-        "count": len(examples),
-        "required": required_entrants(board, suite),
-        "protocol": PROTOCOL,
-    }
-    row |= board_says(row, board.threat, registry.shipper(board.threat))
-    return {"key": board_key(row), **row}
+    label = board.dataset.label
+    row = BoardRow(
+        key="",
+        **board_says(label, suite.seed, board.threat, registry.shipper(board.threat)),
+        dataset=label,
+        seed=suite.seed,
+        data_fingerprint=data.judge.fingerprint,
+        examples=examples.fingerprint,
+        count=len(examples),
+        required=required_entrants(board, suite),
+        protocol=PROTOCOL,
+    )
+    return replace(row, key=board_key(row))
 
 
 def required_entrants(board: Board, suite: Suite) -> list[str]:

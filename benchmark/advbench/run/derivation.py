@@ -6,9 +6,9 @@ names or ranks is taken from a row when it follows from what the row's numbers w
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 from advbench import revisions
@@ -23,6 +23,7 @@ from advbench.plugins.values import configure
 from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
 from advbench.run.fit import fitting_set, starting_bank
 from advbench.run.stored import UnknownPartError, threat_of
+from advbench.store.rows import BallRow, BoardRow, CellRow, DatasetRow, Record, TargetRow, by_column
 from advbench.suite.plan import TargetPlan
 from advbench.target.target import chain_label, content_key, target_key
 from advbench.threats import Threat, is_core
@@ -67,38 +68,38 @@ def cell_says(attack: Attack, threat: Threat, shipper: Mapping[str, str] | None)
     }
 
 
-def cell_key(row: Mapping[str, Any], numbers: Mapping[str, int] | None = None) -> str:
+def cell_key(row: CellRow, numbers: Mapping[str, int] | None = None) -> str:
     """A hash of everything that can change the cell's outcome; the target's key stands for data and weights.
 
     `numbers` are revisions of the core other than those here.
     """
-    beside = {"content": row["content"], "fit": row["fit_fingerprint"], "bank": row["bank_fingerprint"]}
-    beside["ball"] = row["ball"] and identity(row["ball"])
+    beside: dict[str, Any] = {"content": row.content, "fit": row.fit_fingerprint, "bank": row.bank_fingerprint}
+    beside["ball"] = row.ball and identity(row.ball)
     return content_key(
         {
-            "source": row["source"],
-            "examples": row["examples"],
-            "threat": [row["threat"], row["params"]],
-            "attack": [_name(row["attack"]), row["attack_params"]],
+            "source": row.source,
+            "examples": row.examples,
+            "threat": [row.threat, row.params],
+            "attack": [_name(row.attack), row.attack_params],
             **{name: value for name, value in beside.items() if value},
             **_made_with(row, numbers),
-            "goal": row["goal"],
-            "stop": row["stop"],
-            "seed": row["seed"],
-            "budget": row["budget"],
-            "protocol": row["protocol"],
+            "goal": row.goal,
+            "stop": row.stop,
+            "seed": row.seed,
+            "budget": row.budget,
+            "protocol": row.protocol,
         }
     )
 
 
-def _made_with(row: Mapping[str, Any], numbers: Mapping[str, int] | None) -> dict[str, Any]:
+def _made_with(row: CellRow, numbers: Mapping[str, int] | None) -> dict[str, Any]:
     """What a cell's key takes in of the sources of its attack and of the core."""
-    if row["protocol"] <= SECOND:
-        return {"origin": row["origin"]}
-    return {"origin": identity(row["origin"]), **revisions.in_key((*revisions.CELL, row["threat"]), numbers)}
+    if row.protocol <= SECOND:
+        return {"origin": row.origin}
+    return {"origin": identity(row.origin), **revisions.in_key((*revisions.CELL, row.threat), numbers)}
 
 
-def wrong_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
+def wrong_cell(row: CellRow, registry: Registry, known: Known | None) -> list[str]:
     """What a stored cell says and its parameters don't; an error where its attack or its ball is not known here.
 
     `known` is its data set; without it, what depends on images is taken as stored.
@@ -106,76 +107,77 @@ def wrong_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) 
     return _held(row, registry, known)[0]
 
 
-def unproved_cell(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
+def unproved_cell(row: CellRow, registry: Registry, known: Known | None) -> list[str]:
     """What a cell of protocol 1 says and nobody can check any more, where nothing contradicts it."""
     return _held(row, registry, known)[1]
 
 
-def _held(row: Mapping[str, Any], registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
+def _held(row: CellRow, registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
     """What contradicts a cell, and what can't be checked of one of protocol 1."""
-    attack = _configured(registry.attacks, row["attack"], row["attack_params"], "attack")
-    threat = _threat(row, registry)
+    attack = _configured(registry.attacks, row.attack, row.attack_params, "attack")
+    threat = threat_of(row, registry)
     says = cell_says(attack, threat, _shipper(row, threat))
     unproved: list[str] = []
-    if row["protocol"] == FIRST:
+    if row.protocol == FIRST:
         says, unproved = _as_said_first(row, says)
-    wrong = list(_unlike(row, says, older=row["content"] is None))
+    wrong = list(_unlike(row, says, older=row.content is None))
     wrong += _wrong_ways(row, attack, threat, known)
-    filled = dict(row)
+    filled = row
     if known and not wrong:
         found, faults = _fingerprints(row, attack, known)
         wrong += faults
         for name, value in found.items():
-            if row[name] is None and row["content"] is None:  # older than these columns
-                filled[name] = value
-            elif row[name] != value:
-                wrong.append(_difference(name, row[name], value))
-    if row["content"] is None:
-        filled["content"] = _content(attack)
-    images = known or row["content"] is not None or not (attack.scope == "set" or attack.uses_bank)
-    if not wrong and images and cell_key(filled) != row["key"]:
+            stored = getattr(row, name)
+            if stored is None and row.content is None:  # older than these columns
+                filled = replace(filled, **{name: value})
+            elif stored != value:
+                wrong.append(_difference(name, stored, value))
+    if row.content is None:
+        filled = replace(filled, content=_content(attack))
+    images = known or row.content is not None or not (attack.scope == "set" or attack.uses_bank)
+    if not wrong and images and cell_key(filled) != row.key:
         reads = type(attack).content is not Attack.content
-        (unproved if row["protocol"] == FIRST and reads else wrong).append(_wrong_key(row, filled, reads))
+        (unproved if row.protocol == FIRST and reads else wrong).append(_wrong_key(row, filled, reads))
     return wrong, unproved
 
 
-def _as_said_first(row: Mapping[str, Any], says: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+def _as_said_first(row: CellRow, says: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """What version 0.1 would have said of its attack, and what of it hangs on defaults and words that it had then.
 
     Parameters that came later are not in its rows.
     """
-    stored, unproved = row["attack_params"] or {}, []
+    stored, unproved = row.attack_params or {}, []
     derived = {
         **says,
         "attack_params": {name: value for name, value in says["attack_params"].items() if name in stored},
     }
-    if says["attack"] != row["attack"]:
+    if says["attack"] != row.attack:
         unproved.append(
-            f"name not checkable: it is called {_brief(row['attack'])}, and today its parameters are called "
+            f"name not checkable: it is called {_brief(row.attack)}, and today its parameters are called "
             f"{_brief(says['attack'])}; a default has changed since version 0.1, or the name is wrong"
         )
-    if row["needs"] not in (None, says["needs"]):
+    if row.needs not in (None, says["needs"]):
         unproved.append(
-            f"not checkable what it was told: {_brief(row['needs'])}, and today's version tells it {says['needs']}"
+            f"not checkable what it was told: {_brief(row.needs)}, and today's version tells it {says['needs']}"
         )
-    return {**derived, "attack": row["attack"], "needs": row["needs"]}, unproved
+    return {**derived, "attack": row.attack, "needs": row.needs}, unproved
 
 
-def _wrong_ways(row: Mapping[str, Any], attack: Attack, threat: Threat, known: Known | None) -> Iterator[str]:
+def _wrong_ways(row: CellRow, attack: Attack, threat: Threat, known: Known | None) -> Iterator[str]:
     """Settings that no run could have had with this attack."""
-    if row["protocol"] not in KNOWN:
-        yield f"judged by protocol {row['protocol']}, this advbench knows {FIRST} to {PROTOCOL}"
+    if row.protocol not in KNOWN:
+        yield f"judged by protocol {row.protocol}, this advbench knows {FIRST} to {PROTOCOL}"
     if attack.minimizes and not math.isinf(threat.eps):
         yield f"{attack.label} looks for the smallest perturbation, and its ball has the radius {threat.eps:g}"
-    if row["seed"] is None:
+    if row.seed is None:
         yield "it names no seed"
-    if row["stop"] not in STOPS:
-        yield f"its stop is {_brief(row['stop'])}; there are {' and '.join(STOPS)}"
-    if row["budget"] is not None and row["budget"] < 1:
-        yield f"its budget is {row['budget']}"
-    if (row["fit"] in PARTS) != (attack.scope == "set") or (row["fit"] is not None and row["fit"] not in PARTS):
-        yield f"its fit is {_brief(row['fit'])}, which {attack.label} has no use for"
-    if reason := _wrong_goal(row["goal"], known) or why_never(attack, threat, row["goal"]):
+    if row.stop not in STOPS:
+        yield f"its stop is {_brief(row.stop)}; there are {' and '.join(STOPS)}"
+    if row.budget is not None and row.budget < 1:
+        yield f"its budget is {row.budget}"
+    if (row.fit in PARTS) != (attack.scope == "set") or (row.fit is not None and row.fit not in PARTS):
+        yield f"its fit is {_brief(row.fit)}, which {attack.label} has no use for"
+    if reason := _wrong_goal(row.goal, known) or why_never(attack, threat, row.goal):
         yield reason
 
 
@@ -189,36 +191,38 @@ def _wrong_goal(goal: str, known: Known | None) -> str | None:
     return None if goal == f"class={number}" else f"unknown goal {goal!r}"
 
 
-def _fingerprints(row: Mapping[str, Any], attack: Attack, known: Known) -> tuple[dict[str, Any], list[str]]:
+def _fingerprints(row: CellRow, attack: Attack, known: Known) -> tuple[dict[str, Any], list[str]]:
     """Of the images that a cell was crafted on and with, and what is wrong with those that it names."""
     dataset, data = known
     wrong = list(_unlike(row, {"dataset": dataset.label, "data_fingerprint": data.judge.fingerprint}))
     if wrong_set := wrong_examples(row, known):
         return {}, [*wrong, wrong_set]
-    judged = data.judge[: row["count"]]
-    fit = fitting_set(attack, row["fit"], data, judged, dataset, row["goal"], row["seed"])
-    bank = starting_bank(attack, row["goal"], data, dataset)
+    judged = data.judge[: row.count]
+    fit = None
+    if row.fit is not None and row.seed is not None:
+        fit = fitting_set(attack, row.fit, data, judged, dataset, row.goal, row.seed)
+    bank = starting_bank(attack, row.goal, data, dataset)
     return {
         "fit_fingerprint": None if fit is None else fit.fingerprint,
         "bank_fingerprint": None if bank is None else bank.fingerprint,
     }, wrong
 
 
-def wrong_examples(row: Mapping[str, Any], known: Known) -> str:
+def wrong_examples(row: BallRow, known: Known) -> str:
     """The examples of a cell or a board are the first ones of the data set, not some that somebody chose."""
     judge = known[1].judge
-    if 0 < row["count"] <= len(judge) and judge[: row["count"]].fingerprint == row["examples"]:
+    if 0 < row.count <= len(judge) and judge[: row.count].fingerprint == row.examples:
         return ""
-    return f"its examples are not the first {row['count']} of {known[0].label}"
+    return f"its examples are not the first {row.count} of {known[0].label}"
 
 
-def _wrong_key(row: Mapping[str, Any], filled: Mapping[str, Any], reads: bool) -> str:
-    areas = (*revisions.CELL, row["threat"])
+def _wrong_key(row: CellRow, filled: CellRow, reads: bool) -> str:
+    areas = (*revisions.CELL, row.threat)
     for numbers in revisions.earlier(areas):
-        if cell_key(filled, numbers) == row["key"]:
+        if cell_key(filled, numbers) == row.key:
             older = ", ".join(area for area in areas if numbers.get(area, 1) != revisions.REVISIONS.get(area, 1))
             return f"it was crafted by an earlier revision of {older}; run it again with this version"
-    if row["content"] is None and (reads or row["protocol"] != FIRST):
+    if row.content is None and (reads or row.protocol != FIRST):
         return (
             "its key is not checkable: it is older than the columns that say what its attack read, and what is here "
             "gives another key; run it again with this version"
@@ -249,9 +253,7 @@ def target_says(plan: TargetPlan) -> dict[str, Any]:
     }
 
 
-def wrong_target(
-    row: Mapping[str, Any], plan: TargetPlan, calibrate: str | None, protocol: int = PROTOCOL
-) -> list[str]:
+def wrong_target(row: TargetRow, plan: TargetPlan, calibrate: str | None, protocol: int = PROTOCOL) -> list[str]:
     """What a stored target says of itself and its parts don't; its network is not asked for.
 
     `calibrate` is the fingerprint of the held-out images; without it the key is taken as stored. `protocol` is that of
@@ -259,24 +261,24 @@ def wrong_target(
     """
     wrong = list(_unlike(row, target_says(plan)))
     detects = any(defense.detects for defense in plan.defenses)
-    if detects != (row["threshold"] is not None) or detects != (row["false_positive_rate"] is not None):
+    if detects != (row.threshold is not None) or detects != (row.false_positive_rate is not None):
         wrong.append(f"it {'has' if detects else 'has no'} detector, and a threshold is stored as if it were otherwise")
-    once = protocol == FIRST and row["draws"] == 1
-    if bool(row["randomised"]) != (row["draws"] > 1) and not once:
-        wrong.append(f"its randomised is {row['randomised']}, and it was judged by {row['draws']} draws")
+    once = protocol == FIRST and row.draws == 1
+    if bool(row.randomised) != (row.draws > 1) and not once:
+        wrong.append(f"its randomised is {row.randomised}, and it was judged by {row.draws} draws")
     if not wrong and calibrate is not None:
         key = target_key(
             plan.model,
             plan.defenses,
-            origins=row["origins"],
-            weights_sha256=row["weights_sha256"],
-            judge=row["data_fingerprint"],
+            origins=row.origins or {},
+            weights_sha256=row.weights_sha256,
+            judge=row.data_fingerprint,
             calibrate=calibrate,
-            false_positive_rate=row["false_positive_rate"],
-            draws=row["draws"],
+            false_positive_rate=row.false_positive_rate,
+            draws=row.draws,
             protocol=protocol,
         )
-        if key != row["key"]:
+        if key != row.key:
             wrong.append("its key is not that of what it says")
     return wrong
 
@@ -295,22 +297,21 @@ def dataset_says(dataset: Dataset, data: Data) -> dict[str, Any]:
     }
 
 
-def wrong_dataset(row: Mapping[str, Any], known: Known) -> list[str]:
+def wrong_dataset(row: DatasetRow, known: Known) -> list[str]:
     return list(_unlike(row, dataset_says(*known)))
 
 
-def board_key(row: Mapping[str, Any]) -> str:
+def board_key(row: BoardRow) -> str:
     """Of a board's columns; an older one takes cells of any seed, and balls of the core name nobody."""
-    silent = {"key", *(name for name in ("seed", "ball") if row.get(name) is None)}
-    said = {name: value for name, value in row.items() if name not in silent}
-    return content_key({**said, "ball": identity(said["ball"])} if "ball" in said else said)
+    silent = {"key", *(name for name in ("seed", "ball") if getattr(row, name) is None)}
+    said = {name: value for name, value in by_column(row).items() if name not in silent}
+    return content_key(said if row.ball is None else {**said, "ball": identity(row.ball)})
 
 
-def board_says(row: Mapping[str, Any], threat: Threat, shipper: Mapping[str, str] | None) -> dict[str, Any]:
-    """The columns of a board that follow from its ball and its data set."""
-    seed = f"/seed={row['seed']}" if row.get("seed") else ""
+def board_says(dataset: str, seed: int | None, threat: Threat, shipper: Mapping[str, str] | None) -> dict[str, Any]:
+    """The columns of a board that follow from its ball, its data set and its seed."""
     return {
-        "name": f"{row['dataset']}/{threat.name}/{threat.radius}{seed}",
+        "name": f"{dataset}/{threat.name}/{threat.radius}{f'/seed={seed}' if seed else ''}",
         "threat": threat.name,
         "family": family_of(threat, shipper),
         "ball": shipper,
@@ -319,23 +320,23 @@ def board_says(row: Mapping[str, Any], threat: Threat, shipper: Mapping[str, str
     }
 
 
-def wrong_board(row: Mapping[str, Any], registry: Registry, known: Known | None) -> list[str]:
+def wrong_board(row: BoardRow, registry: Registry, known: Known | None) -> list[str]:
     """What a stored board says and its parameters don't; its examples only where its data set is here."""
-    threat = _threat(row, registry)
-    wrong = list(_unlike(row, board_says(row, threat, _shipper(row, threat))))
-    if row["seed"] is None and row["protocol"] >= SEEDED:
+    threat = threat_of(row, registry)
+    wrong = list(_unlike(row, board_says(row.dataset, row.seed, threat, _shipper(row, threat))))
+    if row.seed is None and row.protocol >= SEEDED:
         wrong.append("it names no seed, so that the luckiest of many would count")
-    required = row["required"]
+    required = row.required
     if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
         wrong.append("the attacks that it requires are not a list of names")
-    elif row["protocol"] not in KNOWN:
-        wrong.append(f"it is judged by protocol {row['protocol']}, this advbench knows {FIRST} to {PROTOCOL}")
-    elif row["protocol"] > FIRST and required != sorted(set(required)):
+    elif row.protocol not in KNOWN:
+        wrong.append(f"it is judged by protocol {row.protocol}, this advbench knows {FIRST} to {PROTOCOL}")
+    elif row.protocol > FIRST and required != sorted(set(required)):
         wrong.append("the attacks that it requires are not in order, or some stand there twice")
     if known:
         wrong += _unlike(row, {"dataset": known[0].label, "data_fingerprint": known[1].judge.fingerprint})
         wrong += filter(None, [wrong_examples(row, known)])
-    if not wrong and board_key(row) != row["key"]:
+    if not wrong and board_key(row) != row.key:
         wrong.append("its key is not that of what it says")
     return wrong
 
@@ -343,9 +344,9 @@ def wrong_board(row: Mapping[str, Any], registry: Registry, known: Known | None)
 # --- the comparison
 
 
-def _unlike(row: Mapping[str, Any], derived: Mapping[str, Any], *, older: bool = False) -> Iterator[str]:
+def _unlike(row: Record, derived: Mapping[str, Any], *, older: bool = False) -> Iterator[str]:
     for name, value in derived.items():
-        stored = row[name]
+        stored = getattr(row, name)
         if older and name in _LATER and stored is None:
             continue
         if stored != value or isinstance(stored, bool) != isinstance(value, bool):
@@ -374,14 +375,9 @@ def _configured(entrants: Mapping[str, Attack], label: str, params: Mapping[str,
     return configure(entry, params or {}, f"the {kind} {name}")
 
 
-def _threat(row: Mapping[str, Any], registry: Registry) -> Threat:
-    """The ball alone, of a cell or a board."""
-    return threat_of({**row, "params": row["params"] or {}, "fit": None}, registry)
-
-
-def _shipper(row: Mapping[str, Any], threat: Threat) -> dict[str, str] | None:
+def _shipper(row: BallRow, threat: Threat) -> dict[str, str] | None:
     """Who shipped the ball, as stored: another version may be here. The core's six are the protocol's own."""
     if is_core(threat):
         return None
-    said = row["ball"] or {}
-    return {field.name: str(said.get(field.name) or "") for field in dataclasses.fields(Origin)}
+    said = row.ball or {}
+    return {field.name: str(said.get(field.name) or "") for field in fields(Origin)}

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from advbench.store.rows import ExhibitRow
 from advbench.target.target import Target
 from advbench.threats import Threat
 
@@ -34,7 +34,7 @@ def shown_of(ids: Iterable[int], shape: tuple[int, ...]) -> frozenset[int]:
 
 def exhibits(
     target: Target, threat: Threat, x: Tensor, p: Tensor, images: Tensor, ids: Tensor, shown: frozenset[int]
-) -> list[dict[str, Any]]:
+) -> list[ExhibitRow]:
     """A row for each example of a shard that is to be shown; `images` are the perturbed ones, within [0, 1]."""
     rows = torch.tensor([row for row, example in enumerate(ids.tolist()) if example in shown], dtype=torch.long)
     if not len(rows):
@@ -45,25 +45,26 @@ def exhibits(
     moved = threat.moved(x, p)
     words = threat.words(x, p)
     return [
-        {
-            "example": int(ids[row]),
-            "original": packed(x[place]),
-            "perturbed": packed(images[place]),
-            "redrawn": None if redrawn is None else packed(redrawn[place]),
-            "moved": None if moved is None else zlib.compress(moved[place].half().cpu().numpy().tobytes(), 9),
-            "words": words[place if len(words) > 1 else 0] if words else None,
-        }
+        ExhibitRow(
+            example=int(ids[row]),
+            original=packed(x[place]),
+            perturbed=packed(images[place]),
+            redrawn=None if redrawn is None else packed(redrawn[place]),
+            moved=None if moved is None else zlib.compress(moved[place].half().cpu().numpy().tobytes(), 9),
+            words=words[place if len(words) > 1 else 0] if words else None,
+        )
         for place, row in enumerate(rows.tolist())
     ]
 
 
-def unlike(fresh: Mapping[str, Any], stored: Mapping[str, Any], shape: tuple[int, ...]) -> str:
+def unlike(fresh: ExhibitRow, stored: ExhibitRow, shape: tuple[int, ...]) -> str:
     """Which picture of a stored row is not what the stored perturbation gives; empty where all are."""
-    if stored["words"] != fresh["words"]:
+    if stored.words != fresh.words:
         return "other words beside the picture are stored"
     for name in ("original", "perturbed", "redrawn", "moved"):
-        one, other = _numbers(fresh[name], name, shape), _numbers(stored[name], name, shape)
-        lacking = (fresh[name] is None) != (stored[name] is None)
+        ours, theirs = getattr(fresh, name), getattr(stored, name)
+        one, other = _numbers(ours, name, shape), _numbers(theirs, name, shape)
+        lacking = (ours is None) != (theirs is None)
         near = LEVELS if name != "moved" else 1e-2
         if lacking or one.shape != other.shape or not np.allclose(one, other, rtol=1e-2, atol=near):
             return f"another picture is stored ({name})"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,6 +16,7 @@ from advbench.run.exhibits import exhibits, shown_of
 from advbench.run.ready import Ready
 from advbench.run.stored import unpacked
 from advbench.store import Store
+from advbench.store.rows import ArtifactRow, OutcomeRow, ShardRow
 from advbench.suite.plan import CellPlan, TargetPlan
 from advbench.target.referee import Rendered, Verdict, judge, render
 
@@ -43,26 +43,26 @@ class Judging:
         pictures = exhibits(targets[0].target, cell.ball, x, p, rendered.images, ids, self._shown(targets[0], cell))
         self.store.add_shard(
             key,
-            {
-                "shard": shard.number,
-                "first": shard.first,
-                "count": shard.span,
-                "run": self.run,
-                "batch": crafted.batch,
-                "seconds": crafted.seconds,
-                "forwards": crafted.forwards,
-                "backwards": crafted.backwards,
-                "artifact": sha,
-            },
+            ShardRow(
+                shard=shard.number,
+                first=shard.first,
+                count=shard.span,
+                run=self.run,
+                batch=crafted.batch,
+                seconds=crafted.seconds,
+                forwards=crafted.forwards,
+                backwards=crafted.backwards,
+                artifact=sha,
+            ),
             outcomes,
-            {"sha256": sha, "bytes": size, "kind": "perturbations"},
+            ArtifactRow(sha, size, "perturbations"),
             pictures,
         )
 
     def with_found(self, fit: Fit | None, key: str, cell: CellPlan, shards: list[Shard]) -> Fit | None:
         """With the perturbation that an earlier run fitted, where it is stored with the cell's first shard."""
         first = self.store.shards(key).get(0)
-        if fit is None or first is None or not self.store.artifacts.whole(first["artifact"]):
+        if fit is None or first is None or not self.store.artifacts.whole(first.artifact):
             return fit
         x = shards[0].examples.pixels(self.device)
         return replace(fit, found=self._stored(key, cell, shards[0], x).cpu())
@@ -75,13 +75,13 @@ class Judging:
             for shard in shards
             if shard.number in stored
             and any((ready.key, shard.number) not in judged for ready in self._targets(cell))
-            and not self.store.artifacts.whole(stored[shard.number]["artifact"])
+            and not self.store.artifacts.whole(stored[shard.number].artifact)
         )
 
     def restore(self, key: str, cell: CellPlan, crafted: Crafted) -> None:
         """Keep again what was lost; what came out differently is not what was judged."""
         shard = crafted.shard
-        sha = self.store.shards(key)[shard.number]["artifact"]
+        sha = self.store.shards(key)[shard.number].artifact
         packed = _packed(cell, shard, shard.examples.pixels(self.device), crafted.p.to(self.device))
         if not self.store.artifacts.restore(sha, packed):
             raise PluginError(
@@ -104,7 +104,7 @@ class Judging:
 
     def _stored(self, key: str, cell: CellPlan, shard: Shard, x: Tensor) -> Tensor:
         """What may have come from anybody, by a merge: it has to be of these images."""
-        sha = self.store.shards(key)[shard.number]["artifact"]
+        sha = self.store.shards(key)[shard.number].artifact
         try:
             tensors = self.store.artifacts.get(sha)
             if not torch.equal(tensors["example"], shard.examples.ids):
@@ -133,16 +133,14 @@ def _packed(cell: CellPlan, shard: Shard, x: Tensor, p: Tensor) -> dict[str, Ten
     return {**parts, "example": shard.examples.ids, "goal_label": shard.goal_labels}
 
 
-def _outcomes(
-    cell: CellPlan, shard: Shard, rendered: Rendered, targets: list[Ready]
-) -> dict[str, list[dict[str, Any]]]:
+def _outcomes(cell: CellPlan, shard: Shard, rendered: Rendered, targets: list[Ready]) -> dict[str, list[OutcomeRow]]:
     goal = Goal(shard.goal_labels.to(rendered.images.device), cell.goal != "untargeted")
     return {r.key: _outcome_rows(shard, judge(r.target, rendered, goal, shard.places)) for r in targets}
 
 
-def _outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[dict[str, Any]]:
+def _outcome_rows(shard: Shard, verdicts: list[Verdict]) -> list[OutcomeRow]:
     return [
-        {"example": example, "goal_label": goal_label, **asdict(verdict), "reached": int(verdict.reached)}
+        OutcomeRow(example, goal_label, **{**asdict(verdict), "reached": int(verdict.reached)})
         for example, goal_label, verdict in zip(
             shard.examples.ids.tolist(), shard.goal_labels.tolist(), verdicts, strict=True
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
 from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.store import Store
+from advbench.store.rows import PluginRow, RunRow
 from advbench.suite.suite import Suite
 
 
@@ -26,38 +28,30 @@ def record_run(
 ) -> None:
     """Write that a run begins, before it does anything."""
     store.begin_run(
-        {
-            "id": run,
-            "suite": suite.name,
-            "settings": {**suite.settings, "determinism": determinism},
-            "seed": suite.seed,
-            "protocol": PROTOCOL,
-            "versions": describe_versions(),
-            "hardware": describe_hardware(device),
-            "command": command,
-        }
+        RunRow(
+            id=run,
+            suite=suite.name,
+            settings={**suite.settings, "determinism": determinism},
+            seed=suite.seed,
+            protocol=PROTOCOL,
+            versions=describe_versions(),
+            hardware=describe_hardware(device),
+            command=command,
+        )
     )
     store.add_plugins(run, plugin_rows(registry))
 
 
-def plugin_rows(registry: Registry) -> list[dict[str, Any]]:
+def plugin_rows(registry: Registry) -> list[PluginRow]:
     """Who took part, in which version and with which source, and who was set aside."""
     rows = []
     for kind in ("attack", "model", "defense", "data set", "threat"):
         for label, plugin in registry.of_kind(kind).items():
-            origin = registry.origin(plugin)
-            said = {"summary": plugin.summary, "reference": plugin.reference or None}
-            rows.append({**_plugin_row(kind, label, origin, None), **said})
+            row = _plugin_row(kind, label, registry.origin(plugin), None)
+            rows.append(replace(row, summary=plugin.summary, reference=plugin.reference or None))
     rows += [_plugin_row("broken", b.origin.entry_point, b.origin, b.error) for b in registry.broken]
     return rows
 
 
-def _plugin_row(kind: str, label: str, origin: Origin, error: str | None) -> dict[str, Any]:
-    return {
-        "kind": kind,
-        "label": label,
-        "distribution": origin.distribution,
-        "version": origin.version,
-        "digest": origin.digest,
-        "error": error,
-    }
+def _plugin_row(kind: str, label: str, origin: Origin, error: str | None) -> PluginRow:
+    return PluginRow(kind, label, origin.distribution, origin.version, origin.digest, error)

@@ -15,6 +15,7 @@ from advbench.plugins.given import refuse_given_model
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
 from advbench.run.derivation import target_says
+from advbench.store.rows import CertificateRow, CleanRow, TargetRow
 from advbench.suite.plan import TargetPlan
 from advbench.target.clean import CleanPass, clean_pass
 from advbench.target.target import Target, prepare
@@ -51,10 +52,10 @@ def ready_target(
     examples: Examples,
     *,
     registry: Registry,
-    false_positive_rate: float,
+    false_positive_rate: float | None,
     device: torch.device,
     progress: TrainingProgress | None = None,
-) -> tuple[Ready, dict[str, Any]]:
+) -> tuple[Ready, TargetRow]:
     """The target, and the row that describes it in the store."""
     found = obtain_weights(plan.model, plan.defenses, plan.dataset, data, device=device, progress=progress)
     origins = origins_of(registry, plan)
@@ -79,37 +80,35 @@ def _target_row(
     data: Data,
     found: FoundWeights,
     origins: Mapping[str, Any],
-    false_positive_rate: float,
-) -> dict[str, Any]:
-    return {
-        "key": target.key,
+    false_positive_rate: float | None,
+) -> TargetRow:
+    return TargetRow(
+        key=target.key,
         **target_says(plan),
-        "data_fingerprint": data.judge.fingerprint,
-        "origins": dict(origins),
-        "weights_sha256": found.sha256,
-        "recipe": found.recipe.params() if found.recipe else None,
-        "threshold": target.threshold,
-        "false_positive_rate": false_positive_rate if target.detector else None,
-        "randomised": int(target.draws > 1),
-        "draws": target.draws,
-    }
+        data_fingerprint=data.judge.fingerprint,
+        origins=dict(origins),
+        weights_sha256=found.sha256,
+        recipe=found.recipe.params() if found.recipe else None,
+        threshold=target.threshold,
+        false_positive_rate=false_positive_rate if target.detector else None,
+        randomised=int(target.draws > 1),
+        draws=target.draws,
+    )
 
 
-def stored_plan(row: Mapping[str, Any], dataset: Dataset, registry: Registry) -> TargetPlan:
+def stored_plan(row: TargetRow, dataset: Dataset, registry: Registry) -> TargetPlan:
     """Who a stored target is made of: by every parameter, since a label leaves out what has another default."""
-    params = row["params"]
-    refuse_given_model(row["label"], params["model"])
-    model = configure(registry.model(row["model"]), params["model"])
-    chain = registry.defense(row["defenses"])
+    params = row.params
+    refuse_given_model(row.label, params["model"])
+    model = configure(registry.model(row.model), params["model"])
+    chain = registry.defense(row.defenses)
     if len(chain) != len(params["defenses"]):
         raise AdvbenchError(f"{len(params['defenses'])} defenses have parameters, and {len(chain)} are named")
     defenses = tuple(configure(one, given) for one, given in zip(chain, params["defenses"], strict=True))
     return TargetPlan(dataset, model, defenses)
 
 
-def find_target(
-    row: Mapping[str, Any], plan: TargetPlan, data: Data, *, device: torch.device
-) -> tuple[Target, dict[str, Any]]:
+def find_target(row: TargetRow, plan: TargetPlan, data: Data, *, device: torch.device) -> tuple[Target, TargetRow]:
     """A stored target rebuilt from weights that are on this machine, and its row as it comes out here.
 
     Nothing is trained. `plan` is its `stored_plan`; who shipped its parts is taken as stored.
@@ -117,11 +116,10 @@ def find_target(
     found = find_weights(plan.model, plan.defenses, plan.dataset, data)
     if found is None:
         raise AdvbenchError("its weights are not on this machine; `advbench train` makes them, or copy them here")
-    if found.sha256 != row["weights_sha256"]:
+    if found.sha256 != row.weights_sha256:
         raise AdvbenchError(
-            f"the weights here ({found.sha256[:12]}) are not those that were judged ({row['weights_sha256'][:12]})"
+            f"the weights here ({found.sha256[:12]}) are not those that were judged ({row.weights_sha256[:12]})"
         )
-    false_positive_rate = row["false_positive_rate"] or 0.05
     target = prepare(
         plan.model,
         plan.defenses,
@@ -129,11 +127,11 @@ def find_target(
         data,
         found.net,
         weights_sha256=found.sha256,
-        origins=row["origins"],
-        false_positive_rate=false_positive_rate,
+        origins=row.origins or {},
+        false_positive_rate=row.false_positive_rate,
         device=device,
     )
-    return target, _target_row(plan, target, data, found, row["origins"], false_positive_rate)
+    return target, _target_row(plan, target, data, found, row.origins or {}, row.false_positive_rate)
 
 
 def doubts(ready: Ready) -> list[tuple[str, str]]:
@@ -147,7 +145,7 @@ def doubts(ready: Ready) -> list[tuple[str, str]]:
     return found
 
 
-def clean_rows(ready: Ready) -> list[dict[str, Any]]:
+def clean_rows(ready: Ready) -> list[CleanRow]:
     clean = ready.clean
     suspicion = clean.suspicion.tolist() if clean.suspicion is not None else [None] * len(ready.examples)
     rows = zip(
@@ -158,15 +156,14 @@ def clean_rows(ready: Ready) -> list[dict[str, Any]]:
         suspicion,
         strict=True,
     )
-    names = ("example", "label", "predicted", "confidence", "suspicion")
-    return [dict(zip(names, row, strict=True)) for row in rows]
+    return [CleanRow(*row) for row in rows]
 
 
-def certificate_rows(ready: Ready) -> list[dict[str, Any]]:
+def certificate_rows(ready: Ready) -> list[CertificateRow]:
     """What is proved of each clean image; nothing where the target proves nothing."""
     if ready.clean.certified is None or ready.target.certifier is None:
         return []
     predicted, radius = ready.clean.certified
     family = ready.target.certifier[0].certifies
     rows = zip(ready.examples.ids.tolist(), predicted.tolist(), radius.tolist(), strict=True)
-    return [dict(zip(("example", "predicted", "radius"), row, strict=True), family=family) for row in rows]
+    return [CertificateRow(example, family, label, proved) for example, label, proved in rows]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 
@@ -16,6 +15,7 @@ from advbench.plugins.registry import Registry
 from advbench.run.ready import Ready, TrainingProgress, certificate_rows, clean_rows, doubts, ready_target
 from advbench.run.report import Reporter, Summary
 from advbench.store import Store
+from advbench.store.rows import SkipRow
 from advbench.suite.plan import TargetPlan
 from advbench.suite.suite import Suite
 from advbench.target.target import chain_label
@@ -84,14 +84,14 @@ class Roster:
         return progress
 
 
-def failed_row(plan: TargetPlan, reason: str) -> dict[str, Any]:
+def failed_row(plan: TargetPlan, reason: str) -> SkipRow:
     """How the store holds a target that meets nobody, since it failed."""
-    return {
-        "dataset": plan.dataset.label,
-        "model": plan.model.label,
-        "defenses": chain_label(plan.defenses),
-        "attack": "",
-        "threat": "",
-        "goal": "",
-        "reason": f"failed: {reason}",
-    }
+    return SkipRow(
+        dataset=plan.dataset.label,
+        model=plan.model.label,
+        defenses=chain_label(plan.defenses),
+        attack="",
+        threat="",
+        goal="",
+        reason=f"failed: {reason}",
+    )

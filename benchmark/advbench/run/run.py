@@ -36,7 +36,7 @@ from advbench.run.roster import Roster, failed_row
 from advbench.run.shards import cut, shard_of
 from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
-from advbench.store.database import shard_size
+from advbench.store.rows import CellRow, SkipRow
 from advbench.suite.plan import CellPlan, Plan, TargetPlan, make_plan
 from advbench.suite.suite import Suite
 
@@ -130,7 +130,7 @@ def run(
         for dataset, data in datasets.items():
             record_dataset(store, registry, dataset, data)
         summary.boards = record_boards(store, registry, gathered.suite, datasets)
-        store.add_skips(summary.run, [asdict(skip) for skip in plan.skips])
+        store.add_skips(summary.run, [SkipRow(**asdict(skip)) for skip in plan.skips])
         for target, reason in plan.broken:
             summary.failed.append((target.label, reason))
             store.add_skips(summary.run, [failed_row(target, reason)])
@@ -205,11 +205,11 @@ class Session:
         except PluginError as error:
             self._refuse(cell, one_line(error))
             return
-        key = row["key"]
+        key = row.key
         self.store.add_cell(row)
         stored = self.store.shards(key)
         # a cell begun with another shard size is finished with that one
-        size = shard_size(next(iter(stored.values()))) if stored else shard_of(source, self.suite.shard)
+        size = next(iter(stored.values())).size if stored else shard_of(source, self.suite.shard)
         shards = cut(cell, source, examples, size=size, seed=self.suite.seed)
         missing = tuple(shard for shard in shards if shard.number not in stored)
         for shard in shards:
@@ -267,8 +267,9 @@ class Session:
 
     def _refuse(self, cell: CellPlan, reason: str) -> None:
         """A cell that has no key, since its attack can't say what it depends on."""
-        row = {**failed_row(cell.source, reason), "attack": cell.attack.label, "goal": cell.goal}
-        self.store.add_skips(self.summary.run, [{**row, "threat": f"{cell.threat.name}/{cell.threat.radius}"}])
+        ball = f"{cell.threat.name}/{cell.threat.radius}"
+        row = replace(failed_row(cell.source, reason), attack=cell.attack.label, goal=cell.goal, threat=ball)
+        self.store.add_skips(self.summary.run, [row])
         self.summary.failed.append((cell.label, reason))
         self.reporter.ended(cell.label, "failed", reason)
 
@@ -325,26 +326,27 @@ class Session:
         origin: dict[str, Any],
         fit: Fit | None,
         bank: Bank | None,
-    ) -> dict[str, Any]:
-        row = {
+    ) -> CellRow:
+        row = CellRow(
+            key="",
             **cell_says(cell.attack, cell.threat, self.registry.shipper(cell.threat)),
-            "dataset": cell.source.dataset.label,
-            "data_fingerprint": self.datasets[cell.source.dataset].judge.fingerprint,
-            "examples": examples.fingerprint,
-            "count": len(examples),
-            "origin": origin,
-            "goal": cell.goal,
-            "stop": self.suite.stop,
-            "source": source.key,
-            "seed": self.suite.seed,
-            "protocol": PROTOCOL,
-            "budget": self.suite.budget,
-            "fit": self.suite.fit if cell.attack.scope == "set" else None,
-            "content": content_of(cell.attack),
-            "fit_fingerprint": None if fit is None else fit.fingerprint,
-            "bank_fingerprint": None if bank is None else bank.fingerprint,
-        }
-        return {"key": cell_key(row), **row}
+            dataset=cell.source.dataset.label,
+            data_fingerprint=self.datasets[cell.source.dataset].judge.fingerprint,
+            examples=examples.fingerprint,
+            count=len(examples),
+            origin=origin,
+            goal=cell.goal,
+            stop=self.suite.stop,
+            source=source.key,
+            seed=self.suite.seed,
+            protocol=PROTOCOL,
+            budget=self.suite.budget,
+            fit=self.suite.fit if cell.attack.scope == "set" else None,
+            content=content_of(cell.attack),
+            fit_fingerprint=None if fit is None else fit.fingerprint,
+            bank_fingerprint=None if bank is None else bank.fingerprint,
+        )
+        return replace(row, key=cell_key(row))
 
     def _shrink(self, job: Job, batch: int) -> None:
         """Later cells go on with the size that fitted into memory."""

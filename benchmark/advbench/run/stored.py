@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,6 +18,7 @@ from advbench.plugins.registry import Registry
 from advbench.plugins.spec import parse_chain
 from advbench.plugins.values import configure
 from advbench.store import Store
+from advbench.store.rows import BallRow, CellRow
 from advbench.target.target import target_label
 from advbench.threats import Threat
 from advbench.threats.shared import Shared
@@ -41,20 +41,32 @@ class UnknownPartError(AdvbenchError):
     """What a row was made with is not installed here, so nothing can be derived from it."""
 
 
-def threat_of(cell: Mapping[str, Any], registry: Registry) -> Threat:
+def threat_of(row: BallRow, registry: Registry) -> Threat:
+    """The ball of a cell or a board."""
+    return _described(row, _kind(row, registry))
+
+
+def crafted_in(cell: CellRow, registry: Registry) -> Threat:
     """The ball that a cell was crafted in; a shared one where its perturbation was fitted on a set."""
+    return stored_ball(cell, _kind(cell, registry))
+
+
+def stored_ball(cell: CellRow, kind: type[Threat]) -> Threat:
+    """The ball of this class that a cell was crafted in."""
+    ball = _described(cell, kind)
+    return Shared.of(ball) if cell.fit else ball
+
+
+def _kind(row: BallRow, registry: Registry) -> type[Threat]:
     try:
-        kind = registry.threat_type(cell["threat"])
+        return registry.threat_type(row.threat)
     except AdvbenchError as error:
-        raise UnknownPartError(f"{cell['key'][:12]}: {error}") from error
-    return stored_ball(cell, kind)
+        raise UnknownPartError(f"{row.key[:12]}: {error}") from error
 
 
-def stored_ball(cell: Mapping[str, Any], kind: type[Threat]) -> Threat:
-    """The ball of this class that a cell describes."""
-    params = {name: float("inf") if value == "inf" else value for name, value in cell["params"].items()}
-    ball = configure(kind, params, f"cell {cell['key'][:12]}")
-    return Shared.of(ball) if cell.get("fit") else ball
+def _described(row: BallRow, kind: type[Threat]) -> Threat:
+    params = {name: float("inf") if value == "inf" else value for name, value in (row.params or {}).items()}
+    return configure(kind, params, f"cell {row.key[:12]}")
 
 
 def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data]:
@@ -121,14 +133,14 @@ def _numbers(tensors: Mapping[str, Tensor], name: str, most: int) -> Tensor:
 
 
 def stored_shards(
-    store: Store, cell: Mapping[str, Any], threat: Threat, judge: Examples, device: torch.device
+    store: Store, cell: CellRow, threat: Threat, judge: Examples, device: torch.device
 ) -> Iterator[StoredShard]:
     """A cell's shards in order; `threat` is its ball, `judge` are the data set's examples to judge."""
     place = {example: row for row, example in enumerate(judge.ids.tolist())}
-    for number, row in sorted(store.shards(cell["key"]).items()):
-        tensors = store.artifacts.get(row["artifact"])
+    for number, row in sorted(store.shards(cell.key).items()):
+        tensors = store.artifacts.get(row.artifact)
         try:
-            ids = _numbers(tensors, "example", row["count"])
+            ids = _numbers(tensors, "example", row.count)
             if len(set(ids.tolist())) < len(ids):
                 raise ValueError("an example twice")
             rows = torch.tensor([place[example] for example in ids.tolist()], dtype=torch.int64)
@@ -142,7 +154,7 @@ def stored_shards(
             raise
         except Exception as error:  # a stranger's tensors may make our code stumble anywhere
             raise AdvbenchError(
-                f"cell {cell['key'][:12]}, shard {number}: artifact {row['artifact'][:12]} does not hold perturbations "
+                f"cell {cell.key[:12]}, shard {number}: artifact {row.artifact[:12]} does not hold perturbations "
                 f"of these images ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
             ) from error
-        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell["goal"] != "untargeted"), rows)
+        yield StoredShard(number, examples, x, p, Goal(goal_labels, cell.goal != "untargeted"), rows)

@@ -25,6 +25,25 @@ from advbench.store.connection import (
 from advbench.store.faults import READING_FAILED, fault, set_aside
 from advbench.store.reading import reader
 from advbench.store.records import JSON_COLUMNS, parsed
+from advbench.store.rows import (
+    ArtifactRow,
+    BoardRow,
+    CellRow,
+    CertificateRow,
+    CleanRow,
+    DatasetRow,
+    EventRow,
+    ExhibitRow,
+    ImportRow,
+    LabelledOutcome,
+    OutcomeRow,
+    Record,
+    ShardRow,
+    TargetRow,
+    by_column,
+    listed,
+    shard_size,
+)
 
 if TYPE_CHECKING:
     import sqlite3
@@ -35,6 +54,12 @@ T = TypeVar("T")
 
 Row = Mapping[str, Any]
 """Column names to plain values; JSON columns hold what `json` can write."""
+Written = Record | Row
+"""What goes in: a record, or some columns of a row, whose others are NULL or have the table's default."""
+
+
+_CELL = "(SELECT id FROM cells WHERE key = ?)"
+_TARGET = "(SELECT id FROM targets WHERE key = ?)"
 
 
 class Store:
@@ -101,24 +126,30 @@ class Store:
 
     # --- runs and what took part
 
-    def begin_run(self, row: Row) -> str:
+    def begin_run(self, row: Written) -> str:
         """`started` is now unless given."""
-        self.insert("runs", [{"started": now(), **row}])
-        return str(row["id"])
+        told = by_column(row)
+        self.insert("runs", [{"started": now(), **told}])
+        return str(told["id"])
 
     def end_run(self, run: str, how: str) -> None:
         self.insert("run_ends", [{"run": run, "at": now(), "how": how}])
 
-    def add_plugins(self, run: str, rows: Iterable[Row]) -> None:
-        self.insert("plugins", ({**row, "run": run} for row in rows))
+    def add_plugins(self, run: str, rows: Iterable[Written]) -> None:
+        self.insert("plugins", ({**by_column(row), "run": run} for row in rows))
 
-    def add_skips(self, run: str, rows: Iterable[Row]) -> None:
-        self.insert("skips", ({**row, "run": run} for row in rows))
+    def add_skips(self, run: str, rows: Iterable[Written]) -> None:
+        self.insert("skips", ({**by_column(row), "run": run} for row in rows))
 
     # --- data, targets, boards
 
-    def add_dataset(self, row: Row) -> None:
+    def add_dataset(self, row: Written) -> None:
         self.insert("datasets", [row])
+
+    def datasets(self) -> dict[str, DatasetRow]:
+        """By the fingerprint of the judged images."""
+        found = self.read(DatasetRow, f"SELECT {listed(DatasetRow)} FROM datasets ORDER BY label, fingerprint")
+        return {row.fingerprint: row for row in found}
 
     def add_examples(self, fingerprint: str, ids: Iterable[int]) -> None:
         """The ids of the judged examples, in order."""
@@ -129,33 +160,31 @@ class Store:
         found = self._all("SELECT example FROM example_sets WHERE fingerprint = ? ORDER BY position", fingerprint)
         return [row[0] for row in found]
 
-    def add_target(self, row: Row) -> int:
-        self.insert("targets", [{"randomised": 0, "draws": 1, **row}])
-        return self.id_of("targets", row["key"])
+    def add_target(self, row: Written) -> int:
+        told = by_column(row)
+        self.insert("targets", [{"randomised": 0, "draws": 1, **told}])
+        return self.id_of("targets", told["key"])
 
-    def add_clean(self, target: str, rows: Iterable[Row]) -> None:
+    def add_clean(self, target: str, rows: Iterable[Written]) -> None:
         """What the target answers to unperturbed examples; `target` is its key, here and below."""
         number = self.id_of("targets", target)
-        self.insert("clean", ({**row, "target": number} for row in rows))
+        self.insert("clean", ({**by_column(row), "target": number} for row in rows))
 
-    def add_certificates(self, target: str, rows: Iterable[Row]) -> None:
-        """The class of an unperturbed example, and the radius in a family of balls for which it is proved."""
+    def add_certificates(self, target: str, rows: Iterable[Written]) -> None:
         number = self.id_of("targets", target)
-        self.insert("certificates", ({**row, "target": number} for row in rows))
+        self.insert("certificates", ({**by_column(row), "target": number} for row in rows))
 
-    def certificates(self, target: str) -> list[dict[str, Any]]:
+    def certificates(self, target: str) -> list[CertificateRow]:
         """What is proved, by example id and family of balls."""
-        sql = """
-            SELECT * FROM certificates WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example, family
-        """
-        return [{**_plain(row), "target": target} for row in self._all(sql, target)]
+        sql = f"SELECT {listed(CertificateRow)} FROM certificates WHERE target = {_TARGET} ORDER BY example, family"
+        return self.read(CertificateRow, sql, target)
 
-    def clean(self, target: str) -> dict[int, dict[str, Any]]:
+    def clean(self, target: str) -> dict[int, CleanRow]:
         """The clean answers by example id."""
-        sql = "SELECT * FROM clean WHERE target = (SELECT id FROM targets WHERE key = ?) ORDER BY example"
-        return {row["example"]: {**_plain(row), "target": target} for row in self._all(sql, target)}
+        sql = f"SELECT {listed(CleanRow)} FROM clean WHERE target = {_TARGET} ORDER BY example"
+        return {row.example: row for row in self.read(CleanRow, sql, target)}
 
-    def add_board(self, row: Row) -> None:
+    def add_board(self, row: Written) -> None:
         self.insert("boards", [row])
 
     def add_note(self, target: str, kind: str, reason: str, run: str | None = None) -> None:
@@ -164,9 +193,10 @@ class Store:
 
     # --- cells
 
-    def add_cell(self, row: Row) -> int:
-        self.insert("cells", [{"minimizes": 0, **row}])
-        return self.id_of("cells", row["key"])
+    def add_cell(self, row: Written) -> int:
+        told = by_column(row)
+        self.insert("cells", [{"minimizes": 0, **told}])
+        return self.id_of("cells", told["key"])
 
     def add_event(
         self, cell: str, run: str | None, status: str, reason: str | None = None, seconds: float | None = None
@@ -177,83 +207,86 @@ class Store:
 
     def cell_status(self, cell: str) -> str | None:
         """`done`, `failed`, or None for a cell that is unknown or has not ended yet."""
-        sql = (
-            "SELECT status FROM cell_events WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY id DESC LIMIT 1"
-        )
-        found = self._all(sql, cell)
+        found = self._all(f"SELECT status FROM cell_events WHERE cell = {_CELL} ORDER BY id DESC LIMIT 1", cell)
         return found[0][0] if found else None
 
     def add_shard(
         self,
         cell: str,
-        shard: Row,
-        outcomes: Mapping[str, Iterable[Row]],
-        artifact: Row | None = None,
-        exhibits: Iterable[Row] = (),
+        shard: Written,
+        outcomes: Mapping[str, Iterable[Written]],
+        artifact: ArtifactRow | None = None,
+        exhibits: Iterable[Written] = (),
     ) -> bool:
         """A crafted shard with its outcomes by target key, in one transaction.
 
         False, and nothing is written, when another process has stored the shard with other perturbations: judge those.
         """
         number = self.id_of("cells", cell)
-        kept = artifact["sha256"] if artifact else shard.get("artifact")
+        told = by_column(shard)
+        kept = artifact.sha256 if artifact else told.get("artifact")
         with self.transaction():
-            found = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, shard["shard"])
+            found = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, told["shard"])
             if found and found[0][0] != kept:
                 return False
-            self._refuse_other_layout(number, shard)
+            self._refuse_other_layout(cell, shard_size(told["shard"], told["first"], told["count"]))
             if artifact:
                 self.insert("artifacts", [artifact])
-            self.insert("shards", [{**shard, "cell": number, "artifact": kept}])
+            self.insert("shards", [{**told, "cell": number, "artifact": kept}])
             for target, rows in outcomes.items():
-                self.add_judgement(cell, shard["shard"], target, rows)
-            self.insert("exhibits", ({**row, "cell": number} for row in exhibits))
+                self.add_judgement(cell, told["shard"], target, rows)
+            self.insert("exhibits", ({**by_column(row), "cell": number} for row in exhibits))
         return True
 
-    def _refuse_other_layout(self, cell: int, shard: Row) -> None:
+    def _refuse_other_layout(self, cell: str, size: int) -> None:
         """Shards of one cell are of one size, or examples would be lost between them."""
-        for row in self._all("SELECT shard, first, count FROM shards WHERE cell = ?", cell):
-            if shard_size(row) != shard_size(shard):
+        for row in self.shards(cell).values():
+            if row.size != size:
                 raise PluginError(
-                    f"another run is storing this cell in shards of {shard_size(row)} examples; "
+                    f"another run is storing this cell in shards of {row.size} examples; "
                     "run the same command again, and it goes on with those"
                 )
 
-    def add_judgement(self, cell: str, shard: int, target: str, outcomes: Iterable[Row]) -> bool:
+    def add_judgement(self, cell: str, shard: int, target: str, outcomes: Iterable[Written]) -> bool:
         """The outcomes of a stored shard on one more target; False when they were there already."""
         place = {"cell": self.id_of("cells", cell), "target": self.id_of("targets", target)}
         with self.transaction():
             if not self.insert("judgements", [{**place, "shard": shard}]):
                 return False
-            self.insert("outcomes", ({**row, **place} for row in outcomes))
+            self.insert("outcomes", ({**by_column(row), **place} for row in outcomes))
         return True
 
-    def shards(self, cell: str) -> dict[int, dict[str, Any]]:
-        sql = "SELECT * FROM shards WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY shard"
-        return {row["shard"]: {**_plain(row), "cell": cell} for row in self._all(sql, cell)}
+    def shards(self, cell: str) -> dict[int, ShardRow]:
+        """By number, in order."""
+        found = self.read(ShardRow, f"SELECT {listed(ShardRow)} FROM shards WHERE cell = {_CELL} ORDER BY shard", cell)
+        return {row.shard: row for row in found}
 
     def judged(self, cell: str) -> set[tuple[str, int]]:
         """(target key, shard) wherever outcomes are stored."""
-        sql = """
-            SELECT t.key, j.shard FROM judgements j JOIN targets t ON t.id = j.target
-            WHERE j.cell = (SELECT id FROM cells WHERE key = ?)
-        """
+        sql = f"SELECT t.key, j.shard FROM judgements j JOIN targets t ON t.id = j.target WHERE j.cell = {_CELL}"
         return {(row[0], row[1]) for row in self._all(sql, cell)}
 
-    def outcomes(self, cell: str, target: str) -> list[dict[str, Any]]:
+    def outcomes(self, cell: str, target: str) -> list[LabelledOutcome]:
         """The referee's facts, by example id, with the true label beside them."""
-        sql = """
-            SELECT o.*, c.label FROM outcomes o
+        sql = f"""
+            SELECT {listed(OutcomeRow, "o")}, c.label FROM outcomes o
             LEFT JOIN clean c ON c.target = o.target AND c.example = o.example
-            WHERE o.cell = (SELECT id FROM cells WHERE key = ?) AND o.target = (SELECT id FROM targets WHERE key = ?)
-            ORDER BY o.example
+            WHERE o.cell = {_CELL} AND o.target = {_TARGET} ORDER BY o.example
         """
-        return [{**_plain(row), "cell": cell, "target": target} for row in self._all(sql, cell, target)]
+        return self.read(LabelledOutcome, sql, cell, target)
 
-    def exhibits(self, cell: str) -> list[dict[str, Any]]:
-        """The cell's first examples as pictures, by example id; see `advbench.exhibits`."""
-        sql = "SELECT * FROM exhibits WHERE cell = (SELECT id FROM cells WHERE key = ?) ORDER BY example"
-        return [{**_plain(row), "cell": cell} for row in self._all(sql, cell)]
+    def exhibits(self, cell: str) -> list[ExhibitRow]:
+        """The cell's first examples as pictures, by example id; see `advbench.run.exhibits`."""
+        sql = f"SELECT {listed(ExhibitRow)} FROM exhibits WHERE cell = {_CELL} ORDER BY example"
+        return self.read(ExhibitRow, sql, cell)
+
+    def events(self, cell: str) -> list[EventRow]:
+        """How attempts at the cell ended, the last one last."""
+        return self.read(EventRow, f"SELECT {listed(EventRow)} FROM cell_events WHERE cell = {_CELL} ORDER BY id", cell)
+
+    def imports(self, cell: str) -> list[ImportRow]:
+        """How the cell came here by merging, the last time last."""
+        return self.read(ImportRow, f"SELECT {listed(ImportRow)} FROM imports WHERE cell = {_CELL} ORDER BY id", cell)
 
     # --- reading back
 
@@ -286,11 +319,14 @@ class Store:
                         self.connection.execute("ROLLBACK TO question")
                     self.connection.execute("RELEASE question")
 
-    def boards(self) -> list[dict[str, Any]]:
-        return self.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")
+    def boards(self) -> list[BoardRow]:
+        return self.read(BoardRow, f"SELECT {listed(BoardRow)} FROM boards ORDER BY dataset, name, protocol, key")
 
-    def targets(self) -> list[dict[str, Any]]:
-        return self.rows("SELECT * FROM targets ORDER BY label, key")
+    def targets(self) -> list[TargetRow]:
+        return self.read(TargetRow, f"SELECT {listed(TargetRow)} FROM targets ORDER BY label, key")
+
+    def cells(self) -> list[CellRow]:
+        return self.read(CellRow, f"SELECT {listed(CellRow)} FROM cells ORDER BY id")
 
     def rates(self, view: str, board: str | None = None) -> list[dict[str, Any]]:
         """The rows of a view of rates (see `views`), of one board or of all."""
@@ -306,43 +342,24 @@ class Store:
             right.setdefault(row[0], {})[row[1]] = bool(row[2])
         return right
 
-    def cell(self, prefix: str) -> dict[str, Any]:
-        """The cell whose key begins so, with its status, events, shards and rates."""
-        found = self.rows("SELECT * FROM cells WHERE substr(key, 1, ?) = ? ORDER BY key", len(prefix), prefix)
+    def cell(self, prefix: str) -> CellRow:
+        """The cell whose key begins so."""
+        sql = f"SELECT {listed(CellRow)} FROM cells WHERE substr(key, 1, ?) = ? ORDER BY key"
+        found = self.read(CellRow, sql, len(prefix), prefix)
         if len(found) != 1 or not prefix:
             problem = "no cell's key begins" if not found else f"{len(found)} cells' keys begin"
             raise AdvbenchError(f"{problem} with {prefix!r}; `advbench show` lists them")
-        (cell,) = found
-        number, key = cell["id"], cell["key"]
-        return {
-            **cell,
-            "status": self.cell_status(key),
-            "events": self.rows("SELECT * FROM cell_events WHERE cell = ? ORDER BY id", number),
-            "shards": list(self.shards(key).values()),
-            "rates": self.rows("SELECT * FROM rates WHERE cell = ? ORDER BY board, target_label, target", key),
-            "superseded": [
-                (row["board"], row["label"])
-                for row in self.rows(
-                    "SELECT b.name AS board, t.label || ' ' || substr(t.key, 1, 12) AS label FROM board_cells c "
-                    "JOIN board_targets p ON p.board = c.board AND p.target = c.source "
-                    "JOIN targets t ON t.key = p.standing JOIN boards b ON b.key = c.board "
-                    "WHERE c.cell = ? AND NOT p.current ORDER BY b.name, b.key",
-                    key,
-                )
-            ],
-            "unplaced": self.rows("SELECT * FROM unplaced WHERE cell = ?", key),
-            "imports": self.rows("SELECT * FROM imports WHERE cell = ? ORDER BY id", number),
-        }
+        return found[0]
 
     # --- the doors to SQLite
 
-    def insert(self, table: str, rows: Iterable[Row]) -> int:
+    def insert(self, table: str, rows: Iterable[Written]) -> int:
         """How many rows were new. Only a known key is passed over; a missing or wrong value is still an error."""
         columns = self._columns.get(table) or self._look_up_columns(table)
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         with self.transaction():
-            return self.connection.executemany(sql, (_values(table, columns, row) for row in rows)).rowcount
+            return self.connection.executemany(sql, (_values(table, columns, by_column(row)) for row in rows)).rowcount
 
     def _all(self, sql: str, *values: Any) -> Sequence[sqlite3.Row]:
         with in_words(self.path):
@@ -359,11 +376,6 @@ class Store:
         return self._columns[table]
 
 
-def shard_size(shard: Any) -> int:
-    """How many examples the shards of a cell span, told by one of them."""
-    return int(shard["first"]) // int(shard["shard"]) if shard["shard"] else int(shard["count"])
-
-
 def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:
     if not row.keys() <= set(columns):
         raise TypeError(f"{table} has no column {', '.join(sorted(row.keys() - set(columns)))}")
@@ -372,10 +384,6 @@ def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:
 
 def _written(value: Any) -> str | None:
     return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
-
-
-def _plain(row: sqlite3.Row) -> dict[str, Any]:
-    return decoded({key: row[key] for key in row.keys()})  # noqa: SIM118 - a sqlite3.Row iterates over its values
 
 
 def decoded(row: Row) -> dict[str, Any]:

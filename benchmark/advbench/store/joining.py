@@ -14,6 +14,7 @@ from advbench.store import standing_views
 from advbench.store.database import Row, Store, now
 from advbench.store.incoming import RefusedError, names, rows, said
 from advbench.store.records import wrong
+from advbench.store.rows import CellRow, listed
 
 NEAR = 5e-3
 """How far real numbers of the same fact lie apart when two machines wrote them."""
@@ -30,7 +31,7 @@ asked AS (
   WINDOW alike AS (PARTITION BY lineage, data_fingerprint, examples, protocol, family),
     own AS (PARTITION BY source, data_fingerprint, examples, protocol, family, eps, seed)
 )
-SELECT c.* FROM grouped g JOIN cells c ON c.id = g.id
+SELECT {listed(CellRow, "c")} FROM grouped g JOIN cells c ON c.id = g.id
 WINDOW rivals AS (
   PARTITION BY g.data_fingerprint, g.examples, g.protocol, g.family, g.eps, g.source, g.attack, g.goal, g.fit, g.stop,
     g.budget, g.seed

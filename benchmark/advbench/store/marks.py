@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from advbench.store.database import now
+from advbench.store.rows import by_column
 
 if TYPE_CHECKING:
     from advbench.store.database import Store
@@ -61,6 +62,35 @@ class Mark:
     reason: str | None
 
 
+@dataclass(frozen=True)
+class _Kept:
+    id: int
+    key: str
+    at: str
+    sound: bool
+    reason: str | None
+    facts: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Shard:
+    cell: int
+    shard: int
+    first: int
+    count: int
+    artifact: str
+
+
+@dataclass(frozen=True)
+class _Checksum:
+    """Of what is said of a target's examples: which cell's or which set's, of how many rows, and the number itself."""
+
+    of: Any
+    target: str
+    n: int
+    checksum: int
+
+
 def add(
     store: Store,
     cell: str,
@@ -78,15 +108,18 @@ def add(
 
 def marks(store: Store) -> dict[str, Mark]:
     """By cell key, the newest mark of each; one whose facts are no longer those that were verified is none."""
-    rows = store.rows("""
+    rows = store.read(
+        _Kept,
+        """
         SELECT c.id, c.key, v.at, v.sound, v.reason, v.facts FROM verifications v JOIN cells c ON c.id = v.cell
         WHERE v.id = (SELECT max(id) FROM verifications WHERE cell = v.cell) ORDER BY c.key
-    """)
-    today = facts_of(store, [row["id"] for row in rows])
+        """,
+    )
+    today = facts_of(store, [row.id for row in rows])
     return {
-        row["key"]: Mark(row["at"], bool(row["sound"]), row["reason"])
+        row.key: Mark(row.at, row.sound, row.reason)
         for row in rows
-        if row["facts"] and row["facts"].items() <= today.get(row["id"], {}).items()
+        if row.facts and row.facts.items() <= today.get(row.id, {}).items()
     }
 
 
@@ -95,10 +128,11 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
     these = json.dumps(list(cells))
     targets = _per_target(store)
     answers = {
-        (row["fingerprint"], row["target"]): (row["n"], row["clean"])
-        for row in store.rows(
+        (row.of, row.target): (row.n, row.checksum)
+        for row in store.read(
+            _Checksum,
             f"""
-            SELECT e.fingerprint, t.key AS target, count(*) AS n, {_CLEAN} AS clean
+            SELECT e.fingerprint AS of, t.key AS target, count(*) AS n, {_CLEAN} AS checksum
             FROM example_sets e CROSS JOIN targets t JOIN clean c ON c.target = t.id AND c.example = e.example
             WHERE e.fingerprint IN (SELECT examples FROM cells WHERE id {_THESE}) GROUP BY e.fingerprint, t.id
             """,
@@ -106,38 +140,41 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
         )
     }
     shards: dict[int, list[Any]] = defaultdict(list)
-    for row in store.rows(f"SELECT * FROM shards WHERE cell {_THESE} ORDER BY cell, shard", these):
-        shards[row["cell"]].append([row["shard"], row["first"], row["count"], row["artifact"]])
+    question = f"SELECT cell, shard, first, count, artifact FROM shards WHERE cell {_THESE} ORDER BY cell, shard"
+    for shard in store.read(_Shard, question, these):
+        shards[shard.cell].append([shard.shard, shard.first, shard.count, shard.artifact])
+    # of a cell's columns, whatever they are, none is looked at by itself
     said = {row["id"]: row for row in store.rows(f"SELECT * FROM cells WHERE id {_THESE}", these)}
     found: dict[int, dict[str, str]] = defaultdict(dict)
-    for row in store.rows(
+    for row in store.read(
+        _Checksum,
         f"""
-        SELECT o.cell, t.key AS target, count(*) AS n, {_OUTCOMES} AS outcomes
+        SELECT o.cell AS of, t.key AS target, count(*) AS n, {_OUTCOMES} AS checksum
         FROM outcomes o JOIN targets t ON t.id = o.target WHERE o.cell {_THESE} GROUP BY o.cell, o.target
         """,
         these,
     ):
-        known = said[row["cell"]]
+        known = said[row.of]
         unknown = {"id", *(name for name in _LATER if known["content"] is None and known[name] is None)}
         unknown |= {name for name in _SILENT if known[name] is None}
         cell = {name: value for name, value in known.items() if name not in unknown}
-        clean = answers.get((cell["examples"], row["target"]))
-        facts = [cell, shards[row["cell"]], targets[row["target"]], clean, row["n"], row["outcomes"]]
+        clean = answers.get((cell["examples"], row.target))
+        facts = [cell, shards[row.of], targets[row.target], clean, row.n, row.checksum]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        found[row["cell"]][row["target"]] = digest[:16]
+        found[row.of][row.target] = digest[:16]
     return found
 
 
 def _per_target(store: Store) -> dict[str, Any]:
     """What holds of a target whatever the cell: who it is, its threshold, and what it proves."""
     proved = {
-        row["target"]: [row["n"], row["certificates"]]
-        for row in store.rows(f"""
-            SELECT t.key AS target, count(*) AS n, {_CERTIFICATES} AS certificates
+        row.target: [row.n, row.checksum]
+        for row in store.read(
+            _Checksum,
+            f"""
+            SELECT NULL AS of, t.key AS target, count(*) AS n, {_CERTIFICATES} AS checksum
             FROM certificates p JOIN targets t ON t.id = p.target GROUP BY t.id
-        """)
+            """,
+        )
     }
-    return {
-        row["key"]: [{name: value for name, value in row.items() if name != "id"}, proved.get(row["key"])]
-        for row in store.targets()
-    }
+    return {row.key: [by_column(row), proved.get(row.key)] for row in store.targets()}

@@ -37,7 +37,8 @@ class Suite:
     shard: int
     budget: int | None
     timeout: float | None
-    false_positive_rate: float
+    false_positive_rate: float | None
+    """Of detectors; None where none is there to be told."""
     models: tuple[Model, ...]
     defenses: tuple[tuple[Defense, ...], ...]
     boards: tuple[Board, ...]

@@ -163,10 +163,13 @@ def prepare(
     *,
     weights_sha256: str,
     origins: Mapping[str, Any],
-    false_positive_rate: float,
+    false_positive_rate: float | None,
     device: torch.device,
 ) -> Target:
-    """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data."""
+    """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data.
+
+    A share of false positives is needed where one of the defenses detects.
+    """
     net = base = _freeze(net, device)
     trial = Trial.of(data.judge, dataset.classes, device)
     trial.ask(model.label, net)
@@ -263,10 +266,12 @@ def _made_with(origins: Mapping[str, Any], protocol: int) -> dict[str, Any]:
     return {"origins": found, **revisions.in_key(revisions.TARGET)}
 
 
-def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float, device: torch.device) -> None:
+def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float | None, device: torch.device) -> None:
     """How large its logits are, and from which suspicion on it raises an alarm."""
     target.scale = scale_of(target, data.calibrate if len(data.calibrate) else data.judge, device)
     if target.detector:
+        if false_positive_rate is None:
+            raise AdvbenchError(f"{target.label}: no share of false positives to set the detector's threshold by")
         target.threshold = calibrate(target, unseen, false_positive_rate, device)
 
 

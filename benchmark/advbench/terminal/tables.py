@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from rich import box
 from rich.console import Console
@@ -11,7 +12,6 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.errors import plain
-from advbench.parameters import written_radius
 from advbench.protocol import suffix
 from advbench.rates import earlier, evidence
 from advbench.rates.aim import aim_of
@@ -20,6 +20,7 @@ from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
 from advbench.rates.shipper import shipper_of
 from advbench.store import Store
+from advbench.store.rows import BoardRow, listed
 from advbench.terminal.text import interval, percent, say, tell
 
 _WHOLE = 30
@@ -53,6 +54,97 @@ def numbers(into: Table, heading: str, style: str = "") -> None:
     into.add_column(Text(plain(heading, newlines=True)), justify="right", overflow="fold", style=style)
 
 
+@dataclass(frozen=True)
+class _Worst:
+    """In the pointwise worst case; without a share, `unranked` says why."""
+
+    board: str
+    target: str
+    target_label: str
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+    unranked: str | None
+
+
+@dataclass(frozen=True)
+class _Attacked:
+    board: str
+    target: str
+    entrant: str
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class _Clean:
+    board: str
+    target: str
+    accuracy: float | None
+
+
+@dataclass(frozen=True)
+class _Undetected:
+    board: str
+    target: str
+    own: bool
+    rate: float
+    false_positives: float | None
+
+
+@dataclass(frozen=True)
+class _Certified:
+    board: str
+    target: str
+    target_label: str
+    accuracy: float | None
+    accuracy_low: float | None
+    accuracy_high: float | None
+
+
+class _Rated(Protocol):
+    @property
+    def board(self) -> str: ...
+
+    @property
+    def target(self) -> str: ...
+
+
+R = TypeVar("R", bound=_Rated)
+
+
+@dataclass(frozen=True)
+class _Rates:
+    """What the views say of some targets."""
+
+    worst: Sequence[_Worst]
+    attacked: Sequence[_Attacked]
+    clean: Sequence[_Clean]
+    undetected: Sequence[_Undetected]
+    certified: Sequence[_Certified]
+
+    @classmethod
+    def of(cls, store: Store, targets: Collection[str] | None) -> _Rates:
+        def read(kind: type[R], view: str) -> list[R]:
+            found = store.read(kind, f"SELECT {listed(kind)} FROM {view}")
+            return [row for row in found if targets is None or row.target in targets]
+
+        return cls(
+            read(_Worst, "robust_accuracy"),
+            read(_Attacked, "attack_accuracy"),
+            read(_Clean, "clean_accuracy"),
+            read(_Undetected, "undetected"),
+            read(_Certified, "certified"),
+        )
+
+    def on(self, board: str) -> _Rates:
+        def here(rows: Sequence[R]) -> list[R]:
+            return [row for row in rows if row.board == board]
+
+        return _Rates(
+            here(self.worst), here(self.attacked), here(self.clean), here(self.undetected), here(self.certified)
+        )
+
+
 def print_boards(
     console: Console,
     store: Store,
@@ -63,43 +155,42 @@ def print_boards(
 ) -> int:
     """One table a board, of some boards by name or key, of some targets by key; how many there are."""
     some, chosen, shown = (None if those is None else set(those) for those in (wanted, keys, targets))
-    views = ("robust_accuracy", "attack_accuracy", "clean_accuracy", "undetected", "certified")
     with store.tallied():
-        rates = {view: [r for r in store.rates(view) if shown is None or r["target"] in shown] for view in views}
-        boards = [b for b in store.boards() if some is None or b["name"] in some]
-        classes = {d["fingerprint"]: d["classes"] for d in store.rows("SELECT fingerprint, classes FROM datasets")}
+        rates = _Rates.of(store, shown)
+        boards = [b for b in store.boards() if some is None or b.name in some]
+        classes = {fingerprint: row.classes for fingerprint, row in store.datasets().items()}
         apart = [e for e in evidence.found(store) if shown is None or e.target in shown]
         doubts = notes(store, apart)
         superseded = earlier.found(store)
-    boards = [board for board in boards if chosen is None or board["key"] in chosen]
+    boards = [board for board in boards if chosen is None or board.key in chosen]
     for place, board in enumerate(boards):
         if place:
             console.print()
-        own = {view: [row for row in rows if row["board"] == board["key"]] for view, rows in rates.items()}
-        named = classes.get(board["data_fingerprint"], ())
+        own = rates.on(board.key)
+        named = classes.get(board.data_fingerprint, ())
         for part, title, remarks in _board_tables(board, own, named, console.width):
             show_table(console, part, title, remarks)
-        if shipper := shipper_of(board):
+        if shipper := shipper_of(board.ball):
             say(console, f"The ball is shipped by {shipper}, whose word is taken for how large a perturbation is.")
-        for line in doubted(doubts, board["key"], {r["target"]: r["target_label"] for r in own["robust_accuracy"]}):
+        for line in doubted(doubts, board.key, {row.target: row.target_label for row in own.worst}):
             tell(console, line)
-        for remark in _apart(own["robust_accuracy"], [one for one in apart if one.board == board["key"]]):
+        for remark in _apart(own.worst, [one for one in apart if one.board == board.key]):
             say(console, remark)
-        if words := _earlier([one for one in superseded if one.board == board["key"]]):
+        if words := _earlier([one for one in superseded if one.board == board.key]):
             say(console, words)
     return len(boards)
 
 
 def _board_tables(
-    board: dict[str, Any], rates: dict[str, list[dict[str, Any]]], classes: Sequence[str], width: int
+    board: BoardRow, rates: _Rates, classes: Sequence[str], width: int
 ) -> Iterator[tuple[Table, str, list[str]]]:
     """Targets by pointwise worst-case accuracy, every attack beside it; attacks that don't fit come below."""
-    rows = sorted(rates["robust_accuracy"], key=_rank)
-    entrants = sorted({row["entrant"] for row in rates["attack_accuracy"]})
+    rows = sorted(rates.worst, key=_rank)
+    entrants = sorted({row.entrant for row in rates.attacked})
     headings = {entrant: plain(entrant).replace("(", "\n(").replace(" → ", "\n→ ") for entrant in entrants}
-    clean = {row["target"]: percent(row["accuracy"]) for row in rates["clean_accuracy"]}
-    attacked = {(row["target"], row["entrant"]): percent(row["accuracy"]) for row in rates["attack_accuracy"]}
-    labels = [plain(row["target_label"]) for row in rows]
+    clean = {row.target: percent(row.accuracy) for row in rates.clean}
+    attacked = {(row.target, row.entrant): percent(row.accuracy) for row in rates.attacked}
+    labels = [plain(row.target_label) for row in rows]
     room = width - max(map(len, labels), default=0) - 2
     parts = list(
         _fitting(
@@ -110,8 +201,8 @@ def _board_tables(
     )
     for place, part in enumerate(parts):
         continued = ", continued" if place else " · percent right, 95 % interval"
-        aim = f", aimed at {aimed}" if (aimed := aim_of(board["required"], classes)) else ""
-        title = f"{board['name']}{aim}{suffix(board['protocol'])} · {board['count']} examples{continued}"
+        aim = f", aimed at {aimed}" if (aimed := aim_of(board.required, classes)) else ""
+        title = f"{board.name}{aim}{suffix(board.protocol)} · {board.count} examples{continued}"
         found = table()
         names(found, "target", labels)
         for heading in ("clean",) if not place else ():
@@ -121,11 +212,11 @@ def _board_tables(
         for heading in ("worst case",) if not place else ():
             numbers(found, heading, "bold")
         for row, label in zip(rows, labels, strict=True):
-            under = [attacked.get((row["target"], entrant), "–") for entrant in part]
-            whole = [] if place else [clean[row["target"]], _worst_case(row)]
+            under = [attacked.get((row.target, entrant), "–") for entrant in part]
+            whole = [] if place else [clean[row.target], _worst_case(row)]
             found.add_row(Text(label), *whole[:1], *under, *whole[1:])
         last = place == len(parts) - 1
-        remarks = [*_remarks(rows, rates["undetected"]), *_proofs(rates["certified"])] if last else []
+        remarks = [*_remarks(rows, rates.undetected), *_proofs(rates.certified)] if last else []
         if aim and last:
             remarks.insert(
                 0, "Images of a class itself are never sent there: the worst case counts them, no attack does."
@@ -147,38 +238,38 @@ def _fitting(headings: Mapping[str, str], first: int, room: int) -> Iterator[lis
     yield part
 
 
-def _worst_case(row: Mapping[str, Any]) -> str:
-    if row["accuracy"] is None:
+def _worst_case(row: _Worst) -> str:
+    if row.accuracy is None:
         return "unranked"
-    return f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}"
+    return f"{percent(row.accuracy)} {interval(row.accuracy_low, row.accuracy_high)}"
 
 
-def _remarks(rows: Iterable[Mapping[str, Any]], undetected: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _remarks(rows: Iterable[_Worst], undetected: Iterable[_Undetected]) -> Iterator[str]:
     """What belongs to a number but fits into no column."""
     for row in rows:
-        if row["accuracy"] is None:
-            yield f"{row['target_label']} is unranked: {row['unranked']}"
-        own = [u for u in undetected if u["target"] == row["target"] and u["own"]]
+        if row.accuracy is None:
+            yield f"{row.target_label} is unranked: {row.unranked}"
+        own = [u for u in undetected if u.target == row.target and u.own]
         if own:
-            worst, alarms = percent(max(u["rate"] for u in own)), percent(own[0]["false_positives"])
-            yield f"{row['target_label']} detects: {worst} fooled and undetected at worst, {alarms} false alarms"
+            worst, alarms = percent(max(u.rate for u in own)), percent(own[0].false_positives)
+            yield f"{row.target_label} detects: {worst} fooled and undetected at worst, {alarms} false alarms"
 
 
-def _proofs(certified: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+def _proofs(certified: Iterable[_Certified]) -> Iterator[str]:
     """The bounds from below, beside which the attacks' are bounds from above."""
     for row in certified:
-        share = f"{percent(row['accuracy'])} {interval(row['accuracy_low'], row['accuracy_high'])}"
-        yield f"{row['target_label']} is proved right in the whole ball: {share}"
+        share = f"{percent(row.accuracy)} {interval(row.accuracy_low, row.accuracy_high)}"
+        yield f"{row.target_label} is proved right in the whole ball: {share}"
 
 
-def _apart(rows: Iterable[Mapping[str, Any]], apart: Sequence[Evidence]) -> Iterator[str]:
+def _apart(rows: Iterable[_Worst], apart: Sequence[Evidence]) -> Iterator[str]:
     """The strongest that does not count here, with the beginning of its cell's key; what contradicts is a note."""
     for row in rows:
-        own = [one for one in apart if one.target == row["target"]]
+        own = [one for one in apart if one.target == row.target]
         if own and not any(one.contradicts for one in own):
             first = own[0]
             yield (
-                f"{row['target_label']}, elsewhere: {first.entrant} leaves {first.right} of {first.n} right, on "
+                f"{row.target_label}, elsewhere: {first.entrant} leaves {first.right} of {first.n} right, on "
                 f"{first.where} (cell {first.cell[:12]})"
             )
 
@@ -203,69 +294,6 @@ def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Ite
         yield f"{kind}: {who}{f' (cell {cell[:12]})' if cell else ''}: {reason}"
 
 
-def _rank(row: dict[str, Any]) -> tuple[bool, float, str]:
-    accuracy = row["accuracy"]
-    return accuracy is None, -(accuracy or 0.0), row["target_label"]
-
-
-def cell_table(cell: dict[str, Any], boards: Iterable[Mapping[str, Any]]) -> Table:
-    """The facts and rates of one cell; the boards are those of its database."""
-    facts = table(header=False)
-    facts.add_column(style="dim", overflow="fold")
-    facts.add_column(overflow="fold")
-    forwards = sum(shard["forwards"] for shard in cell["shards"])
-    backwards = sum(shard["backwards"] for shard in cell["shards"])
-    words = {
-        "attack": f"{cell['attack']}, {cell['goal']}, stop: {cell['stop']}, seed {cell['seed']}",
-        "threat": board_of(cell, boards),
-        **({"fitted on": cell["fit"]} if cell["fit"] else {}),
-        **({"ball shipped by": shipper} if (shipper := shipper_of(cell)) else {}),
-        "status": cell["status"] or "not finished",
-        "examples": str(cell["count"]),
-        "passes": f"{forwards:,} forward, {backwards:,} backward",
-        "seconds": f"{sum(shard['seconds'] for shard in cell['shards']):.2f}",
-        "shipped by": f"{cell['origin'].get('distribution')} {cell['origin'].get('version')}",
-        "key": cell["key"],
-    }
-    if cell["events"] and cell["events"][-1]["reason"]:
-        words["reason"] = cell["events"][-1]["reason"]
-    if cell["imports"]:
-        words["came from"] = arrival(cell["imports"])
-    for name, value in words.items():
-        facts.add_row(name, Text(plain(value)))
-    for rate in cell["rates"]:
-        own = "own" if rate["own"] else "transfer"
-        share = rate["fooled"] / rate["n"] if rate["n"] else None
-        where = f", {rate['board_name']}" if cell["minimizes"] else ""  # without a radius, it serves several boards
-        text = f"fooled {percent(share)} % of {rate['n']}"
-        if rate["violations"]:
-            text += f", {rate['violations']} violations"
-        facts.add_row(Text(plain(f"{own}: {rate['target_label']}{where}")), text)
-    for board, label in cell["superseded"]:
-        facts.add_row("not counted", Text(plain(f"{board} lists the same network as another target, {label}")))
-    for rate in cell["unplaced"]:
-        text = f"fooled {percent(rate['rate'])} % of {rate['n']}, which no board judges"
-        facts.add_row(Text(plain(f"own: {rate['source_label']}")), text)
-    return facts
-
-
-def arrival(imports: Sequence[Mapping[str, Any]]) -> str:
-    """How a cell came here by merging, and what it was held against: refereeing says nothing of a weaker attack."""
-    last = imports[-1]
-    crafted = next((row for row in imports if row["crafted"]), last)
-    again = "crafted again" if crafted["crafted"] else "not crafted again, so that it may be weaker than it is called"
-    words = f" ({crafted['crafting']})" if crafted["crafting"] else ""
-    return f"{last['source']}, {'refereed' if last['refereed'] else 'not refereed'} on arrival, {again}{words}"
-
-
-def board_of(cell: Mapping[str, Any], boards: Iterable[Mapping[str, Any]]) -> str:
-    """Where a cell was crafted, written like a board's name: as a board of that ball is called, where there is one.
-
-    Only the ball itself could write its radius otherwise, and it may be one that nobody has installed here.
-    """
-    same = ("dataset", "threat", "params")
-    for board in boards:
-        if all(board[part] == cell[part] for part in same):
-            return str(board["name"]).removesuffix(f"/seed={board['seed']}")
-    radius = "inf" if cell["eps"] is None else written_radius(cell["eps"])
-    return f"{cell['dataset']}/{cell['family']}/{radius}"
+def _rank(row: _Worst) -> tuple[bool, float, str]:
+    accuracy = row.accuracy
+    return accuracy is None, -(accuracy or 0.0), row.target_label

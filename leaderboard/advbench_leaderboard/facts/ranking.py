@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from advbench.rates.aim import aim_of
 from advbench.rates.earlier import Earlier
@@ -13,6 +12,7 @@ from advbench.rates.evidence import Evidence
 from advbench.rates.rates import shared_ranks
 from advbench.rates.shipper import shipper_of
 from advbench.store import Store
+from advbench.store.rows import BoardRow
 from advbench_leaderboard.facts.boards import Board, Entry, Remark, Superseded, least
 from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
 from advbench_leaderboard.facts.checks import Import
@@ -43,26 +43,6 @@ class Gathered:
     earlier: Sequence[Earlier]
     cores: Mapping[str, frozenset[str]]
     """By cell: digests of the core that its shards were made with."""
-
-
-@dataclass(frozen=True)
-class _Stored:
-    """A board as it is stored."""
-
-    key: str
-    name: str
-    dataset: str
-    data_fingerprint: str
-    threat: str
-    family: str
-    ball: Mapping[str, Any] | None
-    """Who ships it."""
-    params: Mapping[str, Any]
-    eps: float
-    examples: str
-    count: int
-    protocol: int
-    required: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,14 +88,6 @@ def boards(store: Store, facts: Gathered) -> tuple[Board, ...]:
         (one.board, one.target): one
         for one in store.read(_Robust, "SELECT board, target, right, n, unranked FROM robust_accuracy")
     }
-    stored = store.read(
-        _Stored,
-        """
-        SELECT key, name, dataset, data_fingerprint, threat, family, ball, coalesce(params, '{}') AS params, eps,
-          examples, count, protocol, required
-        FROM boards ORDER BY dataset, name, protocol, key
-        """,
-    )
     return tuple(
         _board(
             one,
@@ -124,12 +96,12 @@ def boards(store: Store, facts: Gathered) -> tuple[Board, ...]:
             placed[one.key],
             facts,
         )
-        for one in sorted(stored, key=lambda one: in_order(f"{one.dataset} {one.name}"))
+        for one in sorted(store.boards(), key=lambda one: in_order(f"{one.dataset} {one.name}"))
     )
 
 
 def _board(
-    stored: _Stored,
+    stored: BoardRow,
     answers: Sequence[tuple[_Clean, _Robust]],
     right: Mapping[str, Sequence[bool]],
     placed: Sequence[_Placed],
@@ -149,8 +121,8 @@ def _board(
         ball=stored.name.removeprefix(f"{stored.dataset}/"),
         threat=stored.threat,
         family=stored.family,
-        shipper=shipper_of({"ball": stored.ball}),
-        params=stored.params,
+        shipper=shipper_of(stored.ball),
+        params=stored.params or {},
         eps=stored.eps,
         examples=stored.examples,
         count=stored.count,

@@ -39,10 +39,10 @@ class Again(Attack):
             )
         with Store.open(self.file, readonly=True) as store:
             cell = store.cell(self.cell)
-            stored = [row["artifact"] for _, row in sorted(store.shards(cell["key"]).items())]
+            stored = [row.artifact for row in store.shards(cell.key).values()]
         if not stored:
-            raise AdvbenchError(f"{self.name}: cell {cell['key'][:12]} of {self.file} has no examples stored yet")
-        return hashlib.sha256(" ".join([cell["key"], *stored]).encode()).hexdigest()
+            raise AdvbenchError(f"{self.name}: cell {cell.key[:12]} of {self.file} has no examples stored yet")
+        return hashlib.sha256(" ".join([cell.key, *stored]).encode()).hexdigest()
 
     def stored(self, problem: Problem) -> tuple[Tensor, Tensor]:
         """Ids of examples, and their perturbations; nothing where no file is named."""
@@ -51,18 +51,18 @@ class Again(Attack):
             return nothing
         with Store.open(self.file, readonly=True) as store:
             cell = store.cell(self.cell)
-            name, kind = f"cell {cell['key'][:12]} of {self.file}", type(problem.threat)
-            threat = stored_ball(cell, kind) if cell["threat"] == kind.name else None
+            name, kind = f"cell {cell.key[:12]} of {self.file}", type(problem.threat)
+            threat = stored_ball(cell, kind) if cell.threat == kind.name else None
             if threat is None or threat.family != problem.threat.family:
                 raise PluginError(
-                    f"{self.name}: {name} holds perturbations of {cell['family']}, and this ball is "
+                    f"{self.name}: {name} holds perturbations of {cell.family}, and this ball is "
                     f"{problem.threat.family}; name a cell of this ball, of whatever radius"
                 )
             parts = [
-                self._part(store.artifacts.get(row["artifact"]), threat, problem, name)
-                for row in store.shards(cell["key"]).values()
+                self._part(store.artifacts.get(row.artifact), threat, problem, name)
+                for row in store.shards(cell.key).values()
             ]
-            self._check_labels({id_: row["label"] for id_, row in store.clean(cell["source"]).items()}, problem, name)
+            self._check_labels({id_: row.label for id_, row in store.clean(cell.source).items()}, problem, name)
         ids, p = zip(nothing, *parts, strict=True)
         return torch.cat(ids), torch.cat(p)
 
