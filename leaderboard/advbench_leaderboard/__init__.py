@@ -34,10 +34,10 @@ def render_command(
     Exit code 1 where something in the database can't be read: the pages are there, and say what is missing.
     """
     from advbench_leaderboard.render import render
+    from advbench_leaderboard.text import count_of
 
     made = render(db, out, with_database=with_database)
-    boards = f"{made.boards} board{'' if made.boards == 1 else 's'}"
-    typer.echo(f"{boards}, {made.changed} of {made.files} files written: {made.index}")
+    typer.echo(f"{count_of(made.boards, 'board')}, {made.changed} of {made.files} files written: {made.index}")
     for problem in made.problems[:_SHOWN]:
         typer.echo(f"· {problem}")
     if len(made.problems) > _SHOWN:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, TypedDict
 
 from advbench_leaderboard.site import Site
+from advbench_leaderboard.text import count_of
 
 
 class Facts(TypedDict):
@@ -51,40 +52,40 @@ def remembered(now: Facts, state: Mapping[str, Any]) -> Remembered:
     return {"now": now, "before": last}
 
 
-def told(found: Remembered) -> list[tuple[str | None, str]]:
+def sentences(states: Remembered) -> list[tuple[str | None, str]]:
     """Each change as the key of its board, or None, and a sentence."""
-    now, before = found["now"], found["before"]
+    now, before = states["now"], states["before"]
     if before is None:
         return []
-    sentences: list[tuple[str | None, str]] = []
-    counted = (("finished cell", now["cells"] - before["cells"]), ("verdict", now["outcomes"] - before["outcomes"]))
-    for what, more in counted:
+    changes: list[tuple[str | None, str]] = []
+    for noun, more in (
+        ("finished cell", now["cells"] - before["cells"]),
+        ("verdict", now["outcomes"] - before["outcomes"]),
+    ):
         if more:
-            sentences.append(
-                (None, f"{abs(more):,} {'more' if more > 0 else 'fewer'} {what}{'' if abs(more) == 1 else 's'}")
-            )
+            changes.append((None, count_of(abs(more), f"{'more' if more > 0 else 'fewer'} {noun}")))
     for key, board in now["boards"].items():
         if key not in before["boards"]:
-            sentences.append((key, "new board"))
+            changes.append((key, "new board"))
             continue
         old, new = before["boards"][key]["targets"], board["targets"]
         gone = {old[t][0]: t for t in old if t not in new}
         for label, value in (new[t] for t in new if t not in old):
             if label in gone:  # one network whose key has changed
                 was = _percent(old[gone.pop(label)][1])
-                sentences.append((key, f"{label} was asked again: robust accuracy {was} → {_percent(value)}"))
+                changes.append((key, f"{label} was asked again: robust accuracy {was} → {_percent(value)}"))
             else:
-                sentences.append((key, f"{label} is new"))
-        sentences += [(key, f"{label} is gone") for label in gone]
-        sentences += [
+                changes.append((key, f"{label} is new"))
+        changes += [(key, f"{label} is gone") for label in gone]
+        changes += [
             (key, f"{new[t][0]}: robust accuracy {_percent(old[t][1])} → {_percent(new[t][1])}")
             for t in new
             if t in old and new[t][1] != old[t][1]
         ]
-    sentences += [
+    changes += [
         (None, f"board {old['name']} is gone") for key, old in before["boards"].items() if key not in now["boards"]
     ]
-    return sentences
+    return changes
 
 
 def _percent(share: float | None) -> str:

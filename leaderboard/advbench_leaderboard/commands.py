@@ -11,22 +11,22 @@ from advbench_leaderboard.text import shown
 
 
 def verify_cell(cell: Cell, database: str) -> str:
-    """Referees the stored perturbations once more."""
+    """What referees the stored perturbations of a cell once more."""
     return _line("advbench", "verify", cell.key[:12], "--db", database)
 
 
 def reproduce_cell(cell: Cell, database: str) -> str:
-    """Crafts the cell again, with all that the database says of it."""
+    """What crafts a cell again, with all that the database says of it."""
     return _line("advbench", "reproduce", cell.key[:12], "--db", database)
 
 
 def reproduce_cells(cells: Iterable[Cell], database: str) -> str:
-    """All that an entry was counted from."""
+    """What crafts all cells again that an entry was counted from."""
     return _line("advbench", "reproduce", *(cell.key[:12] for cell in cells), "--db", database)
 
 
 def reproduce_transfer(cell: Cell, targets: Iterable[str], database: str) -> str:
-    """A cell crafted again, and judged on other targets too."""
+    """What crafts a cell again and judges it on other targets, too."""
     on = (word for key in dict.fromkeys(targets) for word in ("--on", key[:12]))
     return _line("advbench", "reproduce", cell.key[:12], *on, "--db", database)
 

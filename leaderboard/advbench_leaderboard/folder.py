@@ -83,11 +83,11 @@ class Folder:
     def _state(self) -> dict[str, Any]:
         place = self.root / STATE
         try:
-            found = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
+            state = json.loads(place.read_text(encoding="utf-8")) if place.is_file() else {}
         except (OSError, ValueError, RecursionError):
             return {}
-        files = found.get("files") if isinstance(found, dict) else None
-        return found if isinstance(files, list) and all(isinstance(file, str) for file in files) else {}
+        files = state.get("files") if isinstance(state, dict) else None
+        return state if isinstance(files, list) and all(isinstance(file, str) for file in files) else {}
 
 
 def _inside(path: str) -> bool:

@@ -6,11 +6,11 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from jinja2 import BytecodeCache, Environment, PackageLoader, StrictUndefined
-from jinja2.bccache import Bucket
+from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from advbench_leaderboard import commands
+from advbench_leaderboard.compiled import COMPILED
 from advbench_leaderboard.facts.rate import Rate
 from advbench_leaderboard.figures.chart import shapes, swatch
 from advbench_leaderboard.figures.heat import shade, sheet
@@ -18,30 +18,13 @@ from advbench_leaderboard.figures.scale import shown_number
 from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
-from advbench_leaderboard.text import duration, moment, percent, points, shown, tail
+from advbench_leaderboard.text import count_of, duration, moment, percent, points, shown, tail
 
 POLICY = (
     "default-src 'none'; style-src 'self' file:; script-src 'self' file:; img-src 'self' file: data:; "
     "base-uri 'none'; form-action 'none'"
 )
 """`file:` lets a folder be looked at without a server; a page that a host serves may load nothing from there."""
-
-
-class Compiled(BytecodeCache):
-    """Templates that this process has compiled: a second site, or the same one again, is made in half the time."""
-
-    def __init__(self) -> None:
-        self._code: dict[str, bytes] = {}
-
-    def load_bytecode(self, bucket: Bucket) -> None:
-        if bucket.key in self._code:
-            bucket.bytecode_from_string(self._code[bucket.key])
-
-    def dump_bytecode(self, bucket: Bucket) -> None:
-        self._code[bucket.key] = bucket.bytecode_to_string()
-
-
-COMPILED = Compiled()
 
 
 def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environment:
@@ -53,6 +36,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
+        auto_reload=False,
         bytecode_cache=COMPILED,
     )
     made.globals.update(
@@ -68,7 +52,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
     )
     made.filters.update(
         percent=percent,
-        count=_counted,
+        count=count_of,
         number=shown_number,
         duration=duration,
         moment=moment,
@@ -89,8 +73,9 @@ def filled(made: Environment, page: Page) -> bytes:
 
 def web_address(text: str) -> str:
     """The address if it is one of the web's, else nothing: a plugin's `javascript:` is never a link."""
-    plain = shown(text)
-    return plain if plain.lower().startswith(("https://", "http://")) and not set(plain) & set(" \"'<>\\^`{|}") else ""
+    address = shown(text)
+    on_the_web = address.lower().startswith(("https://", "http://")) and not set(address) & set(" \"'<>\\^`{|}")
+    return address if on_the_web else ""
 
 
 @lru_cache(maxsize=16_384)
@@ -102,10 +87,6 @@ def breakable(text: str) -> Markup:
 def _final(value: Any) -> Any:
     """Whatever a plugin supplied reaches the page as one plain line; autoescape does the rest."""
     return shown(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _size(count: int) -> str:

@@ -6,6 +6,7 @@ import base64
 import struct
 import zlib
 from functools import lru_cache
+from operator import sub
 
 from markupsafe import Markup
 
@@ -60,12 +61,14 @@ def inflated(packed: bytes, size: int) -> bytes:
 
 def difference(original: bytes, perturbed: bytes) -> tuple[bytes, float]:
     """What changed, magnified about a middle grey, and by how much: the largest round factor that clips nothing."""
-    changes = [b - a for a, b in zip(original, perturbed, strict=True)]
+    if len(original) != len(perturbed):
+        raise ValueError(f"{len(original)} bytes and {len(perturbed)} are no two pictures of one shape")
+    changes = list(map(sub, perturbed, original))
     low, high = min(changes), max(changes)
     largest = max(high, -low)
     factor = next(f for f in FACTORS if largest * f <= 127.5) if largest else 1
     grey = {change: min(255, int(128 + change * factor)) for change in set(changes)}
-    return bytes([grey[change] for change in changes]), factor
+    return bytes(map(grey.__getitem__, changes)), factor
 
 
 def _chunk(name: bytes, data: bytes) -> bytes:

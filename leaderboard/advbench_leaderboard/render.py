@@ -14,6 +14,7 @@ from jinja2 import Environment, TemplateError
 from advbench.errors import MalformedError, PluginError, one_line
 from advbench.store.faults import READING_FAILED
 from advbench_leaderboard import changes
+from advbench_leaderboard.compiled import COMPILED
 from advbench_leaderboard.folder import Folder
 from advbench_leaderboard.markup import environment, filled
 from advbench_leaderboard.pages import (
@@ -79,6 +80,7 @@ def _render(database: Path, out: Path, *, with_database: bool) -> Rendered:
     download = f"data/{database.name}" if with_database else None
     with opened(database, frozenset(m.FOLDER for m in PAGES if hasattr(m, "FOLDER")), download) as site:
         folder = Folder(out)
+        COMPILED.recall()
         facts = changes.remembered(changes.facts(site), folder.state)
         problems = list(site.left_out)
         for path, data in files(site, facts, problems.append):
@@ -86,6 +88,7 @@ def _render(database: Path, out: Path, *, with_database: bool) -> Rendered:
         if download:
             folder.copy(download, site.store.connection)
         folder.finish(facts)
+        COMPILED.keep()
         return Rendered(out / "index.html", len(site.boards), len(folder.written), len(folder.changed), tuple(problems))
 
 
@@ -95,7 +98,7 @@ def files(site: Site, facts: changes.Remembered, report: Callable[[str], None]) 
     A database may say anything; what nobody can read costs one page and not the site.
     """
     made = environment(site, tuple(module.NAVIGATION for module in PAGES if hasattr(module, "NAVIGATION")))
-    made.globals["changes"] = changes.told(facts)
+    made.globals["changes"] = changes.sentences(facts)
     for module in PAGES:
         yield from _of(module, site, made, report)
     for file in sorted((resources.files("advbench_leaderboard") / "static").iterdir(), key=lambda file: file.name):

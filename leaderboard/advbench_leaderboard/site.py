@@ -8,35 +8,38 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from advbench.rates import earlier, evidence, notes
 from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
-from advbench.store.rows import CleanRow, LabelledOutcome
 from advbench_leaderboard.facts import (
-    answers,
-    boards,
     cells,
     checks,
+    classes,
     curves,
+    detectors,
+    differences,
     entrants,
     exhibits,
+    ranking,
     runs,
     skips,
     transfers,
 )
-from advbench_leaderboard.facts.answers import Answers
-from advbench_leaderboard.facts.boards import Board, Entry, Gathered, Remark, Superseded
-from advbench_leaderboard.facts.cells import Cell, Unplaced, Verdicts
+from advbench_leaderboard.facts.boards import Board, Entry, Remark, Superseded
+from advbench_leaderboard.facts.cells import Cell, Placed, Unplaced, Verdicts
 from advbench_leaderboard.facts.checks import Import
+from advbench_leaderboard.facts.classes import Turns
 from advbench_leaderboard.facts.curves import Curve
-from advbench_leaderboard.facts.entrants import Attack, Dataset, Said, Target
+from advbench_leaderboard.facts.detectors import Allowance, Detector
+from advbench_leaderboard.facts.differences import Difference
+from advbench_leaderboard.facts.entrants import Attack, Dataset, Description, Target
 from advbench_leaderboard.facts.exhibits import Exhibit
-from advbench_leaderboard.facts.runs import Run
+from advbench_leaderboard.facts.ranking import Gathered
+from advbench_leaderboard.facts.runs import Plugin, Run
 from advbench_leaderboard.facts.skips import Skip
-from advbench_leaderboard.facts.transfers import Outgoing
+from advbench_leaderboard.facts.transfers import Outgoing, Transfer
 from advbench_leaderboard.text import slug
 
 
@@ -59,7 +62,10 @@ class Site:
     runs: tuple[Run, ...]
     """The newest first."""
     skips: tuple[Skip, ...]
-    said: Mapping[tuple[str, str], Said]
+    plugins: tuple[Plugin, ...]
+    """Run by run."""
+    descriptions: Mapping[tuple[str, str], Description]
+    """Of plugins, by kind and label or name."""
     marks: Mapping[str, Mark]
     """By cell key: what `advbench verify` found last."""
     imports: Mapping[str, Import]
@@ -105,21 +111,21 @@ class Site:
         return self._board_by_key[key]
 
     @cached_property
-    def _boards_by_cell(self) -> dict[str, list[str]]:
-        found = defaultdict(list)
-        for row in self._placed:
-            found[row["cell"]].append(row["board"])
-        return found
+    def _placed(self) -> list[Placed]:
+        return cells.placed(self.store)
 
     @cached_property
-    def _placed(self) -> list[dict[str, Any]]:
-        return self.store.rows("SELECT cell, board, stands FROM board_cells ORDER BY board_name, board")
+    def _boards_by_cell(self) -> dict[str, list[str]]:
+        by_cell = defaultdict(list)
+        for one in self._placed:
+            by_cell[one.cell].append(one.board)
+        return by_cell
 
     @cached_property
     def _of_earlier_targets(self) -> frozenset[str]:
         """Cells whose target none of their boards lists any more."""
         placed = self._placed
-        return frozenset({row["cell"] for row in placed} - {row["cell"] for row in placed if row["stands"]})
+        return frozenset({one.cell for one in placed} - {one.cell for one in placed if one.stands})
 
     def boards_of(self, cell: str) -> list[Board]:
         """The boards that a cell belongs to: one, or all of its family where it minimizes."""
@@ -168,23 +174,21 @@ class Site:
 
     @cached_property
     def _verdicts_by_cell(self) -> dict[str, list[tuple[Board, Verdicts]]]:
-        found = defaultdict(list)
+        by_cell = defaultdict(list)
         for board in self.boards:
             for entry in board.entries:
                 for verdicts in entry.verdicts.values():
-                    found[verdicts.cell].append((board, verdicts))
-        return found
+                    by_cell[verdicts.cell].append((board, verdicts))
+        return by_cell
 
-    def words_of(self, kind: str, label: str) -> Said:
+    def description_of(self, kind: str, label: str) -> Description:
         """What a plugin says of itself; empty where a database of old does not know."""
-        return self.said.get((kind, label)) or self.said.get((kind, label.partition("(")[0])) or Said("", "")
-
-    def run(self, key: str | None) -> Run | None:
-        return next((run for run in self.runs if run.id == key), None)
+        known = self.descriptions
+        return known.get((kind, label)) or known.get((kind, label.partition("(")[0])) or Description()
 
     @cached_property
     def outcome_count(self) -> int:
-        return int(self.store.rows("SELECT count(*) AS n FROM outcomes")[0]["n"])
+        return cells.outcome_count(self.store)
 
     def class_name(self, fingerprint: str, label: int | None) -> str:
         """A class as its data set calls it, or its number."""
@@ -205,17 +209,13 @@ class Site:
         listed = sorted(entry.target.key for entry in board.entries)
         family = (board.dataset.fingerprint, board.examples, board.family, str(board.protocol), *listed)
         if family not in self._curves:
-            self._curves[family] = curves.curves(self.store, board, self.targets)
+            self._curves[family] = curves.curves(self.store, board)
         order = {entry.target.key: place for place, entry in enumerate(board.entries)}
         return tuple(sorted(self._curves[family], key=lambda curve: order.get(curve.target, len(order))))
 
-    def transfer(self, board: str) -> list[dict[str, Any]]:
-        """Rows of the view `rates` of others' examples: cell, source, target, entrant, n, fooled, …"""
-        return self.store.rows(
-            "SELECT * FROM rates WHERE NOT own AND board = ? AND n > 0 "
-            "ORDER BY entrant, source_label, source, target_label, target, cell",
-            board,
-        )
+    def transfer(self, board: str) -> list[Transfer]:
+        """Others' examples on each target of the board, attack by attack."""
+        return transfers.on_board(self.store, board)
 
     def transfer_of(self, cells: Sequence[str]) -> dict[str, list[Outgoing]]:
         """By cell, of so many at once: how its examples do on other targets."""
@@ -226,43 +226,46 @@ class Site:
         """By source: on each board and other target its attack that fools most often."""
         return transfers.worst(self.store)
 
-    def answers(self, board: Board, cells: Sequence[str], target: str) -> Answers:
-        """What cells that differ only in their goal did to their target, class by class and suspicion by suspicion."""
-        return answers.answers(self.store, board, [self.cells[cell] for cell in cells], self.targets[target])
-
-    def sweeps(self, board: str) -> list[dict[str, Any]]:
-        """Attacks with several parameters: rows of the view `sweeps`."""
-        return self._sweeps.get(board, [])
-
     @cached_property
-    def _sweeps(self) -> dict[str, list[dict[str, Any]]]:
-        found = defaultdict(list)
-        for row in self.store.rows("SELECT * FROM sweeps ORDER BY board, target_label, target, name, goal"):
-            found[row["board"]].append(row)
-        return found
-
-    def right(self, board: str) -> dict[str, dict[int, bool]]:
-        """By target key: which examples are right, clean and under all required attacks."""
-        return self.store.robust_examples(board)
-
-    @cached_property
-    def _right_bits(self) -> dict[str, dict[str, int]]:
+    def _turns(self) -> dict[tuple[str, str], tuple[Turns, ...]]:
         return {}
 
-    def right_bits(self, board: str) -> dict[str, int]:
-        """The same with a bit an example, in the order of their ids."""
-        if board not in self._right_bits:
-            self._right_bits[board] = {
-                target: sum(1 << place for place, example in enumerate(sorted(right)) if right[example])
-                for target, right in self.right(board).items()
-            }
-        return self._right_bits[board]
+    def turns(self, board: Board, entry: Entry) -> tuple[Turns, ...]:
+        """Which classes become which, under the attacks that tell most of it."""
+        place = (board.key, entry.target.key)
+        if place not in self._turns:
+            self._turns[place] = tuple(classes.turns(self.store, board, entry, self.cells))
+        return self._turns[place]
 
-    def outcomes(self, cell: str, target: str) -> list[LabelledOutcome]:
-        return self.store.outcomes(cell, target)
+    @cached_property
+    def _allowances(self) -> dict[tuple[str, str], tuple[Allowance, ...]]:
+        return {}
 
-    def clean(self, target: str) -> dict[int, CleanRow]:
-        return self.store.clean(target)
+    def detector(self, board: Board, entry: Entry) -> Detector | None:
+        """Under the attack that gets past it most often. It holds a number an example, and so is not kept."""
+        seen, target = None, entry.target
+        if entry.undetected is not None and target.threshold is not None:
+            seen = detectors.detector(self.store, board, self.cells[entry.undetected.cell], target)
+        self._allowances[board.key, target.key] = seen.allowances if seen else ()
+        return seen
+
+    def allowances(self, board: Board, entry: Entry) -> tuple[Allowance, ...]:
+        """What gets past the detector, by the false alarms that are allowed; empty where there is none."""
+        place = (board.key, entry.target.key)
+        if place not in self._allowances:
+            self.detector(board, entry)
+        return self._allowances[place]
+
+    @cached_property
+    def _differences(self) -> dict[str, dict[tuple[str, str], Difference]]:
+        return {}
+
+    def differences(self, board: Board) -> Mapping[tuple[str, str], Difference]:
+        """Of every ordered pair of ranked targets, by their keys."""
+        if board.key not in self._differences:
+            right = {entry.target.key: board.right[entry.target.key] for entry in board.ranked}
+            self._differences[board.key] = differences.differences(right, board.count)
+        return self._differences[board.key]
 
     def exhibits(self, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
         """By a cell's number, of so many at once: its first examples as pictures; see `advbench.exhibits`."""
@@ -284,34 +287,35 @@ def gather(
     left_out: tuple[str, ...] = (),
 ) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
-    found_skips, marks = skips.skips(store), checks.verifications(store)
-    apart, imports, found_runs = evidence.found(store), checks.imported(store), runs.runs(store)
-    found = Gathered(
+    all_skips, marks = skips.skips(store), checks.verifications(store)
+    apart, imports, all_runs = evidence.found(store), checks.imported(store), runs.runs(store)
+    facts = Gathered(
         targets=targets,
         datasets=datasets,
         cells=all_cells,
         verdicts=cells.verdicts(store),
         incoming=cells.incoming(store),
-        skips=found_skips,
+        skips=all_skips,
         notes=_notes(store, apart),
         elsewhere=_by_place(apart),
         certified=checks.certified(store),
         verified={cell: mark.sound for cell, mark in marks.items()},
         imports=imports,
         earlier=earlier.found(store),
-        cores=runs.cores(store, found_runs),
+        cores=runs.cores(store, all_runs),
     )
     return Site(
         store=store,
         database=database,
-        boards=boards.boards(store, found),
+        boards=ranking.boards(store, facts),
         targets=targets,
         attacks=entrants.attacks(store),
         datasets=datasets,
         cells=all_cells,
-        runs=found_runs,
-        skips=found_skips,
-        said=entrants.said(store),
+        runs=all_runs,
+        skips=all_skips,
+        plugins=runs.plugins(store),
+        descriptions=entrants.descriptions(store),
         marks=marks,
         imports=imports,
         unplaced=cells.unplaced(store),
@@ -322,14 +326,14 @@ def gather(
 
 
 def _by_place(apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Evidence, ...]]:
-    found: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
+    places: dict[tuple[str, str], list[Evidence]] = defaultdict(list)
     for one in apart:
-        found[one.board, one.target].append(one)
-    return {place: tuple(some) for place, some in found.items()}
+        places[one.board, one.target].append(one)
+    return {place: tuple(some) for place, some in places.items()}
 
 
 def _notes(store: Store, apart: Sequence[Evidence]) -> dict[tuple[str, str], tuple[Remark, ...]]:
-    found: dict[tuple[str, str], list[Remark]] = defaultdict(list)
+    remarks: dict[tuple[str, str], list[Remark]] = defaultdict(list)
     for note in notes.notes(store, apart):
-        found[note.board, note.target].append(Remark(note.kind, note.reason, note.cell))
-    return {place: tuple(remarks) for place, remarks in found.items()}
+        remarks[note.board, note.target].append(Remark(note.kind, note.reason, note.cell))
+    return {place: tuple(some) for place, some in remarks.items()}

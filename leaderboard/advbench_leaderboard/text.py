@@ -20,8 +20,8 @@ def shown(text: str) -> str:
 @lru_cache(maxsize=65_536)
 def slug(name: str, key: str) -> str:
     """A file name that looks like the name; the key's hash keeps `linf/0.3` and `linf 0.3` apart."""
-    plain = unicodedata.normalize("NFKD", shown(name)).encode("ascii", "ignore").decode().lower()
-    words = re.sub(r"[^a-z0-9.]+", "-", plain).strip("-.")[:80]
+    letters = unicodedata.normalize("NFKD", shown(name)).encode("ascii", "ignore").decode().lower()
+    words = re.sub(r"[^a-z0-9.]+", "-", letters).strip("-.")[:80]
     return f"{words or 'board'}-{hashlib.sha256(key.encode()).hexdigest()[:10]}"
 
 
@@ -29,6 +29,11 @@ def in_order(text: str) -> tuple[tuple[float, str], ...]:
     """What to sort by so that 5° comes before 10° and 0.25 before 0.3."""
     parts = re.split(r"(\d+(?:\.\d+)?)", text)
     return tuple((float(part), "") if place % 2 else (-1.0, part) for place, part in enumerate(parts))
+
+
+def count_of(number: int, noun: str) -> str:
+    """A number with its noun: `1 cell`, `1,250 cells`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def percent(share: float) -> str:
@@ -55,8 +60,8 @@ def duration(seconds: float) -> str:
 
 
 def moment(stamp: str | None) -> str:
-    """`2026-11-21 11:56 UTC`; what is no such stamp stays as it is."""
+    """A time stamp as `2026-11-21 11:56 UTC`; what is none stays as it is."""
     if not stamp:
         return "–"
-    found = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*\+00:00", stamp)
-    return f"{found[1]} {found[2]} UTC" if found else stamp
+    parts = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*\+00:00", stamp)
+    return f"{parts[1]} {parts[2]} UTC" if parts else stamp

@@ -61,7 +61,7 @@ def test_the_strip_shows_the_first_examples_of_the_deciding_attacks(make: Module
             assert entry.deciding is not None
             number = site.cells[entry.deciding.cell].number
             stored = site.exhibits([number])[number]
-            assert [one.example for one in stored] == sorted(site.clean(entry.target.key))[: len(stored)]
+            assert [one.example for one in stored] == sorted(site.store.clean(entry.target.key))[: len(stored)]
             shape = board.dataset.shape
             pixels = shape[0] * shape[1] * shape[2]
             for one in stored[: make.EXAMPLES]:

@@ -21,7 +21,7 @@ from advbench_leaderboard.figures.chart import SERIES, shapes
 from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import provenance
 from advbench_leaderboard.render import render
-from advbench_leaderboard.table import Table, json_of
+from advbench_leaderboard.tables.form import Table, json_of
 from advbench_leaderboard.text import in_order
 
 COUNTS = {"Unranked", "Attacks", "Examples", "Newest", "Pairs", "Rows", "Cells", "Runs", "Example"}

@@ -20,6 +20,7 @@ from advbench.rates.aim import aim_of
 from advbench.rates.rates import detector_curve
 from advbench.store import Store
 from advbench_leaderboard import png
+from advbench_leaderboard.facts.detectors import detector
 from advbench_leaderboard.figures.arrows import Move, arrows, moves
 from advbench_leaderboard.figures.detector import bins
 from advbench_leaderboard.figures.heat import SHADES, shade
@@ -148,7 +149,8 @@ def test_the_matrix_of_classes_counts_who_became_what(root: Path) -> None:
 def test_the_detectors_curve_is_the_stores(root: Path) -> None:
     with opened(root.parent / "results.sqlite") as site:
         board = site.board("board-linf")
-        found = site.answers(board, ["linf-a-steps-untargeted"], "a")
+        found = detector(site.store, board, site.cells["linf-a-steps-untargeted"], site.targets["a"])
+        assert found is not None
         assert found.curve == detection.curve(site.store, "board-linf", "linf-a-steps-untargeted", "a")
     assert found.curve == detector_curve([e / (2 * N) for e in range(N)], [e / N for e in range(0, N, 3)], N)
     rows = read(page(root, "target_file", "a")).rows

@@ -6,13 +6,18 @@ import sqlite3
 import time
 import tracemalloc
 import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 from conftest import Advbench, Results
 from tampering import by_hand, edit
 
-from advbench_leaderboard.facts import answers
+from advbench.store import Store
+from advbench_leaderboard.facts import classes
+from advbench_leaderboard.facts.boards import Board, Entry
+from advbench_leaderboard.facts.cells import Cell
+from advbench_leaderboard.facts.classes import Turns
 from advbench_leaderboard.render import render
 
 
@@ -48,14 +53,14 @@ def test_a_row_that_can_not_be_read_costs_itself_and_not_the_site(
 def test_a_page_that_can_not_be_made_says_why_and_the_others_are_there(
     results: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = answers.answers
+    whole = classes.turns
 
-    def unreadable(store: object, board: object, cells: object, target: object) -> object:
-        if target.label == "toy":  # type: ignore[attr-defined]
+    def unreadable(store: Store, board: Board, entry: Entry, cells: Mapping[str, Cell]) -> Iterator[Turns]:
+        if entry.target.label == "toy":
             raise ValueError("no such class: \x1b[31m<script>")
-        return broken(store, board, cells, target)  # type: ignore[arg-type]
+        return whole(store, board, entry, cells)
 
-    monkeypatch.setattr(answers, "answers", unreadable)
+    monkeypatch.setattr(classes, "turns", unreadable)
     made = render(results.db, tmp_path / "site")
     pages = [text for text in made.problems if text.startswith("targets/toy-")]
     assert len(pages) == 1

@@ -798,3 +798,12 @@ def test_a_question_in_sql_changes_nothing_and_has_an_answer(tmp_path: Path) -> 
             store.connection.execute("INSERT INTO noted VALUES ('kept')")
             assert store.rows("SELECT word FROM noted") == [{"word": "kept"}]
         assert store.rows("SELECT word FROM noted") == [{"word": "kept"}]
+
+
+def test_a_question_that_wrote_nothing_takes_nothing_back(tmp_path: Path) -> None:
+    """SQLite reads the whole schema again after a rollback that follows new tables, as `tallied` makes them."""
+    with Store.open(tmp_path / "asked.sqlite") as store:
+        statements: list[str] = []
+        store.connection.set_trace_callback(statements.append)
+        store.rows("SELECT * FROM boards")
+        assert [text.partition(" ")[0] for text in statements] == ["SAVEPOINT", "SELECT", "RELEASE"]

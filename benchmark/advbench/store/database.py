@@ -306,14 +306,17 @@ class Store:
         """The columns of the answer, and its rows, while the block lasts."""
         with in_words(self.path):
             self.connection.execute("SAVEPOINT question")
+            written, whole = self.connection.total_changes, False
             try:
                 cursor = self.connection.execute(sql, values)
                 if cursor.description is None:
                     raise ValueError(f"a question that has no answer: {sql}")
                 yield [column[0] for column in cursor.description], cursor
+                whole = self.connection.total_changes == written
             finally:  # whatever it may have written
                 if self.connection.in_transaction:
-                    self.connection.execute("ROLLBACK TO question")
+                    if not whole:  # SQLite reads its schema again after this, as slow as many a question
+                        self.connection.execute("ROLLBACK TO question")
                     self.connection.execute("RELEASE question")
 
     def boards(self) -> list[BoardRow]:

@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from advbench.protocol import PROTOCOL, suffix
-from advbench.rates.aim import aim_of
-from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
-from advbench.rates.rates import shared_ranks
-from advbench.rates.shipper import shipper_of
-from advbench.store import Store
 from advbench_leaderboard.facts.cells import Cell, Incoming, Verdicts
-from advbench_leaderboard.facts.checks import Import
-from advbench_leaderboard.facts.entrants import Dataset, Target, nameless
-from advbench_leaderboard.facts.rate import Rate, rate_of
+from advbench_leaderboard.facts.entrants import Dataset, Target
+from advbench_leaderboard.facts.rate import Rate
 from advbench_leaderboard.facts.skips import Skip
-from advbench_leaderboard.text import in_order
 
 
 @dataclass(frozen=True)
 class Remark:
-    """A note on a target: stored by the harness, or computed from the facts (`advbench.notes`)."""
+    """A note on a target: stored by the harness, or computed from the facts (`advbench.rates.notes`)."""
 
     kind: str
     reason: str
@@ -68,7 +60,7 @@ class Entry:
     @property
     def worst(self) -> Verdicts | None:
         """The attack that leaves least."""
-        return min(self.verdicts.values(), key=_least, default=None)
+        return min(self.verdicts.values(), key=least, default=None)
 
     @property
     def beside(self) -> Evidence | None:
@@ -116,6 +108,9 @@ class Board:
     """Those that have come out on any target; the one that leaves least, on average, comes first."""
     entries: tuple[Entry, ...]
     """Ranked ones first, the best on top; unranked ones by name."""
+    right: Mapping[str, int]
+    """By target key a bit an example, in the order of their ids: set where it is right, clean and under all required
+    attacks. Only of targets with a robust accuracy."""
     superseded: tuple[Superseded, ...]
     """The last asked first."""
     cores: Mapping[str, int]
@@ -128,7 +123,7 @@ class Board:
 
     @property
     def title(self) -> str:
-        """The name, and what it does not say."""
+        """The name, with the aim and the earlier protocol that it leaves out."""
         return f"{self.name}{self._beside}"
 
     @property
@@ -159,169 +154,6 @@ class Board:
         return any(entry.false_positives for entry in self.entries)
 
 
-@dataclass(frozen=True)
-class Gathered:
-    """What boards are made of."""
-
-    targets: Mapping[str, Target]
-    datasets: Mapping[str, Dataset]
-    cells: Mapping[str, Cell]
-    verdicts: Mapping[str, Mapping[str, Mapping[str, Verdicts]]]
-    incoming: Mapping[tuple[str, str], Incoming]
-    skips: tuple[Skip, ...]
-    notes: Mapping[tuple[str, str], tuple[Remark, ...]]
-    """By board and target."""
-    elsewhere: Mapping[tuple[str, str], tuple[Evidence, ...]]
-    certified: Mapping[tuple[str, str], Rate]
-    verified: Mapping[str, bool]
-    """By cell."""
-    imports: Mapping[str, Import]
-    """By cell, of those that came by merging."""
-    earlier: Sequence[Earlier]
-    cores: Mapping[str, frozenset[str]]
-    """By cell: digests of the core that its shards were made with."""
-
-
-def boards(store: Store, found: Gathered) -> tuple[Board, ...]:
-    clean, robust = _by_board(store.rates("clean_accuracy")), _by_board(store.rates("robust_accuracy"))
-    here: dict[str, list[tuple[Cell, bool]]] = {}
-    for row in store.rows(
-        "SELECT board, cell, latest AND status <> 'done' AS open FROM board_cells WHERE stands ORDER BY board"
-    ):
-        here.setdefault(row["board"], []).append((found.cells[row["cell"]], bool(row["open"])))
-    made = []
-    rows = store.rows("SELECT * FROM boards ORDER BY dataset, name, protocol, key")
-    for row in sorted(rows, key=lambda row: in_order(f"{row['dataset']} {row['name']}")):
-        key = row["key"]
-        placed = here.get(key, [])
-        ranks = _ranks(store.robust_examples(key), found.targets)
-        failed = sorted(
-            (cell for cell, is_open in placed if is_open),
-            key=lambda cell: (found.targets[cell.source].label, cell.entrant, cell.key),
-        )
-        verdicts = found.verdicts.get(key, {})
-        dataset = found.datasets.get(row["data_fingerprint"]) or nameless(row)
-        crowd = Counter(ranks.values())
-        entries = [
-            _entry(answer, robust[key][answer["target"]], found, ranks, crowd, row["required"])
-            for answer in clean.get(key, {}).values()
-        ]
-        made.append(
-            Board(
-                key=key,
-                name=row["name"],
-                dataset=dataset,
-                ball=row["name"].removeprefix(f"{row['dataset']}/"),
-                threat=row["threat"],
-                family=row["family"],
-                shipper=shipper_of(row["ball"]),
-                params=row["params"] or {},
-                eps=row["eps"],
-                examples=row["examples"],
-                count=row["count"],
-                protocol=row["protocol"],
-                required=tuple(row["required"]),
-                aim=aim_of(row["required"], dataset.classes),
-                entrants=_strongest_first(verdicts.values()),
-                entries=tuple(sorted(entries, key=_place)),
-                superseded=tuple(_superseded(one, found.targets) for one in found.earlier if one.board == key),
-                cores=_cores(found.cores, verdicts),
-                failed=tuple(failed),
-                skipped=tuple(skip for skip in found.skips if skip.concerns(row["dataset"], row["name"])),
-                updated=max((cell.at for cell, _ in placed if cell.at), default=None),
-            )
-        )
-    return tuple(made)
-
-
-def _entry(
-    answer: Mapping[str, Any],
-    worst_case: Mapping[str, Any],
-    found: Gathered,
-    ranks: Mapping[str, int],
-    crowd: Mapping[int, int],
-    required: Sequence[str],
-) -> Entry:
-    board, key = answer["board"], answer["target"]
-    verdicts = found.verdicts.get(board, {}).get(key, {})
-    clean = rate_of(answer, "right", "n")
-    assert clean is not None  # a target is listed for its clean answers
-    counted = [found.cells[verdict.cell] for verdict in verdicts.values()]
-    through = [verdict for verdict in verdicts.values() if verdict.undetected]
-    arrived = [found.imports[cell.key] for cell in counted if cell.key in found.imports]
-    checked = [found.verified.get(cell.key) for cell in counted]
-    rank = ranks.get(key)
-    robust = rate_of(worst_case, "right", "n")
-    counting = [verdicts[entrant] for entrant in required if entrant in verdicts] if robust else []
-    return Entry(
-        target=found.targets[key],
-        rank=rank,
-        tied=rank is not None and crowd[rank] > 1,
-        unranked=worst_case["unranked"],
-        robust=robust,
-        clean=clean,
-        verdicts=verdicts,
-        incoming=found.incoming.get((board, key)),
-        undetected=min(
-            through, key=lambda v: (-(v.undetected.value if v.undetected else 0.0), v.entrant), default=None
-        ),
-        false_positives=rate_of(answer, "alarms", "n"),
-        certified=found.certified.get((board, key)),
-        forwards=sum(cell.forwards / cell.count for cell in counted),
-        backwards=sum(cell.backwards / cell.count for cell in counted),
-        seconds=sum(cell.seconds for cell in counted),
-        notes=found.notes.get((board, key), ()),
-        elsewhere=found.elsewhere.get((board, key), ()),
-        verified=False if False in checked else True if checked and all(checked) else None,
-        arrived=len(arrived),
-        crafted=sum(one.crafted for one in arrived),
-        deciding=min(counting, key=_least, default=None),
-    )
-
-
-def _superseded(one: Earlier, targets: Mapping[str, Target]) -> Superseded:
-    return Superseded(
-        target=targets[one.target],
-        standing=targets[one.standing],
-        differs=one.differs,
-        asked=one.asked,
-        clean=Rate(*one.clean),
-        robust=Rate(*one.robust) if one.robust else None,
-        unranked=one.unranked,
-    )
-
-
-def _cores(known: Mapping[str, frozenset[str]], verdicts: Mapping[str, Mapping[str, Verdicts]]) -> dict[str, int]:
-    cells = {one.cell for by_entrant in verdicts.values() for one in by_entrant.values()}
-    crowd = Counter(digest for cell in cells for digest in known.get(cell, ()))
-    return {digest: crowd[digest] for digest in sorted(crowd, key=lambda digest: (-crowd[digest], digest))}
-
-
-def _least(verdicts: Verdicts) -> tuple[float, str]:
+def least(verdicts: Verdicts) -> tuple[float, str]:
+    """What to sort by so that the attack that leaves least comes first."""
     return verdicts.accuracy.value, verdicts.entrant
-
-
-def _strongest_first(verdicts: Iterable[Mapping[str, Verdicts]]) -> tuple[str, ...]:
-    """By the mean of what each leaves."""
-    left: dict[str, list[float]] = {}
-    for by_entrant in verdicts:
-        for entrant, one in by_entrant.items():
-            left.setdefault(entrant, []).append(one.accuracy.value)
-    return tuple(sorted(left, key=lambda entrant: (sum(left[entrant]) / len(left[entrant]), entrant)))
-
-
-def _place(entry: Entry) -> tuple[bool, int, str, str]:
-    right = entry.robust.k if entry.robust else 0
-    return (entry.rank is None, -right, entry.target.label, entry.target.key)
-
-
-def _ranks(right: Mapping[str, Mapping[int, bool]], targets: Mapping[str, Target]) -> dict[str, int]:
-    ordered = sorted(right, key=lambda key: (targets[key].label, key))
-    return dict(shared_ranks({key: [right[key][example] for example in sorted(right[key])] for key in ordered}))
-
-
-def _by_board(rows: list[dict[str, Any]]) -> dict[str, dict[str, dict[str, Any]]]:
-    found: dict[str, dict[str, dict[str, Any]]] = {}
-    for row in rows:
-        found.setdefault(row["board"], {})[row["target"]] = row
-    return found

@@ -43,10 +43,10 @@ class Cell:
     """done, failed or unfinished."""
     reason: str | None
     run: str | None
-    """Of the latest event."""
+    """The run that its latest event belongs to; `at` is when that was."""
     at: str | None
     current: bool
-    """The one that counts on its boards, of cells that differ only in version."""
+    """Whether it counts on its boards, of cells that differ only in version."""
     latest: bool
     seconds: float
     forwards: int
@@ -81,117 +81,151 @@ class Unplaced:
     """A cell on its own source, where no board judges its examples; without a board's radius, of whatever size."""
 
     cell: str
-    fooled: Rate
-    accuracy: Rate
+    n: int
+    reached: int
+    right: int
+    """On the clean image and under the attack."""
+
+    @property
+    def fooled(self) -> Rate:
+        return Rate(self.reached, self.n)
+
+    @property
+    def accuracy(self) -> Rate:
+        return Rate(self.right, self.n)
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
     """The cell of another target whose examples fool this one most often."""
 
+    board: str
+    target: str
     cell: str
     source: str
     entrant: str
-    rate: Rate
+    fooled: int
+    n: int
+
+    @property
+    def rate(self) -> Rate:
+        return Rate(self.fooled, self.n)
 
 
 def cells(store: Store) -> dict[str, Cell]:
     """By key; what they cost is the sum over their shards."""
-    return {
-        row["key"]: Cell(
-            key=row["key"],
-            number=row["id"],
-            entrant=row["entrant"],
-            attack=row["attack"],
-            goal=row["goal"],
-            source=row["source"],
-            threat=row["threat"],
-            family=row["family"],
-            eps=row["eps"],
-            params=row["params"] or {},
-            minimizes=bool(row["minimizes"]),
-            stop=row["stop"],
-            seed=row["seed"],
-            protocol=row["protocol"],
-            budget=row["budget"],
-            fit=row["fit"],
-            needs=row["needs"],
-            beyond_gradients=None if row["beyond_gradients"] is None else bool(row["beyond_gradients"]),
-            data_fingerprint=row["data_fingerprint"],
-            examples=row["examples"],
-            count=row["count"],
-            status=row["status"],
-            reason=row["reason"],
-            run=row["run"],
-            at=row["at"],
-            current=bool(row["current"]),
-            latest=bool(row["latest"]),
-            seconds=row["spent"] or 0.0,
-            forwards=row["forwards"] or 0,
-            backwards=row["backwards"] or 0,
-        )
-        for row in store.rows("""
-            SELECT c.*, s.entrant, s.status, s.reason, s.run, s.at, s.current, s.latest,
-              p.spent, p.forwards, p.backwards
-            FROM cells c JOIN cell_state s ON s.cell = c.id
-            LEFT JOIN (
-              SELECT cell, sum(seconds) AS spent, sum(forwards) AS forwards, sum(backwards) AS backwards
-              FROM shards GROUP BY cell
-            ) p ON p.cell = c.id
-            ORDER BY s.entrant, c.source, c.key
-        """)
-    }
+    stored = store.read(
+        Cell,
+        """
+        SELECT c.key, c.id AS number, s.entrant, c.attack, c.goal, c.source, c.threat, c.family, c.eps,
+          coalesce(c.params, '{}') AS params, c.minimizes, c.stop, c.seed, c.protocol, c.budget, c.fit, c.needs,
+          c.beyond_gradients, c.data_fingerprint, c.examples, c.count, s.status, s.reason, s.run, s.at, s.current,
+          s.latest, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.forwards, 0) AS forwards,
+          coalesce(p.backwards, 0) AS backwards
+        FROM cells c JOIN cell_state s ON s.cell = c.id
+        LEFT JOIN (
+          SELECT cell, sum(seconds) AS seconds, sum(forwards) AS forwards, sum(backwards) AS backwards
+          FROM shards GROUP BY cell
+        ) p ON p.cell = c.id
+        ORDER BY s.entrant, c.source, c.key
+        """,
+    )
+    return {cell.key: cell for cell in stored}
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A cell that belongs to a board."""
+
+    cell: str
+    board: str
+    stands: bool
+    """Whether the board lists its target, and no later one of the same network."""
+
+
+def placed(store: Store) -> list[Placed]:
+    return store.read(Placed, "SELECT cell, board, stands FROM board_cells ORDER BY board_name, board")
+
+
+@dataclass(frozen=True)
+class _Count:
+    n: int
+
+
+def outcome_count(store: Store) -> int:
+    (count,) = store.read(_Count, "SELECT count(*) AS n FROM outcomes")
+    return count.n
+
+
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    board: str
+    cell: str
+    entrant: str
+    source: str
+    n: int
+    fooled: int
+    first_right: int
+    fooled_first_right: int
+    still_right: int
+    undetected: int | None
+    mean_size: float | None
+    violations: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Median:
+    board: str
+    cell: str
+    median_size: float
 
 
 def verdicts(store: Store) -> dict[str, dict[str, dict[str, Verdicts]]]:
     """By board, source and entrant; a goal that applied to no example is left out."""
-    medians = {(row["board"], row["cell"]): row["median_size"] for row in store.rates("sizes")}
-    found: dict[str, dict[str, dict[str, Verdicts]]] = defaultdict(lambda: defaultdict(dict))
-    for row in store.rows("""
+    medians = {
+        (one.board, one.cell): one.median_size
+        for one in store.read(_Median, "SELECT board, cell, median_size FROM sizes")
+    }
+    by_board: dict[str, dict[str, dict[str, Verdicts]]] = defaultdict(lambda: defaultdict(dict))
+    for one in store.read(
+        _Counted,
+        """
         SELECT board, cell, entrant, source, n, fooled, first_right, fooled_first_right, still_right, undetected,
           mean_size, violations
         FROM rates WHERE own AND n > 0 ORDER BY board, source, entrant, cell
-    """):
-        fooled, accuracy = rate_of(row, "fooled", "n"), rate_of(row, "still_right", "n")
-        assert fooled is not None  # n > 0
-        assert accuracy is not None
-        found[row["board"]][row["source"]][row["entrant"]] = Verdicts(
-            cell=row["cell"],
-            entrant=row["entrant"],
-            fooled=fooled,
-            first_right=rate_of(row, "fooled_first_right", "first_right"),
-            accuracy=accuracy,
-            undetected=rate_of(row, "undetected", "n"),
-            mean_size=row["mean_size"],
-            median_size=medians.get((row["board"], row["cell"])),
-            violations=row["violations"],
+        """,
+    ):
+        by_board[one.board][one.source][one.entrant] = Verdicts(
+            cell=one.cell,
+            entrant=one.entrant,
+            fooled=Rate(one.fooled, one.n),
+            first_right=rate_of(one.fooled_first_right, one.first_right),
+            accuracy=Rate(one.still_right, one.n),
+            undetected=rate_of(one.undetected, one.n),
+            mean_size=one.mean_size,
+            median_size=medians.get((one.board, one.cell)),
+            violations=one.violations,
         )
-    return found
+    return by_board
 
 
 def unplaced(store: Store) -> dict[str, Unplaced]:
     """By key: the cells that are done, and whose examples no board judges."""
-    found = {}
-    for row in store.rates("unplaced"):
-        fooled, accuracy = rate_of(row, "fooled", "n"), rate_of(row, "still_right", "n")
-        assert fooled is not None  # a cell is counted by its outcomes
-        assert accuracy is not None
-        found[row["cell"]] = Unplaced(row["cell"], fooled, accuracy)
-    return found
+    question = "SELECT cell, n, fooled AS reached, still_right AS right FROM unplaced"
+    return {one.cell: one for one in store.read(Unplaced, question)}
 
 
 def incoming(store: Store) -> dict[tuple[str, str], Incoming]:
     """By board and target: the worst of others' examples; of equals the first by source, entrant and key."""
-    return {
-        (row["board"], row["target"]): Incoming(
-            row["cell"], row["source"], row["entrant"], Rate(row["fooled"], row["n"])
-        )
-        for row in store.rows("""
-            SELECT * FROM (
-              SELECT board, target, source, cell, entrant, fooled, n, row_number() OVER (
-                PARTITION BY board, target ORDER BY 1.0 * fooled / n DESC, source_label, source, entrant, cell
-              ) AS place
-              FROM rates WHERE NOT own AND n > 0
-            ) WHERE place = 1
-        """)
-    }
+    worst = store.read(
+        Incoming,
+        """
+        SELECT board, target, cell, source, entrant, fooled, n FROM (
+          SELECT board, target, source, cell, entrant, fooled, n, row_number() OVER (
+            PARTITION BY board, target ORDER BY 1.0 * fooled / n DESC, source_label, source, entrant, cell
+          ) AS place
+          FROM rates WHERE NOT own AND n > 0
+        ) WHERE place = 1
+        """,
+    )
+    return {(one.board, one.target): one for one in worst}

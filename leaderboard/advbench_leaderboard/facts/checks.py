@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from advbench.store import Store, marks
 from advbench.store.marks import Mark
@@ -13,6 +13,7 @@ from advbench_leaderboard.facts.rate import Rate
 class Import:
     """How a cell came into this database."""
 
+    cell: str
     at: str
     source: str
     refereed: bool
@@ -22,9 +23,18 @@ class Import:
     """What came of that; empty where nobody tried."""
 
 
+@dataclass(frozen=True)
+class _Certified:
+    board: str
+    target: str
+    right: int
+    n: int
+
+
 def certified(store: Store) -> dict[tuple[str, str], Rate]:
     """By board and target: examples right, and proved to stay so within the board's radius."""
-    return {(row["board"], row["target"]): Rate(row["right"], row["n"]) for row in store.rates("certified")}
+    proved = store.read(_Certified, "SELECT board, target, right, n FROM certified")
+    return {(one.board, one.target): Rate(one.right, one.n) for one in proved}
 
 
 def verifications(store: Store) -> dict[str, Mark]:
@@ -37,11 +47,17 @@ def imported(store: Store) -> dict[str, Import]:
 
     A later merge may bring new verdicts on it. Its perturbations stay those that were crafted again once.
     """
-    found: dict[str, Import] = {}
-    for row in store.rows("SELECT c.key, i.* FROM imports i JOIN cells c ON c.id = i.cell ORDER BY i.id"):
-        before = found.get(row["key"])
-        crafted, crafting = bool(row["crafted"]), row["crafting"] or ""
+    arrivals: dict[str, Import] = {}
+    for one in store.read(
+        Import,
+        """
+        SELECT c.key AS cell, i.at, i.source, i.refereed, coalesce(i.crafted, 0) AS crafted,
+          coalesce(i.crafting, '') AS crafting
+        FROM imports i JOIN cells c ON c.id = i.cell ORDER BY i.id
+        """,
+    ):
+        before = arrivals.get(one.cell)
         if before is not None and before.crafted:
-            crafted, crafting = True, before.crafting
-        found[row["key"]] = Import(row["at"], row["source"], bool(row["refereed"]), crafted, crafting)
-    return found
+            one = replace(one, crafted=True, crafting=before.crafting)
+        arrivals[one.cell] = one
+    return arrivals

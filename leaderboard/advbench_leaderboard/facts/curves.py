@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from advbench.store import Store
-from advbench_leaderboard.facts.entrants import Target
-
-if TYPE_CHECKING:
-    from advbench_leaderboard.facts.boards import Board
+from advbench.store.outcome_views import largest
+from advbench_leaderboard.facts.boards import Board
 
 
 @dataclass(frozen=True)
@@ -29,43 +25,59 @@ class Curve:
     entrants: tuple[str, ...]
 
     def accuracy(self, radius: float) -> float:
-        return (self.right - bisect_right(self.sizes, radius * (1 + 1e-6))) / self.n
+        return (self.right - bisect_right(self.sizes, largest(radius))) / self.n
 
 
-def curves(store: Store, board: Board, targets: Mapping[str, Target]) -> tuple[Curve, ...]:
-    """Of every target of the board's family on which such an attack is done; by label."""
+@dataclass(frozen=True)
+class _Judged:
+    """A minimal-norm attack that is done on a target."""
+
+    target: str
+    entrant: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Changed:
+    """An example that was right on the clean image, and the least that changed its answer."""
+
+    target: str
+    size: float
+
+
+def curves(store: Store, board: Board) -> tuple[Curve, ...]:
+    """The curve of every target of the board on which a minimal-norm attack is done; by label."""
     entrants: dict[str, list[str]] = defaultdict(list)
-    for row in store.rows(
-        "SELECT source, entrant FROM board_cells WHERE board = ? AND minimizes AND current AND judged AND stands "
-        "ORDER BY entrant",
+    for cell in store.read(
+        _Judged,
+        "SELECT source AS target, entrant FROM board_cells "
+        "WHERE board = ? AND minimizes AND current AND judged AND stands ORDER BY entrant",
         board.key,
     ):
-        entrants[row["source"]].append(row["entrant"])
+        entrants[cell.target].append(cell.entrant)
     sizes: dict[str, list[float]] = defaultdict(list)
-    for row in store.rows(
+    for changed in store.read(
+        _Changed,
         """
-        SELECT k.source AS target, o.example,
-          min(CASE WHEN o.violation IS NULL AND o.predicted <> c.label THEN o.size END) AS size
+        SELECT k.source AS target, min(o.size) AS size
         FROM board_cells k
-        CROSS JOIN outcomes o ON o.cell = k.cell_id AND o.target = k.source_id
-        CROSS JOIN clean c ON c.target = o.target AND c.example = o.example
+        CROSS JOIN judged_outcomes o ON o.board = k.board AND o.cell_id = k.cell_id AND o.target_id = k.source_id
+        CROSS JOIN clean c ON c.target = o.target_id AND c.example = o.example
         WHERE k.board = ? AND k.minimizes AND k.current AND k.judged AND k.stands AND c.predicted = c.label
-        GROUP BY k.source, o.example ORDER BY size
+          AND o.violation IS NULL AND o.predicted <> c.label
+        GROUP BY k.source, o.example HAVING size IS NOT NULL ORDER BY size
         """,
         board.key,
     ):
-        if row["size"] is not None:
-            sizes[row["target"]].append(row["size"])
-    clean = {row["target"]: row for row in store.rates("clean_accuracy", board.key)}
+        sizes[changed.target].append(changed.size)
     return tuple(
         Curve(
-            target=key,
-            label=targets[key].label,
-            n=clean[key]["n"],
-            right=clean[key]["right"],
-            sizes=tuple(sizes[key]),
-            entrants=tuple(entrants[key]),
+            target=entry.target.key,
+            label=entry.target.label,
+            n=entry.clean.n,
+            right=entry.clean.k,
+            sizes=tuple(sizes[entry.target.key]),
+            entrants=tuple(entrants[entry.target.key]),
         )
-        for key in sorted(entrants, key=lambda key: (targets[key].label, key))
-        if key in clean
+        for entry in sorted(board.entries, key=lambda entry: (entry.target.label, entry.target.key))
+        if entry.target.key in entrants
     )

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from advbench.store import Store
 
 
 @dataclass(frozen=True)
-class Said:
+class Description:
     """What a plugin says of itself."""
 
-    summary: str
-    reference: str
+    kind: str = ""
+    label: str = ""
+    summary: str = ""
+    reference: str = ""
     """An address, or nothing; link it with the `reference` macro, which takes http(s) alone."""
 
 
@@ -27,8 +29,8 @@ class Target:
     number: int
     """The database's own; for questions in SQL, never for a page."""
     label: str
-    """Told apart by the key's beginning where two targets share it; the one that boards list keeps it, where the others
-    are the same network."""
+    """Of targets that share one, the one of the newest protocol that boards list keeps it, if it is the only such; the
+    others are told apart by the beginning of their keys."""
     model: str
     defenses: str
     dataset: str
@@ -60,7 +62,6 @@ class Attack:
     """An attack with its parameters, as its cells name it."""
 
     label: str
-    name: str
     needs: str | None
     """What it may ask of a target, in words; None in databases of old."""
     minimizes: bool
@@ -79,82 +80,103 @@ class Dataset:
     count: int
 
 
+@dataclass(frozen=True)
+class _Place:
+    """Where a target stands, as far as its label depends on it."""
+
+    target: str
+    stands: bool
+    """Whether no board has a later target of the same network in its place."""
+    protocol: int
+    """Of its boards, or of its cells where it has none; the newest."""
+
+
 def targets(store: Store) -> dict[str, Target]:
-    rows = store.rows("SELECT * FROM targets ORDER BY label, key")
-    told = store.rows("SELECT target, max(current) AS current FROM board_targets GROUP BY target")
-    superseded = {row["target"] for row in told if not row["current"]}
-    crowd = Counter((row["label"], row["data_fingerprint"]) for row in rows if row["key"] not in superseded)
+    """By key, in the order of labels and keys."""
+    stored = store.read(
+        Target,
+        """
+        SELECT key, id AS number, label, model, defenses, dataset, data_fingerprint, coalesce(params, '{}') AS params,
+          coalesce(origins, '{}') AS origins, weights_sha256, recipe, access, threshold,
+          CASE WHEN threshold IS NOT NULL THEN false_positive_rate END AS asked, randomised, draws
+        FROM targets ORDER BY label, key
+        """,
+    )
+    places = store.read(
+        _Place,
+        """
+        SELECT t.key AS target, coalesce(p.stands, 1) AS stands,
+          coalesce(p.protocol, (SELECT max(c.protocol) FROM cells c WHERE c.source = t.key), 0) AS protocol
+        FROM targets t LEFT JOIN (
+          SELECT s.target, max(s.current) AS stands, max(b.protocol) AS protocol
+          FROM board_targets s JOIN boards b ON b.key = s.board GROUP BY s.target
+        ) p ON p.target = t.key
+        """,
+    )
+    numbered = _numbered(stored, {place.target: place for place in places})
     return {
-        row["key"]: Target(
-            key=row["key"],
-            number=row["id"],
-            label=f"{row['label']} #{row['key'][:8]}"
-            if row["key"] in superseded or crowd[row["label"], row["data_fingerprint"]] > 1
-            else row["label"],
-            model=row["model"],
-            defenses=row["defenses"],
-            dataset=row["dataset"],
-            data_fingerprint=row["data_fingerprint"],
-            params=row["params"] or {},
-            origins=row["origins"] or {},
-            weights_sha256=row["weights_sha256"],
-            recipe=row["recipe"],
-            access=row["access"],
-            threshold=row["threshold"],
-            asked=row["false_positive_rate"] if row["threshold"] is not None else None,
-            randomised=bool(row["randomised"]),
-            draws=row["draws"],
-        )
-        for row in rows
+        target.key: replace(target, label=f"{target.label} #{target.key[:8]}") if target.key in numbered else target
+        for target in stored
     }
+
+
+def _numbered(targets: Sequence[Target], places: Mapping[str, _Place]) -> frozenset[str]:
+    """The keys of the targets that don't keep their label."""
+    alike: dict[tuple[str, str], list[_Place]] = defaultdict(list)
+    for target in targets:
+        alike[target.label, target.data_fingerprint].append(places[target.key])
+    numbered: set[str] = set()
+    for some in alike.values():
+        newest = max((place.protocol for place in some if place.stands), default=None)
+        keep = [place for place in some if place.stands and place.protocol == newest]
+        numbered.update(place.target for place in some if len(keep) != 1 or place is not keep[0])
+    return frozenset(numbered)
 
 
 def attacks(store: Store) -> dict[str, Attack]:
     """By label; of cells that differ in what the attack is, the newest tells."""
-    return {
-        row["attack"]: Attack(
-            label=row["attack"],
-            name=row["attack"].partition("(")[0],
-            needs=row["needs"],
-            minimizes=bool(row["minimizes"]),
-            params=row["attack_params"] or {},
-            origin=row["origin"] or {},
-        )
-        for row in store.rows("""
-            SELECT attack, needs, minimizes, attack_params, origin FROM cells
-            WHERE id IN (SELECT max(id) FROM cells GROUP BY attack) ORDER BY attack
-        """)
-    }
+    newest = store.read(
+        Attack,
+        """
+        SELECT attack AS label, needs, minimizes, coalesce(attack_params, '{}') AS params,
+          coalesce(origin, '{}') AS origin
+        FROM cells WHERE id IN (SELECT max(id) FROM cells GROUP BY attack) ORDER BY attack
+        """,
+    )
+    return {attack.label: attack for attack in newest}
 
 
 def datasets(store: Store) -> dict[str, Dataset]:
-    return {
-        row["fingerprint"]: Dataset(
-            fingerprint=row["fingerprint"],
-            label=row["label"],
-            classes=tuple(str(name) for name in row["classes"]),
-            shape=tuple(row["shape"]),
-            source=row["source"] or "",
-            partial=row["partial"] or "",
-            count=row["count"],
-        )
-        for row in store.rows("SELECT * FROM datasets ORDER BY label, fingerprint")
+    stored = store.read(
+        Dataset,
+        """
+        SELECT fingerprint, label, classes, shape, coalesce(source, '') AS source, coalesce(partial, '') AS partial,
+          count
+        FROM datasets ORDER BY label, fingerprint
+        """,
+    )
+    return {  # JSON knows lists alone
+        dataset.fingerprint: replace(dataset, classes=tuple(map(str, dataset.classes)), shape=tuple(dataset.shape))
+        for dataset in stored
     }
 
 
-def nameless(board: Mapping[str, Any]) -> Dataset:
-    """What a board tells of a data set that the database says nothing about."""
-    return Dataset(board["data_fingerprint"], board["dataset"], (), (), "", "", 0)
+def nameless(fingerprint: str, label: str) -> Dataset:
+    """A data set that the database says nothing about."""
+    return Dataset(fingerprint, label, (), (), "", "", 0)
 
 
-def said(store: Store) -> dict[tuple[str, str], Said]:
+def descriptions(store: Store) -> dict[tuple[str, str], Description]:
     """By kind and label, and by kind and name for other parameters of the same plugin; the newest run's words."""
-    found: dict[tuple[str, str], Said] = {}
-    for row in store.rows("""
-        SELECT p.kind, p.label, p.summary, p.reference FROM plugins p JOIN runs r ON r.id = p.run
+    newest: dict[tuple[str, str], Description] = {}
+    for one in store.read(
+        Description,
+        """
+        SELECT p.kind, p.label, p.summary, coalesce(p.reference, '') AS reference
+        FROM plugins p JOIN runs r ON r.id = p.run
         WHERE p.summary IS NOT NULL ORDER BY r.started, r.id
-    """):
-        words = Said(row["summary"], row["reference"] or "")
-        found[row["kind"], row["label"]] = words
-        found[row["kind"], row["label"].partition("(")[0]] = words
-    return found
+        """,
+    ):
+        newest[one.kind, one.label] = one
+        newest[one.kind, one.label.partition("(")[0]] = one
+    return newest

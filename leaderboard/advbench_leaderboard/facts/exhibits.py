@@ -14,6 +14,8 @@ from advbench.store import Store
 class Exhibit:
     """Pictures are zlib of bytes, channels first; `moved` is zlib of float16, downwards and to the right."""
 
+    cell: int
+    """Its number."""
     example: int
     label: int | None
     clean: int | None
@@ -38,9 +40,10 @@ class Exhibit:
 
 
 def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
-    """Of so many cells at once, by their numbers; each judged on its own source."""
-    found: dict[int, list[Exhibit]] = defaultdict(list)
-    for row in store.rows(
+    """The first examples of these cells, by the cell's number; each as judged on its own source."""
+    by_cell: dict[int, list[Exhibit]] = defaultdict(list)
+    for one in store.read(
+        Exhibit,
         """
         SELECT x.cell, x.example, c.label, c.predicted AS clean, c.confidence AS clean_confidence,
           c.suspicion AS clean_suspicion, o.goal_label, o.reached, o.predicted, o.confidence, o.suspicion, o.size,
@@ -54,7 +57,5 @@ def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
         """,
         json.dumps(list(cells)),
     ):
-        cell = row.pop("cell")
-        reached = None if row["reached"] is None else bool(row["reached"])
-        found[cell].append(Exhibit(**{**row, "reached": reached}))
-    return found
+        by_cell[one.cell].append(one)
+    return by_cell

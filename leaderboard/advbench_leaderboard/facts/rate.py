@@ -1,10 +1,8 @@
-"""k of n."""
+"""A share that was counted: k of n."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from advbench.rates.rates import wilson
 
@@ -29,6 +27,6 @@ class Rate:
         return wilson(self.k, self.n)[1]
 
 
-def rate_of(row: Mapping[str, Any], k: str, n: str) -> Rate | None:
-    """None where nothing was counted."""
-    return None if row[k] is None or not row[n] else Rate(row[k], row[n])
+def rate_of(k: int | None, n: int | None) -> Rate | None:
+    """The rate of k among n; None where nothing was counted."""
+    return None if k is None or not n else Rate(k, n)

@@ -1,4 +1,4 @@
-"""Under what the numbers were made."""
+"""Runs: by which versions and plugins, and on which machine, the numbers were made."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from advbench.store import Store
 
 @dataclass(frozen=True)
 class Plugin:
+    """A plugin that took part in a run."""
+
+    run: str
     kind: str
     label: str
     distribution: str
@@ -36,9 +39,8 @@ class Run:
     versions: Mapping[str, Any]
     hardware: Mapping[str, Any]
     command: str | None
-    plugins: tuple[Plugin, ...]
     cells: int
-    """So many that it ended, whatever became of them."""
+    """How many cells it ended, whatever became of them."""
 
     @property
     def can_be_called(self) -> bool:
@@ -50,40 +52,43 @@ class Run:
         return words[:1] == ["advbench"] and shlex.join(words) == self.command
 
 
+@dataclass(frozen=True)
+class _Crafted:
+    cell: str
+    run: str | None
+
+
 def cores(store: Store, known: Iterable[Run]) -> dict[str, frozenset[str]]:
     """By cell: digests of the core that its shards were made with, empty for a run that says none."""
     digests = {run.id: str(run.versions.get("core") or "") for run in known}
-    found: dict[str, set[str]] = defaultdict(set)
-    for row in store.rows("SELECT DISTINCT c.key, s.run FROM shards s JOIN cells c ON c.id = s.cell"):
-        found[row["key"]].add(digests.get(row["run"], ""))
-    return {cell: frozenset(some) for cell, some in found.items()}
+    by_cell: dict[str, set[str]] = defaultdict(set)
+    for one in store.read(_Crafted, "SELECT DISTINCT c.key AS cell, s.run FROM shards s JOIN cells c ON c.id = s.cell"):
+        by_cell[one.cell].add(digests.get(one.run or "", ""))
+    return {cell: frozenset(some) for cell, some in by_cell.items()}
 
 
 def runs(store: Store) -> tuple[Run, ...]:
     """The newest first."""
-    plugins: dict[str, list[Plugin]] = defaultdict(list)
-    for row in store.rows("SELECT * FROM plugins ORDER BY run, kind, label"):
-        words = [row[name] or "" for name in ("kind", "label", "distribution", "version", "digest", "error")]
-        plugins[row["run"]].append(Plugin(*words))
-    return tuple(
-        Run(
-            id=row["id"],
-            started=row["started"],
-            ended=row["ended"],
-            how=row["how"],
-            suite=row["suite"],
-            settings=row["settings"] or {},
-            seed=row["seed"],
-            protocol=row["protocol"],
-            versions=row["versions"] or {},
-            hardware=row["hardware"] or {},
-            command=row["command"],
-            plugins=tuple(plugins[row["id"]]),
-            cells=row["cells"],
-        )
-        for row in store.rows("""
-            SELECT r.*, e.at AS ended, e.how,
-              (SELECT count(DISTINCT c.cell) FROM cell_events c WHERE c.run = r.id) AS cells
-            FROM runs r LEFT JOIN run_ends e ON e.run = r.id ORDER BY r.started DESC, r.id
-        """)
+    newest_first = store.read(
+        Run,
+        """
+        SELECT r.id, r.started, e.at AS ended, e.how, r.suite, coalesce(r.settings, '{}') AS settings, r.seed,
+          r.protocol, coalesce(r.versions, '{}') AS versions, coalesce(r.hardware, '{}') AS hardware, r.command,
+          (SELECT count(DISTINCT c.cell) FROM cell_events c WHERE c.run = r.id) AS cells
+        FROM runs r LEFT JOIN run_ends e ON e.run = r.id ORDER BY r.started DESC, r.id
+        """,
     )
+    return tuple(newest_first)
+
+
+def plugins(store: Store) -> tuple[Plugin, ...]:
+    """Run by run, in the order of `runs`."""
+    by_run = store.read(
+        Plugin,
+        """
+        SELECT p.run, p.kind, p.label, coalesce(p.distribution, '') AS distribution,
+          coalesce(p.version, '') AS version, coalesce(p.digest, '') AS digest, coalesce(p.error, '') AS error
+        FROM plugins p JOIN runs r ON r.id = p.run ORDER BY r.started DESC, r.id, p.kind, p.label
+        """,
+    )
+    return tuple(by_run)

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from advbench_leaderboard.figures.svg import element, frame, group
+from advbench_leaderboard.figures.svg import frame, group, strokes
 from advbench_leaderboard.png import inflated
 
 MOST = 120
 """Arrows that are drawn: the longest."""
 LONGEST = 3.0
-"""Pixels."""
+"""How many pixels long the longest arrow is."""
 EDGE = 0.25
 """Pixels that stay free at the picture's edge."""
 
@@ -25,7 +25,7 @@ class Move:
     row: int
     column: int
     down: float
-    """Mass times pixels."""
+    """Mass times the pixels that it went; likewise `right`."""
     right: float
 
     @property
@@ -37,19 +37,20 @@ def moves(packed: bytes, height: int, width: int) -> list[Move]:
     """The largest first; pixels that nothing left are no moves."""
     size = height * width
     values = struct.unpack(f"<{2 * size}e", inflated(packed, 4 * size))
-    found = [
+    known = [
         Move(place // width, place % width, values[place], values[size + place])
         for place in range(size)
         if (values[place] or values[size + place]) and math.isfinite(values[place] + values[size + place])
     ]
-    return sorted(found, key=lambda move: (-move.length, move.row, move.column))
+    return sorted(known, key=lambda move: (-move.length, move.row, move.column))
 
 
-def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup:
+def arrows(title: str, largest: Sequence[Move], height: int, width: int) -> Markup:
     """The longest is three pixels long, or as long as the picture has room for; the others in proportion."""
-    unit = min([LONGEST / found[0].length, *(_room(move, height, width) for move in found[:MOST])]) if found else 0.0
-    parts = []
-    for move in found[:MOST]:
+    drawn = largest[:MOST]
+    unit = min([LONGEST / drawn[0].length, *(_room(move, height, width) for move in drawn)]) if drawn else 0.0
+    ways = []
+    for move in drawn:
         x, y = move.column + 0.5, move.row + 0.5
         dx, dy = move.right * unit, move.down * unit
         head = 0.35 * min(1.0, move.length * unit)
@@ -58,14 +59,14 @@ def arrows(title: str, found: Sequence[Move], height: int, width: int) -> Markup
             (x + dx - head * math.cos(angle + turn), y + dy - head * math.sin(angle + turn)) for turn in (0.5, -0.5)
         ]
         ends = "".join(f"M{tx:.2f} {ty:.2f}L{x + dx:.2f} {y + dy:.2f}" for tx, ty in tips)
-        parts.append(element("path", d=f"M{x:.2f} {y:.2f}L{x + dx:.2f} {y + dy:.2f}{ends}"))
+        ways.append(f"M{x:.2f} {y:.2f}L{x + dx:.2f} {y + dy:.2f}{ends}")
     return frame(
         title,
-        f"{min(len(found), MOST)} arrows, from the pixel that mass left to where it went on average; the length is the "
-        "mass times its way, in proportion to the longest.",
+        f"{len(drawn)} arrows, from the pixel that mass left to where it went on average; the length is "
+        "the mass times its way, in proportion to the longest.",
         width,
         height,
-        group(*parts),
+        group(strokes(ways)),
         class_="arrows",
     )
 

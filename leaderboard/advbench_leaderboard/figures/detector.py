@@ -16,8 +16,6 @@ from advbench_leaderboard.figures.svg import element, frame, group, label, path
 
 WIDTH, HEIGHT = 560.0, 300.0
 BINS = 24
-FALSE_POSITIVES = (0.0, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
-"""For the table behind the curve."""
 
 
 @dataclass(frozen=True)
@@ -49,12 +47,12 @@ def bins(clean: Sequence[float | None], fooled: Sequence[float | None], threshol
     return [Bin(edges[i], edges[i + 1], counts[0][i] / totals[0], counts[1][i] / totals[1]) for i in range(BINS)]
 
 
-def histogram(title: str, found: Sequence[Bin], threshold: float | None) -> Markup:
-    top = max((max(one.clean, one.fooled) for one in found), default=0.0) or 1.0
+def histogram(title: str, spans: Sequence[Bin], threshold: float | None) -> Markup:
+    top = max((max(one.clean, one.fooled) for one in spans), default=0.0) or 1.0
     chart = Chart(
         WIDTH,
         HEIGHT,
-        Scale(found[0].low, found[-1].high, LEFT, WIDTH - RIGHT),
+        Scale(spans[0].low, spans[-1].high, LEFT, WIDTH - RIGHT),
         Scale(0.0, top * 1.05, HEIGHT - BOTTOM, TOP),
         "Suspicion",
         "Share of images, %",
@@ -62,13 +60,13 @@ def histogram(title: str, found: Sequence[Bin], threshold: float | None) -> Mark
     )
     kinds = []
     for place, name in enumerate(("clean", "fooled")):
-        shares = [one.clean if name == "clean" else one.fooled for one in found]
+        shares = [one.clean if name == "clean" else one.fooled for one in spans]
         points = []
-        for one, share in zip(found, shares, strict=True):
+        for one, share in zip(spans, shares, strict=True):
             points += [(chart.x(one.low), chart.y(share)), (chart.x(one.high), chart.y(share))]
         middle = [
             mark(place, chart.x((one.low + one.high) / 2), chart.y(share))
-            for one, share in zip(found, shares, strict=True)
+            for one, share in zip(spans, shares, strict=True)
             if share
         ]
         kinds.append(group(element("path", d=path(points), class_="line"), *middle, class_=f"series s{place}"))

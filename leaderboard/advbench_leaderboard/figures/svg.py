@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 from markupsafe import Markup, escape
 
@@ -14,12 +15,19 @@ Value = str | int | float | None
 def element(name: str, *children: Markup | str, **attributes: Value) -> Markup:
     """`element("text", "a < b", x=1.5, class_="axis")`; None leaves an attribute out, `_` becomes `-`."""
     written = "".join(
-        f' {key.rstrip("_").replace("_", "-")}="{escape(_written(value))}"'
-        for key, value in attributes.items()
-        if value is not None
+        [
+            f' {key.rstrip("_").replace("_", "-")}="{_escaped(value)}"'
+            for key, value in attributes.items()
+            if value is not None
+        ]
     )
-    inside = Markup("").join(child if isinstance(child, Markup) else escape(shown(child)) for child in children)
-    return Markup(f"<{name}{written}>{inside}</{name}>") if inside else Markup(f"<{name}{written}/>")
+    inside = "".join([child if isinstance(child, Markup) else escape(shown(child)) for child in children])
+    return Markup(f"<{name}{written}>{inside}</{name}>" if inside else f"<{name}{written}/>")
+
+
+def strokes(ways: Iterable[str]) -> Markup:
+    """A path for each `d`, of which there may be hundreds: letters and numbers that its caller wrote, not a plugin."""
+    return Markup("".join([f'<path d="{way}"/>' for way in ways]))
 
 
 def group(*children: Markup, **attributes: Value) -> Markup:
@@ -50,6 +58,10 @@ def frame(title: str, description: str, width: float, height: float, *children: 
 def path(points: list[tuple[float, float]]) -> str:
     """The `d` of a line through the points."""
     return "M" + "L".join(f"{_written(x)} {_written(y)}" for x, y in points)
+
+
+def _escaped(value: Value) -> str:
+    return escape(_written(value)) if isinstance(value, str) else _written(value)
 
 
 def _written(value: Value) -> str:

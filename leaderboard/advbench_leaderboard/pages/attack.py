@@ -58,41 +58,39 @@ def pages(site: Site) -> Iterator[Page]:
         yield Page(site.attack_file(attack.label), "attack.html.j2", made)
 
 
-def _context(
-    site: Site, attack: Attack, found: Sequence[Row], means: Mapping[str, Sequence[Mean]]
-) -> dict[str, object]:
-    on = list(dict.fromkeys(row.board.key for row in found))
+def _context(site: Site, attack: Attack, rows: Sequence[Row], means: Mapping[str, Sequence[Mean]]) -> dict[str, object]:
+    on = list(dict.fromkeys(row.board.key for row in rows))
     others = [mean for key in on for mean in means[key] if mean.attack != attack.label]
-    series = [(site.board(key), [row.point for row in found if row.board.key == key]) for key in on]
+    series = [(site.board(key), [row.point for row in rows if row.board.key == key]) for key in on]
     rings = [Point(m.passes, m.fooled, f"{m.entrant} on {m.board.title}, mean") for m in others]
     return {
         "attack": attack,
-        "said": site.words_of("attack", attack.label),
-        "rows": found,
-        "wins": sum(row.worst for row in found),
+        "description": site.description_of("attack", attack.label),
+        "rows": rows,
+        "wins": sum(row.worst for row in rows),
         "series": series,
         "others": others,
-        "sized": any(row.verdicts.mean_size is not None for row in found),
+        "sized": any(row.verdicts.mean_size is not None for row in rows),
         "unplaced": [
             (cell, site.unplaced[cell.key])
             for cell in site.cells.values()
             if cell.attack == attack.label and cell.key in site.unplaced
         ],
-        "figure": costs(attack.label, [(b.title, points) for b, points in series], rings) if found else None,
+        "figure": costs(attack.label, [(b.title, points) for b, points in series], rings) if rows else None,
         "unfinished": sum(c.attack == attack.label and c.latest and c.status != "done" for c in site.cells.values()),
     }
 
 
 def _rows(site: Site) -> Mapping[str, list[Row]]:
-    found: dict[str, list[Row]] = {}
+    rows: dict[str, list[Row]] = {}
     for board in site.boards:
         for entry in board.entries:
             for verdicts in entry.verdicts.values():
                 cell = site.cells[verdicts.cell]
                 n = cell.count or 1
                 row = Row(board, entry, verdicts, cell.forwards / n, cell.backwards / n, cell.seconds)
-                found.setdefault(cell.attack, []).append(row)
-    return found
+                rows.setdefault(cell.attack, []).append(row)
+    return rows
 
 
 def _means(site: Site) -> Mapping[str, list[Mean]]:

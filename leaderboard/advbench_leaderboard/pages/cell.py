@@ -99,13 +99,13 @@ def _shown(site: Site, cell: Cell, one: Exhibit) -> Shown:
     }
     dataset = site.datasets.get(cell.data_fingerprint)
     try:
-        pictures, found = _drawn(one, dataset.shape if dataset else (), names)
+        pictures, largest = _drawn(one, dataset.shape if dataset else (), names)
     except ValueError:
-        pictures, found = [], []  # the page says so
+        pictures, largest = [], []  # the page says so
     drawn = None
-    if found and dataset:
+    if largest and dataset:
         words = f"Where the mass of example {one.example} went"
-        drawn = arrows(words, found, dataset.shape[1], dataset.shape[2])
+        drawn = arrows(words, largest, dataset.shape[1], dataset.shape[2])
     return Shown(
         exhibit=one,
         verdict=verdict(one, site.targets[cell.source].threshold),
@@ -114,7 +114,7 @@ def _shown(site: Site, cell: Cell, one: Exhibit) -> Shown:
         answer=names[one.predicted],
         goal=None if cell.goal == "untargeted" or one.goal_label is None else names[one.goal_label],
         pictures=tuple(pictures),
-        moves=tuple(found[:TABLE]),
+        moves=tuple(largest[:TABLE]),
         arrows=drawn,
     )
 
@@ -140,7 +140,7 @@ def _drawn(one: Exhibit, sides: tuple[int, ...], names: Mapping[int | None, str]
     size = shape[0] * shape[1] * shape[2]
     if size > LARGEST:
         raise ValueError(f"a picture of {size} bytes is too large for a page")
-    found = moves(one.moved, shape[1], shape[2]) if one.moved else []
+    largest = moves(one.moved, shape[1], shape[2]) if one.moved else []
     original, perturbed = png.inflated(one.original, size), png.inflated(one.perturbed, size)
     changed, factor = png.difference(original, perturbed)
     made = [
@@ -155,4 +155,4 @@ def _drawn(one: Exhibit, sides: tuple[int, ...], names: Mapping[int | None, str]
     if one.redrawn:
         redrawn = png.inflated(one.redrawn, size)
         made.append(("Reconstruction", redrawn, f"The model’s reconstruction of the perturbed example {one.example}"))
-    return [Picture(words, png.address(pixels, shape), alt) for words, pixels, alt in made], found
+    return [Picture(words, png.address(pixels, shape), alt) for words, pixels, alt in made], largest

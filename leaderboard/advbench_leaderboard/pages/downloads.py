@@ -8,8 +8,8 @@ from functools import partial
 from advbench_leaderboard import badge
 from advbench_leaderboard.pages import Page, Raw
 from advbench_leaderboard.site import Site
-from advbench_leaderboard.table import SCHEMA, csv_of, json_of
 from advbench_leaderboard.tables import TABLES
+from advbench_leaderboard.tables.form import SCHEMA, csv_of, json_of
 
 NAVIGATION = ("downloads.html", "Downloads")
 LIMIT = 300

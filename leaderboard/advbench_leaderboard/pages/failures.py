@@ -33,7 +33,7 @@ def pages(site: Site) -> Iterator[Page]:
 def _context(site: Site) -> dict[str, object]:
     failed = [cell for cell in site.cells.values() if cell.latest and cell.status != "done"]
     failed.sort(key=lambda cell: (site.targets[cell.source].label, cell.entrant, cell.threat, cell.key))
-    broken = {(p.label, p.distribution, p.version, p.error) for run in site.runs for p in run.plugins if p.error}
+    broken = {(p.label, p.distribution, p.version, p.error) for p in site.plugins if p.error}
     return {"failed": failed, "skipped": together(site.skips), "broken": sorted(broken), "limit": LIMIT}
 
 
@@ -41,12 +41,12 @@ def together(skips: Iterable[Skip]) -> list[Skipped]:
     """Targets with the same attack, ball and reason, then balls with the same targets: no pair is added or lost."""
     targets: dict[tuple[str, str, str, str], list[str]] = {}
     for skip in skips:
-        targets.setdefault((skip.dataset, skip.attack, skip.reason, skip.ball), []).append(skip.target)
+        targets.setdefault((skip.dataset, skip.attack, skip.reason, skip.threat), []).append(skip.target)
     balls: dict[tuple[str, str, str, tuple[str, ...], bool], list[str]] = {}
-    for (dataset, attack, reason, ball), found in targets.items():
-        places = balls.setdefault((dataset, attack, reason, tuple(sorted(set(found))), not ball), [])
+    for (dataset, attack, reason, ball), labels in targets.items():
+        places = balls.setdefault((dataset, attack, reason, tuple(sorted(set(labels))), not ball), [])
         places += [ball] if ball else []
     return [
-        Skipped(dataset, attack, reason, tuple(places), found)
-        for (dataset, attack, reason, found, _), places in sorted(balls.items())
+        Skipped(dataset, attack, reason, tuple(places), labels)
+        for (dataset, attack, reason, labels, _), places in sorted(balls.items())
     ]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 
-from advbench_leaderboard.facts.runs import Plugin, Run
+from advbench_leaderboard.facts.runs import Plugin
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
 from advbench_leaderboard.text import shown
@@ -46,7 +47,7 @@ def pages(site: Site) -> Iterator[Page]:
 def _context(site: Site) -> dict[str, object]:
     database = shlex.quote(shown(site.database))
     differing = sorted(key for key, mark in site.marks.items() if not mark.sound)
-    used = _used(site.runs)
+    used = _used(site.plugins)
     return {
         "has": {
             "source": any(dataset.source for dataset in site.datasets.values()),
@@ -65,19 +66,15 @@ def _context(site: Site) -> dict[str, object]:
 
 
 def _merged(site: Site) -> list[Merged]:
-    found = []
+    databases = []
     for source in sorted({one.source for one in site.imports.values()}):
         of = [one for one in site.imports.values() if one.source == source]
         refereed, crafted = sum(one.refereed for one in of), sum(one.crafted for one in of)
-        found.append(Merged(source, len(of), refereed, crafted, max(one.at for one in of)))
-    return found
+        databases.append(Merged(source, len(of), refereed, crafted, max(one.at for one in of)))
+    return databases
 
 
-def _used(runs: tuple[Run, ...]) -> list[Used]:
-    found: dict[Plugin, int] = {}
-    for run in runs:
-        for plugin in run.plugins:
-            if not plugin.error:
-                found[plugin] = found.get(plugin, 0) + 1
-    order = sorted(found, key=lambda p: (p.kind, p.label, p.distribution, p.version, p.digest))
-    return [Used(plugin, found[plugin]) for plugin in order]
+def _used(plugins: Iterable[Plugin]) -> list[Used]:
+    runs = Counter(replace(plugin, run="") for plugin in plugins if not plugin.error)
+    order = sorted(runs, key=lambda p: (p.kind, p.label, p.distribution, p.version, p.digest))
+    return [Used(plugin, runs[plugin]) for plugin in order]

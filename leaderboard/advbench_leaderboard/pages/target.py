@@ -8,14 +8,14 @@ from functools import partial
 
 from markupsafe import Markup
 
-from advbench.rates.rates import DetectorPoint, undetected_at
-from advbench_leaderboard.facts.answers import Answers
 from advbench_leaderboard.facts.boards import Board, Entry, Superseded
 from advbench_leaderboard.facts.cells import Cell
+from advbench_leaderboard.facts.classes import Turns
 from advbench_leaderboard.facts.curves import Curve
-from advbench_leaderboard.facts.entrants import Target
+from advbench_leaderboard.facts.detectors import Allowance
+from advbench_leaderboard.facts.entrants import Description, Target
 from advbench_leaderboard.figures.curves import radii, radius_curves
-from advbench_leaderboard.figures.detector import FALSE_POSITIVES, Bin, bins, detector_curves, histogram
+from advbench_leaderboard.figures.detector import Bin, bins, detector_curves, histogram
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
 
@@ -36,7 +36,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Detector:
+class Detection:
     """Clean against fooled, on one board, under the attack that gets past most often."""
 
     board: Board
@@ -46,8 +46,7 @@ class Detector:
     bins: list[Bin]
     histogram: Markup
     curve: Markup
-    points: list[tuple[float, DetectorPoint]]
-    """By the false positives that are allowed."""
+    allowances: tuple[Allowance, ...]
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,7 @@ class Matrix:
     """Source to target class."""
 
     board: Board
-    cells: tuple[Cell, ...]
-    answers: Answers
+    turns: Turns
     pairs: list[tuple[int, int]]
     """The largest, where there are too many classes for a matrix."""
 
@@ -70,7 +68,7 @@ def _context(site: Site, target: Target) -> dict[str, object]:
     entries = site.entries_of(target.key)
     elsewhere = [(board, entry, one) for board, entry in entries for one in entry.elsewhere]
     elsewhere.sort(key=lambda row: not row[2].contradicts)
-    told = {one.cell for _, _, one in elsewhere}
+    listed = {one.cell for _, _, one in elsewhere}
     return {
         "target": target,
         "entries": entries,
@@ -87,23 +85,23 @@ def _context(site: Site, target: Target) -> dict[str, object]:
         "unplaced": [
             (cell, site.unplaced[cell.key])
             for cell in site.cells.values()
-            if cell.source == target.key and cell.key in site.unplaced and cell.key not in told
+            if cell.source == target.key and cell.key in site.unplaced and cell.key not in listed
         ],
         "has": _columns([entry for _, entry in entries]),
         "lines": _lines(site, entries),
-        "detectors": [d for board, entry in entries if (d := detector(site, board, entry))],
-        "matrices": [m for board, entry in entries for m in matrices(site, board, entry)],
+        "detectors": [d for board, entry in entries if (d := _detection(site, board, entry))],
+        "matrices": [_matrix(board, turns) for board, entry in entries for turns in site.turns(board, entry)],
         "outgoing": site.transfer_out.get(target.key, []),
-        "said": [site.words_of("model", target.model), *_defenses(site, target)],
+        "descriptions": [site.description_of("model", target.model), *_defenses(site, target)],
     }
 
 
 def _superseded(site: Site, target: Target) -> list[tuple[Superseded, list[Board]]]:
-    """What stands in its place, and on which boards."""
-    found: dict[str, tuple[Superseded, list[Board]]] = {}
+    """The targets that stand in its place, each with the boards on which it does."""
+    standing: dict[str, tuple[Superseded, list[Board]]] = {}
     for board, one in site.superseded(target.key):
-        found.setdefault(one.standing.key, (one, []))[1].append(board)
-    return list(found.values())
+        standing.setdefault(one.standing.key, (one, []))[1].append(board)
+    return list(standing.values())
 
 
 def _columns(entries: list[Entry]) -> dict[str, bool]:
@@ -119,58 +117,38 @@ def _columns(entries: list[Entry]) -> dict[str, bool]:
     }
 
 
-def _defenses(site: Site, target: Target) -> list[object]:
-    return [site.words_of("defense", one) for one in target.defenses.split("+") if one != "none"]
+def _defenses(site: Site, target: Target) -> list[Description]:
+    return [site.description_of("defense", one) for one in target.defenses.split("+") if one != "none"]
 
 
 def _lines(site: Site, entries: list[tuple[Board, Entry]]) -> list[Line]:
-    found: dict[str, Line] = {}
+    lines: dict[str, Line] = {}
     for board, entry in entries:
         for curve in site.curves(board):
-            if curve.target == entry.target.key and board.family not in found:
+            if curve.target == entry.target.key and board.family not in lines:
                 figure = radius_curves((curve,), board.eps, board.ball)
-                found[board.family] = Line(board, curve, figure, radii((curve,), board.eps))
-    return list(found.values())
+                lines[board.family] = Line(board, curve, figure, radii((curve,), board.eps))
+    return list(lines.values())
 
 
-def detector(site: Site, board: Board, entry: Entry) -> Detector | None:
-    target = entry.target
-    if entry.undetected is None or target.threshold is None:
+def _detection(site: Site, board: Board, entry: Entry) -> Detection | None:
+    detector, threshold = site.detector(board, entry), entry.target.threshold
+    if detector is None:
         return None
-    answers = site.answers(board, [entry.undetected.cell], target.key)
-    curve, found = answers.curve, bins(answers.clean, answers.fooled, target.threshold)
-    if not curve or not found:
-        return None
-    cell = site.cells[entry.undetected.cell]
-    return Detector(
+    shares = bins(detector.clean, detector.fooled, threshold)
+    return Detection(
         board=board,
-        cell=cell,
-        n_clean=len(answers.clean),
-        n_fooled=len(answers.fooled),
-        bins=found,
-        histogram=histogram(f"Suspicion of clean and fooled images, {board.title}", found, target.threshold),
-        curve=detector_curves(f"Undetected against false alarms, {board.title}", curve, target.threshold),
-        points=[(allowed, undetected_at(curve, allowed)) for allowed in FALSE_POSITIVES],
+        cell=detector.cell,
+        n_clean=len(detector.clean),
+        n_fooled=len(detector.fooled),
+        bins=shares,
+        histogram=histogram(f"Suspicion of clean and fooled images, {board.title}", shares, threshold),
+        curve=detector_curves(f"Undetected against false alarms, {board.title}", detector.curve, threshold),
+        allowances=detector.allowances,
     )
 
 
-def matrices(site: Site, board: Board, entry: Entry) -> Iterator[Matrix]:
-    """Of the attack that leaves least, and of the targeted one that reaches its goals most often, if there is one."""
-    groups: dict[tuple[str, bool], list[str]] = {}
-    reached: dict[tuple[str, bool], float] = {}
-    for verdicts in entry.verdicts.values():
-        cell = site.cells[verdicts.cell]
-        group = (cell.attack, cell.goal != "untargeted")
-        groups.setdefault(group, []).append(verdicts.cell)
-        reached[group] = reached.get(group, 0.0) + verdicts.fooled.value
-    for targeted in (True, False):
-        known = [group for group in groups if group[1] == targeted]
-        if not known:
-            continue
-        best = min(known, key=lambda group: (-reached[group] / len(groups[group]), group))
-        answers = site.answers(board, groups[best], entry.target.key)
-        if not answers.turned:
-            continue
-        many = len(answers.classes) > MOST_CLASSES
-        pairs = sorted(answers.turned, key=lambda pair: (-answers.turned[pair], pair))[:PAIRS] if many else []
-        yield Matrix(board, tuple(site.cells[key] for key in groups[best]), answers, pairs)
+def _matrix(board: Board, turns: Turns) -> Matrix:
+    if len(turns.classes) <= MOST_CLASSES:
+        return Matrix(board, turns, [])
+    return Matrix(board, turns, sorted(turns.turned, key=lambda pair: (-turns.turned[pair], pair))[:PAIRS])

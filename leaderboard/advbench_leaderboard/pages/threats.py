@@ -72,8 +72,8 @@ def pages(site: Site) -> Iterator[Page]:
 def balls(target: Target) -> tuple[str, ...]:
     """What the parameters of its defenses call `threat`."""
     defenses = target.params.get("defenses")
-    found = [one.get("threat") for one in defenses if isinstance(one, Mapping)] if isinstance(defenses, list) else []
-    return tuple(sorted({ball for ball in found if isinstance(ball, str)}))
+    named = [one.get("threat") for one in defenses if isinstance(one, Mapping)] if isinstance(defenses, list) else []
+    return tuple(sorted({ball for ball in named if isinstance(ball, str)}))
 
 
 def _kind(ball: str) -> str:
@@ -81,11 +81,11 @@ def _kind(ball: str) -> str:
 
 
 def _by_dataset(site: Site) -> dict[str, list[Board]]:
-    found: dict[str, list[Board]] = {}
+    boards: dict[str, list[Board]] = {}
     for board in site.boards:
         if board.entries:
-            found.setdefault(board.dataset.fingerprint, []).append(board)
-    return found
+            boards.setdefault(board.dataset.fingerprint, []).append(board)
+    return boards
 
 
 def _side(boards: list[Board]) -> Side:
@@ -103,7 +103,7 @@ def _side(boards: list[Board]) -> Side:
         Series(key[:12], targets[key].label, [e.robust if (e := entries[key].get(b.key)) else None for b in boards])
         for key in order
     ]
-    words = _told_apart(boards)
+    words = _heads(boards)
     figure = dots(
         f"Robust accuracy of targets on {dataset.label}, ball by ball",
         f"{len(boards)} rows, one a ball; a mark a target, with its 95 % interval. Marks of one target far apart: "
@@ -117,8 +117,8 @@ def _side(boards: list[Board]) -> Side:
     return Side(dataset, tuple(boards), rows, tuple(series), figure, words)
 
 
-def _told_apart(boards: list[Board]) -> dict[str, str]:
-    """The balls; with what else a board is about where two have the same one."""
+def _heads(boards: list[Board]) -> dict[str, str]:
+    """What heads the column of each board: its ball, with the number of examples where two boards have the same."""
     crowd = Counter(board.aimed_ball for board in boards)
     return {
         board.key: f"{board.aimed_ball}, {board.count} examples" if crowd[board.aimed_ball] > 1 else board.aimed_ball

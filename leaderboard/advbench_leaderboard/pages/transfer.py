@@ -72,9 +72,9 @@ def heats(site: Site, board: Board) -> list[Heat]:
     """By attack, in the board's order; targets by name."""
     rates: dict[str, dict[tuple[str, str], Rate]] = {}
     cells: dict[str, dict[str, str]] = {}
-    for row in site.transfer(board.key):
-        rates.setdefault(row["entrant"], {})[row["source"], row["target"]] = Rate(row["fooled"], row["n"])
-        cells.setdefault(row["entrant"], {})[row["source"]] = row["cell"]
+    for one in site.transfer(board.key):
+        rates.setdefault(one.entrant, {})[one.source, one.target] = one.rate
+        cells.setdefault(one.entrant, {})[one.source] = one.cell
     for entry in board.entries:
         for entrant, verdicts in entry.verdicts.items():
             if entrant in rates:
@@ -82,15 +82,15 @@ def heats(site: Site, board: Board) -> list[Heat]:
                 cells[entrant][entry.target.key] = verdicts.cell
     made = []
     for entrant in sorted(rates, key=lambda name: (_place(board, name), name)):
-        found = rates[entrant]
+        pairs = rates[entrant]
         made.append(
             Heat(
                 board=board,
                 entrant=entrant,
                 attack=site.cells[next(iter(cells[entrant].values()))].attack,
-                sources=_by_name(site, {source for source, _ in found}),
-                targets=_by_name(site, {target for _, target in found}),
-                rates=found,
+                sources=_by_name(site, {source for source, _ in pairs}),
+                targets=_by_name(site, {target for _, target in pairs}),
+                rates=pairs,
                 cells=cells[entrant],
             )
         )

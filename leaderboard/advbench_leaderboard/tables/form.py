@@ -1,4 +1,4 @@
-"""A table as CSV and as JSON, with a schema that is kept: columns are added at the end, never renamed."""
+"""One table, as CSV and as JSON, by a schema that is kept: columns are added at the end, never renamed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from advbench_leaderboard.site import Site
 from advbench_leaderboard.text import shown
@@ -18,6 +19,8 @@ SCHEMA = 1
 
 _FORMULA = re.compile(r"(^|;)(?=[\s\"]*[=+\-@＝＋－＠])")
 """Half of Europe's spreadsheets begin a new field at every semicolon, quoted or not."""
+
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 Value = str | int | float | bool | None
 
@@ -31,7 +34,7 @@ class Table:
     read: Callable[[Site], Iterator[tuple[Value, ...]]]
 
     def rows(self, site: Site) -> list[tuple[Value, ...]]:
-        return [tuple(_plain(value) for value in row) for row in self.read(site)]
+        return [tuple([_writable(value) for value in row]) for row in self.read(site)]
 
 
 def csv_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
@@ -43,12 +46,12 @@ def csv_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
 
 
 def json_of(table: Table, rows: list[tuple[Value, ...]]) -> bytes:
-    head = json.dumps({"schema": SCHEMA, "table": table.name, "columns": table.columns}, ensure_ascii=False)
-    body = ",\n".join(json.dumps(dict(zip(table.columns, row, strict=True)), ensure_ascii=False) for row in rows)
+    head = _encoded({"schema": SCHEMA, "table": table.name, "columns": table.columns})
+    body = ",\n".join(_encoded(dict(zip(table.columns, row, strict=True))) for row in rows)
     return f'{head[:-1]}, "rows": [\n{body}\n]}}\n'.encode()
 
 
-def _plain(value: Value) -> Value:
+def _writable(value: Value) -> Value:
     """Text without terminal escapes and control characters; what is no finite number is empty, for JSON knows none."""
     if isinstance(value, str):
         return shown(value)
@@ -57,4 +60,9 @@ def _plain(value: Value) -> Value:
 
 def _harmless(value: Value) -> Value:
     """A spreadsheet takes text that begins so for a formula; an apostrophe makes it text again."""
-    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
+    return _no_formula(value) if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=16_384)  # the same keys and labels stand in many rows
+def _no_formula(text: str) -> str:
+    return _FORMULA.sub(r"\1'", text)
