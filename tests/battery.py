@@ -38,7 +38,7 @@ def cells() -> Iterator[tuple[str, Attack, Threat, bool]]:
     for label, attack in sorted(registry.attacks.items()):
         if not registry.origin(attack).built_in:
             continue
-        trial = registry.settled(replace(attack, **attack.trial))
+        trial = registry.settle(replace(attack, **attack.trial))
         for name, ball in sorted(balls.items()):
             if not attack.searches(ball):
                 continue

@@ -88,15 +88,15 @@ class Attack(Plugin):
         if len(others) < len(self.builds_on):
             raise PluginError(
                 f"{self.label}: it builds on other attacks, which a registry knows: make it by "
-                f"`registry.attack({self.label!r})`, or give it to `registry.settled`"
+                f"`registry.attack({self.label!r})`, or give it to `registry.settle`"
             )
         return others
 
     def with_others(self, others: Mapping[str, Attack]) -> Self:
         """A copy that has them; made by the registry before anything else is asked."""
-        settled = copy.copy(self)
-        vars(settled)["_others"] = dict(others)
-        return settled
+        copied = copy.copy(self)
+        vars(copied)["_others"] = dict(others)
+        return copied
 
     def searches(self, threat: Threat) -> bool:
         """Whether it knows the ball by its name, or needs no more of it than it offers."""

@@ -38,7 +38,7 @@ BALL = Linf(0.15)
 def made_aware(attack: str = "pgd", weight: float = 0.5, among: Iterable[Attack] = (PGD(),)) -> Attack:
     """As a run has it: with the attack that it names, from among those that are installed."""
     registry = Registry(attacks={one.name: one for one in among})
-    return registry.settled(Aware(attack=attack, weight=weight))
+    return registry.settle(Aware(attack=attack, weight=weight))
 
 
 def undetected(attack: Attack, stage: Scene) -> int:
@@ -267,7 +267,7 @@ def test_the_named_attack_is_written_like_any_other_and_is_known_at_once() -> No
 
 
 def test_who_builds_on_attacks_and_was_given_none_says_what_to_do() -> None:
-    with pytest.raises(PluginError, match=r"aware: it builds on other attacks.*registry\.settled"):
+    with pytest.raises(PluginError, match=r"aware: it builds on other attacks.*registry\.settle"):
         Aware().perturb(scene(BALL).problem(Aware(), Problem))
 
 

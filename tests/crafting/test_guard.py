@@ -348,7 +348,7 @@ class Borrower(Careless):
 
 def test_an_attack_that_another_builds_on_stays_what_it_was() -> None:
     pgd = PGD(steps=5)
-    borrower = Registry(attacks={"pgd": pgd}).settled(Borrower())
+    borrower = Registry(attacks={"pgd": pgd}).settle(Borrower())
     with pytest.raises(PluginError, match="left something changed: its own `steps` is another one"):
         list(craft(job(borrower, target_of(Net(), SHAPE, 10))))
     assert pgd.steps == 5

@@ -643,6 +643,41 @@ def test_nothing_to_check_is_said(source: types.ModuleType) -> None:
         checks(source)
 
 
+@dataclass(frozen=True)
+class Borrower(Attack):
+    """Does what another one does."""
+
+    name = "borrower"
+    threats = frozenset({"linf"})
+    needs = Access.GRADIENTS
+    builds_on = ("attack",)
+
+    attack: str = "lender"
+
+    def perturb(self, problem: Problem) -> Tensor:
+        return self.others["attack"].perturb(problem)
+
+
+@dataclass(frozen=True)
+class Lender(PGD):
+    name = "lender"
+    trial = {"steps": 5}
+
+
+def test_an_attack_that_builds_on_another_is_tried_with_one_that_comes_with_it_or_is_installed() -> None:
+    found = [check for check in checks(Borrower(), Lender(steps=5)) if check.plugin == "borrower"]
+    assert {"linf-stays-in-ball", "linf-repeats"} <= {check.what for check in found}
+    assert all(ok for _, ok, _ in run_checks(found))
+    known = Registry(attacks={"lender": Lender(steps=5)})
+    assert all(ok for _, ok, _ in run_checks(checks(Borrower(), registry=known)))
+
+
+def test_an_attack_that_builds_on_an_unknown_one_fails_with_its_name() -> None:
+    (wrong,) = (one for one in run_checks(checks(Borrower(), registry=Registry())) if one.ok is False)
+    assert wrong.name == "borrower-builds-on-known-attacks"
+    assert "unknown attack 'lender'" in wrong.message
+
+
 def test_a_class_that_is_not_declared_fails_one_check_and_not_all() -> None:
     class Nameless(Attack):
         def perturb(self, problem: Problem) -> Tensor:

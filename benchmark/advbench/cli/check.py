@@ -45,7 +45,7 @@ def check(
     hand = Hand(Console(), verbose)
     named = {name: find(registry, name) for name in plugin or ()}
     for name, sources in named.items():
-        hand.hold(name, checks(*sources, folders=folders, balls=registry.threats.values()))
+        hand.hold(name, checks(*sources, folders=folders, registry=registry))
     if not named:
         hand.hold("all that is installed", checks(registry, folders=folders))
     hand.sum_up()

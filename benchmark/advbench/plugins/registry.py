@@ -78,9 +78,9 @@ class Registry:
 
     def attack(self, text: str) -> Attack:
         """The attack that a text names, with the parameters that it gives."""
-        return self.settled(self._configured("attack", self.attacks, parse(text)))
+        return self.settle(self._configured("attack", self.attacks, parse(text)))
 
-    def settled(self, attack: Attack, above: tuple[str, ...] = ()) -> Attack:
+    def settle(self, attack: Attack, above: tuple[str, ...] = ()) -> Attack:
         """The attack with those that it builds on; an AdvbenchError says which of them is unknown.
 
         `above` are the labels of those that build on it.
@@ -95,7 +95,7 @@ class Registry:
                 other = self._configured("attack", self.attacks, parse(getattr(attack, name)))
             except AdvbenchError as error:
                 raise AdvbenchError(f"{attack.label}: {name}: {error}") from error
-            others[name] = self.settled(other, (*above, attack.label))
+            others[name] = self.settle(other, (*above, attack.label))
         return attack.with_others(others)
 
     def model(self, text: str) -> Model:

@@ -232,8 +232,8 @@ def _wrong_key(row: CellRow, filled: CellRow, reads: bool) -> str:
 def _content(attack: Attack, registry: Registry) -> str:
     """What the attack says of the files that it reads; empty where they are not here."""
     try:
-        return content_of(registry.settled(attack), registry)
-    except AdvbenchError:  # a file that is elsewhere
+        return content_of(registry.settle(attack), registry)
+    except Exception:  # a file that is elsewhere
         return ""
 
 

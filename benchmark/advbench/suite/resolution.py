@@ -111,7 +111,7 @@ class Resolution:
         def read(item: Item) -> Any:
             if isinstance(item.value, Parametric):
                 if isinstance(item.value, kind):
-                    return self.settled(item, item.value)
+                    return self.settle(item, item.value)
                 self.fault(item.place, f"expected {_article(word)}, got {item.value.label}")
                 return None
             return self.configured(item, word, word)
@@ -199,15 +199,15 @@ class Resolution:
                 self.fault(
                     places.get(fault.key, item.place), f"unknown key {fault.key!r}{near}" if near else fault.problem
                 )
-            return None if faults else self.settled(item, construct(entry, values))
+            return None if faults else self.settle(item, construct(entry, values))
         except AdvbenchError as error:
             self.fault(item.place, str(error))
             return None
 
-    def settled(self, item: Item, entrant: Any) -> Any:
+    def settle(self, item: Item, entrant: Any) -> Any:
         """With the attacks that it builds on; None where one of them is unknown."""
         try:
-            return self.registry.settled(entrant) if isinstance(entrant, Attack) else entrant
+            return self.registry.settle(entrant) if isinstance(entrant, Attack) else entrant
         except AdvbenchError as error:
             self.fault(item.place, str(error))
             return None

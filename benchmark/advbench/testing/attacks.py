@@ -32,14 +32,14 @@ NEAR = 1.25
 
 
 def attack_checks(
-    attack: Attack, balls: Mapping[str, Threat], settled: Callable[[Attack], Attack] = lambda attack: attack
+    attack: Attack, balls: Mapping[str, Threat], settle: Callable[[Attack], Attack] = lambda attack: attack
 ) -> Iterator[Check]:
     """Tried in every ball that it serves, with the parameters of its `trial`: nobody waits for 5,000 queries.
 
-    `settled` gives it the attacks that it builds on.
+    `settle` gives it the attacks that it builds on.
     """
     try:
-        attack = settled(replace(attack, **attack.trial))
+        attack = settle(replace(attack, **attack.trial))
     except AdvbenchError as error:
         yield Check(attack.label, "builds-on-known-attacks", partial(_refuse, str(error)))
         return

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from types import ModuleType
 
@@ -28,10 +29,17 @@ Source = Plugin | Broken | ModuleType | Registry
 HOOKS = tuple(KINDS)
 
 
-def checks(*sources: Source, folders: DataFolders | None = None, balls: Iterable[Threat] | None = None) -> list[Check]:
+def checks(
+    *sources: Source,
+    folders: DataFolders | None = None,
+    balls: Iterable[Threat] | None = None,
+    registry: Registry | None = None,
+) -> list[Check]:
     """Every check for every entrant: of a plugin instance, of a module with hooks, or of a whole registry.
 
-    Attacks are tried in every ball that they serve, of `balls` (the core's where none are given) and of the sources.
+    Attacks are tried in every ball that they serve, of `balls` and of the sources; balls are those of the registry
+    where none are given, and the core's without one. What an attack builds on is looked for among the sources, and then
+    in the registry, or in what is installed.
     A plugin that could not be loaded fails the one check that it has. Data sets are looked for in `folders`, by default
     where `advbench` itself looks; nothing is downloaded.
     """
@@ -40,20 +48,21 @@ def checks(*sources: Source, folders: DataFolders | None = None, balls: Iterable
     plugins = [plugin for source in sources for plugin in entrants(source)]
     if not plugins and not broken:
         raise AdvbenchError("nothing to check: give plugins, or modules whose @hookimpl functions return some")
-    every = [*(advbench_threats() if balls is None else balls), *plugins]
-    known = {ball.name: ball for ball in every if isinstance(ball, Threat)}
-    registry = next((source for source in sources if isinstance(source, Registry)), None)
-    tried = (
-        check for plugin in plugins for check in plugin_checks(plugin, folders, known, partial(_settled, registry))
-    )
+    if balls is None:
+        balls = advbench_threats() if registry is None else registry.threats.values()
+    known = {ball.name: ball for ball in [*balls, *plugins] if isinstance(ball, Threat)}
+    settle = partial(_settle, registry, [plugin for plugin in plugins if isinstance(plugin, Attack)])
+    tried = (check for plugin in plugins for check in plugin_checks(plugin, folders, known, settle))
     return [*map(loading, broken), *tried]
 
 
-def _settled(registry: Registry | None, attack: Attack) -> Attack:
-    """With the attacks that it builds on, of whatever is installed where no registry is checked."""
+def _settle(registry: Registry | None, beside: Sequence[Attack], attack: Attack) -> Attack:
+    """With the attacks that it builds on."""
     if not attack.builds_on:
         return attack
-    return (discover() if registry is None else registry).settled(attack)
+    registry = registry or discover()
+    attacks = registry.attacks | {one.label: one for one in beside if hasattr(one, "name")}
+    return replace(registry, attacks=attacks).settle(attack)
 
 
 def broken_of(source: Source) -> list[Broken]:
@@ -86,7 +95,7 @@ def entrants(source: Source) -> Iterator[Plugin]:
 
 
 def plugin_checks(
-    plugin: Plugin, folders: DataFolders, balls: Mapping[str, Threat], settled: Callable[[Attack], Attack]
+    plugin: Plugin, folders: DataFolders, balls: Mapping[str, Threat], settle: Callable[[Attack], Attack]
 ) -> Iterator[Check]:
     label = str(getattr(plugin, "label", "") if hasattr(plugin, "name") else type(plugin).__name__)
     try:
@@ -97,7 +106,7 @@ def plugin_checks(
     yield Check(label, "is-declared", partial(check_declarations, plugin), on_paper=True)
     yield Check(label, "survives-json-and-its-label", partial(survives_json_and_its_label, plugin), on_paper=True)
     if isinstance(plugin, Attack):
-        yield from attack_checks(plugin, balls, settled)
+        yield from attack_checks(plugin, balls, settle)
     elif isinstance(plugin, Threat):
         yield from threat_checks(plugin)
     elif isinstance(plugin, Model):
