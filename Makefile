@@ -1,6 +1,6 @@
 # make run, make test, make cover, make fuzz, make lint, make pictures, make setup, make lock, make clean.
 # PYTHON=… and VENV=… choose the interpreter and the environment; LOCK= takes the newest versions of everything;
-# ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee";
+# ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee", make test ARGS=--all;
 # WORKERS=… processes test at once, as many as there are processors if nothing is said; 0 is one, without any other.
 SHELL := /bin/bash
 .SHELLFLAGS := -c

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -33,6 +34,7 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")  # of processes that tests start: others run beside them
         for variable in ("ADVBENCH_PLUGINS", "ADVBENCH_WEIGHTS", "COLUMNS"):
             patch.delenv(variable, raising=False)
+        patch.setattr(os, "fsync", lambda file: None)  # no power fails while tests run: nobody waits for disks
         yield
 
 
@@ -64,6 +66,40 @@ def build(tmp_path_factory: pytest.TempPathFactory) -> Build:
 def wheel(build: Build) -> Path:
     """The wheel of this checkout."""
     return build(ROOT)
+
+
+LEFT_OUT = pytest.StashKey[int]()
+"""How many slow tests are left out, in the process that knows."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all", action="store_true", help="run the slow tests, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Slow tests are left out, unless all are asked for, or some of them by their name."""
+    named = any("::" in argument for argument in config.args) or "slow" in config.option.markexpr
+    if config.option.all or named:
+        return
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    items[:] = [item for item in items if not item.get_closest_marker("slow")]
+    config.hook.pytest_deselected(items=slow)
+    config.stash[LEFT_OUT] = len(slow)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    if output := getattr(session.config, "workeroutput", None):  # to the process that prints: workers collect alike
+        output["left_out"] = session.config.stash.get(LEFT_OUT, 0)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    node.config.stash[LEFT_OUT] = getattr(node, "workeroutput", {}).get("left_out", 0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if left := terminalreporter.config.stash.get(LEFT_OUT, 0):
+        terminalreporter.write_line(f"{left:,} slow tests left out, which .ci/run runs: make test ARGS=--all")
 
 
 def pytest_configure() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import types
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import pytest
@@ -34,10 +34,29 @@ from advbench.plugin import Plugin
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.testing import Check, NotHere, checks, run_checks
+from advbench.threats import Linf
 from advbench_attacks.pgd import PGD
 
 
-@pytest.mark.parametrize("check", checks(discover()), ids=str)
+def trial(attack: Attack) -> str:
+    """The label under which the kit tries it."""
+    return replace(attack, **attack.trial).label
+
+
+REGISTRY = discover()
+ALWAYS = {"fgsm", "deepfool", "square", "boundary", "universal-pgd", "transfer"}
+"""One attack of each nature: a step, a smallest perturbation, scores, labels with held-out images, a set, elsewhere."""
+SLOW = {label for name, one in REGISTRY.attacks.items() for label in (one.label, trial(one)) if name not in ALWAYS}
+SLOW |= {"kde-prior", "randomized-smoothing", "torchvision"}
+
+
+@pytest.mark.parametrize(
+    "check",
+    [
+        pytest.param(check, id=str(check), marks=[pytest.mark.slow] * (check.plugin in SLOW and not check.on_paper))
+        for check in checks(REGISTRY)
+    ],
+)
 def test_a_built_in_keeps_the_contract_that_strangers_are_held_to(check: Check) -> None:
     check()
 
@@ -703,9 +722,9 @@ def checked(*arguments: str, **entrants: dict[str, Plugin]) -> tuple[int, str]:
 
 
 def test_the_command_passes_what_is_right_and_fails_what_is_wrong() -> None:
-    code, output = checked(attacks={"bad": Fair()})
+    code, output = checked(attacks={"bad": Fair()}, threats={"linf": Linf(0.1)})
     assert (code, output.strip().split(" ", 1)[1]) == (0, "passed")
-    code, output = checked("bad", attacks={"bad": LeavesTheBall()})
+    code, output = checked("bad", attacks={"bad": LeavesTheBall()}, threats={"linf": Linf(0.1)})
     assert code == 1
     assert "FAILED   bad-linf-stays-in-ball: bad:" in output
     assert "return problem.project(p)" in output
@@ -723,7 +742,7 @@ def test_the_command_says_once_what_is_not_here() -> None:
         def find(self, folders: DataFolders) -> str | None:
             return None
 
-    code, output = checked(datasets={"bad": Elsewhere()}, attacks={"fair": Fair()})
+    code, output = checked(datasets={"bad": Elsewhere()}, attacks={"fair": Fair()}, threats={})
     assert code == 0
     assert output.count("not on this machine") == 1
     assert output.strip().endswith("passed, 5 not here")

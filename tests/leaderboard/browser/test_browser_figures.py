@@ -102,7 +102,7 @@ def pages(root: Path) -> list[Path]:
     return [path for folder, found in folders.items() for path in found[: None if folder.parent == root else 2]]
 
 
-@pytest.mark.parametrize("width", [390, 320])
+@pytest.mark.parametrize("width", [390, pytest.param(320, marks=pytest.mark.slow)])
 def test_a_phone_shows_every_number_whole_wherever_a_table_is_moved_to(
     browser: Browser, root: Path, width: int
 ) -> None:
@@ -116,7 +116,7 @@ def test_a_phone_shows_every_number_whole_wherever_a_table_is_moved_to(
     assert not cut
 
 
-@pytest.mark.parametrize("width", [1400, 390, 320])
+@pytest.mark.parametrize("width", [1400, *(pytest.param(phone, marks=pytest.mark.slow) for phone in (390, 320))])
 def test_figures_hold_all_their_marks_and_words_and_fit_the_screen(browser: Browser, root: Path, width: int) -> None:
     tab, outside = browser.tab(viewport={"width": width, "height": 800}), {}
     for path in pages(root):
@@ -129,6 +129,7 @@ def test_figures_hold_all_their_marks_and_words_and_fit_the_screen(browser: Brow
     assert not outside
 
 
+@pytest.mark.slow
 def test_no_column_is_empty_for_everybody(browser: Browser, root: Path) -> None:
     tab = browser.tab()
     empty = {

@@ -97,6 +97,7 @@ def test_no_page_says_anything_to_the_console_or_asks_for_anything_outside(brows
         tab.open(path.as_uri())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "rules"), [("light", ""), ("dark", "runOnly: ['color-contrast']")])
 def test_axe_finds_no_fault(browser: Browser, root: Path, scheme: str, rules: str) -> None:
     axe = pytest.importorskip("axe_playwright_python", reason="pip install 'advbench[browser]' to run")
@@ -130,7 +131,7 @@ def test_colours_follow_the_readers_scheme(browser: Browser, root: Path) -> None
     assert dark.evaluate(colours) == ["rgb(255, 255, 255)", "rgb(0, 0, 0)"]
 
 
-@pytest.mark.parametrize("width", [320, 375])
+@pytest.mark.parametrize("width", [320, pytest.param(375, marks=pytest.mark.slow)])
 def test_a_phone_scrolls_no_page_sideways(browser: Browser, root: Path, width: int) -> None:
     tab = browser.tab(viewport={"width": width, "height": 700})
     for kind, path in kinds(root).items():
@@ -219,6 +220,7 @@ def test_a_script_that_is_not_the_sites_does_not_run_and_reaches_nobody(browser:
         tab.requests.clear()
 
 
+@pytest.mark.slow
 def test_what_plugins_say_is_text_in_the_browser(browser: Browser, tmp_path: Path) -> None:
     root = rendered(tmp_path, EVIL)
     tab = browser.tab()  # which reports dialogs and requests

@@ -52,6 +52,7 @@ def board(folder: Path, *, targets: int, attacks: int, examples: int) -> Path:
     return folder / path
 
 
+@pytest.mark.slow
 def test_the_largest_board_sorts_and_filters(
     browser: Browser, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -90,6 +91,7 @@ def test_marks_of_eight_targets_stay_in_their_row(browser: Browser, tmp_path: Pa
     assert max(map(abs, moved)) < ROW / 2
 
 
+@pytest.mark.slow
 def test_more_attacks_than_paper_holds_are_left_out_with_a_word(browser: Browser, tmp_path: Path) -> None:
     path = board(tmp_path, targets=3, attacks=ON_PAPER + 5, examples=6)
     page = browser.tab(viewport={"width": A0, "height": 900}).open(path.as_uri())
