@@ -1,4 +1,4 @@
-"""The console script and `python -m advbench`: what must be said before torch is loaded."""
+"""The console script and `python -m advbench`: sets what OpenMP reads when torch is loaded, then calls `cli`."""
 
 import os
 

@@ -66,7 +66,7 @@ def plain(text: str, *, newlines: bool = False) -> str:
 
 
 def shown(value: object) -> str:
-    """A stranger's value in a message."""
+    """A value that a stranger wrote, made safe and short enough for a message."""
     try:
         return plain(repr(value))[:80]
     except Exception:  # a stranger's repr

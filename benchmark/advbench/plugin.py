@@ -166,7 +166,7 @@ class Model(Part):
         """How to train it on the data set; None when `build` returns it ready."""
 
     def loss(self, net: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        """What training lowers, as a mean over the batch."""
+        """The loss that training minimises, as a mean over the batch; cross-entropy unless a model overrides it."""
         return F.cross_entropy(net(images), labels)
 
 

@@ -48,7 +48,7 @@ for line in sys.stdin:
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
 """A process of the environment that has loaded torch, which takes two seconds, and nothing else; it runs console
-scripts in forks of itself. What an installed wheel needs to be found and started is tried by those that are started anew."""
+scripts in forks of itself. Those that are started anew try what an installed wheel needs to be found and started."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
-"""Whether what a target answers again agrees with what is stored of it: how far another machine may move a number.
+"""How far a target's answers may differ from the stored ones on another machine, and whether they do.
 
-Nobody gains anything within these bounds: a suspicion may come in any unit, a radius may be as small as a board's.
+The bounds are relative to the spread of clean suspicions and to proved radii, so that no choice of units makes room for
+a forged number.
 """
 
 from __future__ import annotations
@@ -24,13 +25,13 @@ CONFIDENCE = 5e-3
 ROUNDING = 1e-6
 """Relative to the number: what float32 itself may move of one that hardly differs between images."""
 UNLIKELY = 1e-4
-"""Chance makes two askings of a target that never answers twice the same differ so far in one direction so rarely."""
+"""The p-value of a sign test below which answers of a target that nobody can repeat are taken for forged."""
 _MIDDLE = torch.tensor([0.1, 0.9], dtype=torch.float64)
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Of one target's answers."""
+    """How closely a target's stored answers must agree with the answers that it gives here."""
 
     spread: float
     """How far the suspicions of clean images lie apart, a few outliers aside: the unit in which they are compared."""

@@ -79,6 +79,6 @@ def _as_unlikely(source: Ready, rows: torch.Tensor, device: torch.device) -> lis
         images = source.examples[rows[first : first + BATCH]].pixels(device)
         logits = run_in_batches(source.target.logits, images, BatchSize(BATCH)).float().cpu()
         lowest, highest = logits.amin(1, keepdim=True), logits.amax(1, keepdim=True)
-        # no number is near another; what answers none has its class from the pass itself
+        # comparisons with NaN are false, so that such a row stays empty; its class comes from the pass itself
         found += [set(row.nonzero().flatten().tolist()) for row in logits - lowest <= NEAR * (highest - lowest)]
     return found

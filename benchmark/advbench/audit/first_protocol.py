@@ -40,7 +40,7 @@ class FirstWasserstein(Wasserstein):
 
 
 def first_ball(ball: Threat) -> Threat:
-    """The same ball, as protocol 1 measured in it."""
+    """The ball with the measure that protocol 1 used, for cells that were judged by it."""
     return FirstWasserstein(**_values(ball)) if isinstance(ball, Wasserstein) else ball
 
 

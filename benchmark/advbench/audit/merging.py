@@ -42,7 +42,7 @@ class Checking:
 
 @dataclass
 class Arrival:
-    """What became of one cell."""
+    """A cell that comes from another database, and what became of it."""
 
     cell: str
     label: str
@@ -103,12 +103,12 @@ def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards
 
 
 def _suspicion(tried: Arrival) -> str:
-    """What keeps the whole entry out."""
+    """Why the whole database stays out, because this cell was crafted again and differs; empty where it doesn't."""
     return f"{tried.cell[:12]} of the same database {tried.reasons[0]}" if tried.status == "differs" else ""
 
 
 def _chosen(keys: list[str], count: int) -> frozenset[str]:
-    """Nobody can know beforehand which."""
+    """The keys of the cells to referee, drawn from the system's randomness, so that nobody can know them beforehand."""
     return frozenset(random.SystemRandom().sample(keys, min(count, len(keys))))
 
 
@@ -133,7 +133,7 @@ class _Merging:
         return arrival
 
     def sample(self, due: list[tuple[CellRow, Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
-        """The chosen ones that hold, before anything joins."""
+        """Referee the chosen cells, before anything joins, and return the results of those that hold."""
         found = {cell.key: self.referee(cell, arrival) for cell, arrival in due if cell.key in chosen}
         return {key: result for key, result in found.items() if result}
 
@@ -281,7 +281,7 @@ def _boards(origin: Store, verifier: Verifier) -> tuple[list[BoardRow], list[Arr
 
 
 def _join_boards(into: Store, boards: Iterable[BoardRow]) -> None:
-    """Those that cells which are here now stand on."""
+    """Take in the boards on which cells of this database stand."""
     here = into.cells()
     place = ("data_fingerprint", "examples", "protocol", "family")
     for board in boards:

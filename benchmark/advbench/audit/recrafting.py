@@ -102,7 +102,8 @@ class Lot:
 
     cells: Sequence[CellRow]
     deciding: bool = False
-    """Drawn in the order of what they leave, so that nothing is left to draw where another lot has drawn that one."""
+    """Whether to take the cell that leaves the fewest examples right instead of one by chance;
+    none where it is drawn already."""
 
 
 def lots(

@@ -97,17 +97,17 @@ class Refereeing:
 
     @cached_property
     def due(self) -> list[int]:
-        """The cell's examples."""
+        """The ids of the examples that the cell was crafted on, in order."""
         return self.store.examples(self.cell.examples)
 
     @cached_property
     def outcomes(self) -> dict[str, dict[int, OutcomeRow]]:
-        """By target and example: stored, and not met again yet."""
+        """Stored outcomes by target and example; what is recomputed is taken out, so that the rest is missing."""
         return {key: {row.example: row for row in self.store.outcomes(self.cell.key, key)} for key in self.keys}
 
     @cached_property
     def pictures(self) -> dict[int, ExhibitRow]:
-        """By example: stored, and not met again yet."""
+        """Stored pictures by example; what is drawn again is taken out, so that the rest is missing."""
         return {row.example: row for row in self.store.exhibits(self.cell.key)}
 
     @cached_property

@@ -56,8 +56,8 @@ class Number:
     differing: int
     """Examples with another verdict, whether or not the count is the same."""
     turned: int
-    """Examples that are fooled the one time and not the other, at the board's radius or, of the smallest perturbations,
-    at that of half of them: nobody can hide what differs behind a board of a radius that says nothing."""
+    """Examples that are fooled in one of the two runs only. Counted at the board's radius, for minimal-norm attacks also
+    at the median size, so that a board at whose radius everything is fooled hides no difference."""
 
     @property
     def same(self) -> bool:

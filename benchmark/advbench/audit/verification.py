@@ -146,7 +146,7 @@ class Verifier:
         return wrong
 
     def cell(self, cell: CellRow) -> Iterator[Verified]:
-        """The cell's result comes last."""
+        """Referee a cell and the targets that it was judged on; yields a result for each, the cell's own last."""
         there = self.rows.get(cell.source)
         source = there.label if there else "a target that is not there"
         result = Verified(cell.key, f"{cell.attack} in {cell.family} on {source}")
@@ -273,7 +273,7 @@ class Verifier:
         return target
 
     def _ask(self, key: str, target: Target, data: Data) -> None:
-        """What is right under attack depends on what was right before it."""
+        """Ask the target about the clean images again and compare: rates count only what was right before."""
         result, stored = self.clean[key], self.store.clean(key)
         ids = data.judge.ids.tolist()
         if strangers := stored.keys() - set(ids):

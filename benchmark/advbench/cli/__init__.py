@@ -22,7 +22,7 @@ _ClickError: type[Exception] = typer.BadParameter.__mro__[2]
 
 
 def command_line(app: App) -> Commands:
-    """Our commands, and those that plugins add."""
+    """The whole command line: the commands of advbench, and those that plugins add."""
     whole = typer.Typer(
         name="advbench",
         cls=Commands,
@@ -83,7 +83,7 @@ def _words(error: AdvbenchError) -> str:
 
 
 def _usage(error: BaseException, app: App) -> str:
-    """A wrong option or command, in one line."""
+    """Print a wrong option or command as one line on stderr."""
     message = " ".join(error.format_message().split()).rstrip(".")  # type: ignore[attr-defined]
     if message.startswith("No such command"):
         message += app.registry.perhaps_missing()

@@ -80,7 +80,7 @@ class Found:
     doubts: list[str] = field(default_factory=list)
 
     def on(self, boards: list[str]) -> Found:
-        """Of these boards alone."""
+        """The part that concerns these boards."""
         lacking, doubts = (
             [line for line in lines if line.partition(": ")[0] in boards] for lines in (self.lacking, self.doubts)
         )

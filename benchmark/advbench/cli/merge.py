@@ -108,7 +108,7 @@ def _count(option: str, text: str, other: str) -> int:
 
 
 def _one(console: Console, into: Store, origin: Store, path: Path, checking: Checking, *, boards: bool) -> int:
-    """How many cells stayed out."""
+    """Merge one database, tell what became of each cell, and return how many cells were kept out."""
     from advbench.audit.merging import merge as merge_cells
 
     counts: Counter[str] = Counter()

@@ -123,7 +123,7 @@ def _entrants(cells: Iterable[CellPlan]) -> str:
 
 
 def _skips(laid_out: Plan) -> Table:
-    """A row for every reason."""
+    """A table with a row for each reason for which combinations are skipped."""
     everyone: dict[str, list[str]] = {}
     for one in laid_out.targets:
         everyone.setdefault(one.dataset.label, []).append(one.label)

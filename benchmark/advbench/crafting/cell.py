@@ -89,7 +89,7 @@ class Given:
         return cls(examples.pixels(device), labels.to(device), examples.ids.to(device), threat)
 
     def goal(self, targeted: bool) -> Goal:
-        """A copy, for the attack to see."""
+        """The goal with a copy of the labels, so that an attack that writes into them changes no verdict."""
         return Goal(self.labels.clone(), targeted)
 
 

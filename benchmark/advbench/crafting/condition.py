@@ -29,7 +29,7 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A module as it was, its tensors left out."""
+    """What is remembered of a module besides its tensors: its mode, its own `forward` and its hooks."""
 
     identity: int
     training: bool
@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Something that is other than it was."""
+    """A difference between a network and what was remembered of it."""
 
     name: str
     how: str

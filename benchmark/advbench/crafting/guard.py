@@ -94,7 +94,7 @@ class Guard:
 
 @dataclass(frozen=True)
 class Fields:
-    """The fields of some dataclasses as they were."""
+    """The fields of some dataclasses at one moment, so that they can be put back."""
 
     kept: tuple[tuple[Any, dict[str, Any]], ...]
 

@@ -69,7 +69,7 @@ SETTINGS = (
 
 @dataclass(frozen=True)
 class TorchState:
-    """All of them as they were at one moment."""
+    """The values of all `SETTINGS` at one moment, so that they can be put back."""
 
     values: tuple[Any, ...]
 

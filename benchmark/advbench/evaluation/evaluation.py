@@ -121,7 +121,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Picture:
-    """An SVG that notebooks show."""
+    """An SVG picture that a notebook draws by itself."""
 
     svg: str
 

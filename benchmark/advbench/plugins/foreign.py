@@ -1,4 +1,4 @@
-"""What strangers wrote: called so that nothing it raises ends the program, and made safe to repeat."""
+"""Calls into plugins: what would end the program becomes a `PluginError`, which the caller then deals with."""
 
 from __future__ import annotations
 

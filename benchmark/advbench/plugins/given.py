@@ -25,7 +25,7 @@ Images = Tensor | np.ndarray[Any, Any] | Sequence[Any]
 
 @dataclass(frozen=True)
 class GivenModel(Model):
-    """A network that somebody brought, as it is."""
+    """The model plugin that stands for a network given to `advbench.evaluate`; nothing trains it."""
 
     name: ClassVar[str] = "given"
 
@@ -55,7 +55,7 @@ class GivenModel(Model):
 
 @dataclass(frozen=True)
 class GivenData(Dataset):
-    """Images that somebody brought."""
+    """The data set plugin that stands for images given to `advbench.evaluate`."""
 
     name: ClassVar[str] = "given"
 
@@ -97,7 +97,7 @@ def refuse_given_images(label: str) -> None:
 
 
 def refuse_given_model(label: str, params: Mapping[str, Any]) -> None:
-    """The same for a network, told by its parameters: it bears the name of its class, as a plugin may."""
+    """Refuse a stored network that was given to `evaluate`: its parameters tell, since any plugin may have its name."""
     if params.keys() == {field.name for field in dataclasses.fields(GivenModel)}:
         raise AdvbenchError(
             f"{label} was given to `evaluate` in memory and is not in the database: what needs it again (verify, "

@@ -18,7 +18,7 @@ Report = Callable[[Origin, BaseException], None]
 
 
 def restriction() -> str:
-    """What `ADVBENCH_PLUGINS` says."""
+    """The value of `ADVBENCH_PLUGINS`, by which a user restricts whose plugins are loaded."""
     return os.environ.get(PLUGINS_VARIABLE, "")
 
 

@@ -27,7 +27,7 @@ def load(dataset: Dataset, folders: DataFolders) -> Data:
 
 
 def read(dataset: Dataset, folders: DataFolders) -> Data:
-    """What `load` answers, not yet looked at."""
+    """The data that a data set's `load` returns, held to be `Data` and nothing more."""
     with told(f"{dataset.label}: `load` failed"):
         data: object = dataset.load(folders)
     if not isinstance(data, Data):

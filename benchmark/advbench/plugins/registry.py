@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[str, type[Plugin]]] = {
 
 @dataclass(frozen=True)
 class Broken:
-    """A plugin that was set aside."""
+    """A plugin that could not be loaded or broke the contract, and why."""
 
     origin: Origin
     error: str
@@ -53,7 +53,7 @@ class Broken:
 
 @dataclass(frozen=True)
 class Loaded:
-    """An entry point that has answered."""
+    """An entry point whose hooks were called, with the entrants that they returned."""
 
     origin: Origin
     manager: pluggy.PluginManager
@@ -125,7 +125,7 @@ class Registry:
         return "" if other is None else self.origin(other).distribution or "advbench"
 
     def shipper(self, threat: Threat) -> dict[str, str] | None:
-        """Who is believed when the ball says how large a perturbation is; None for the core's own."""
+        """Who shipped a stranger's ball, since its own `size` decides who is inside; None for the balls of the core."""
         return None if is_core(threat) else self.origin(threat).params()
 
     def find(self, kind: str, call: Call) -> Plugin:

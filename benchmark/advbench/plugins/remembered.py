@@ -42,13 +42,13 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """What a full discovery found."""
+    """The entrants and commands that a full discovery found, as they are written down."""
 
     entrants: tuple[Row, ...]
     commands: Mapping[str, str]
     """Strangers' commands by name, each with its help."""
     whole: bool
-    """Whether no plugin was broken. One that is may be mended by what its fingerprint does not cover."""
+    """Whether no plugin was broken; otherwise this is not trusted, since the cause may lie outside the fingerprint."""
 
 
 def recalled() -> Memory | None:

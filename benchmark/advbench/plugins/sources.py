@@ -113,7 +113,7 @@ def _file(module: str) -> Path | None:
 
 
 def _folders(package: str) -> list[Path]:
-    """Of a package without a file of its own."""
+    """The folders of a namespace package, which has no `__init__.py`."""
     return [Path(folder) for folder in getattr(sys.modules.get(package), "__path__", ())]
 
 

@@ -104,7 +104,7 @@ def _placed(where: str, problem: str) -> str:
 
 
 class _MismatchError(Exception):
-    """A value that its field does not take."""
+    """Raised inside for a value that a parameter's type does not admit; told as a `Fault`."""
 
 
 @cache
@@ -211,7 +211,7 @@ def _complaint(annotation: Any, value: Any) -> str:
 
 
 def _takes(annotation: Any, value: Any) -> bool:
-    """Whether the value would do, for a hint; looks only where it can't come back to `_complaint` for ever."""
+    """Whether the value would do, for a hint in a message; shallow, so that it never calls `_complaint` back."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Union or origin is types.UnionType:
         return any(_takes(member, value) for member in arguments)

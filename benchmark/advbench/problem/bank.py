@@ -1,4 +1,4 @@
-"""Held-out images at which an attack may start: without one, a class that no noise belongs to is out of its reach."""
+"""Held-out images at which a decision-based attack may start: noise seldom belongs to the class that it aims at."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Bank:
         return self.examples.fingerprint
 
     def to(self, device: torch.device) -> Bank:
-        """A copy: who writes into it spoils nobody else's."""
+        """A copy on the device, so that an attack that writes into it changes no other's."""
         images, labels = (part.to(device, copy=True) for part in (self.examples.images, self.examples.labels))
         return Bank(replace(self.examples, images=images, labels=labels))
 

@@ -18,7 +18,7 @@ class Fit:
     examples: Examples
     goal_labels: Tensor
     fingerprint: str
-    """That of the whole part."""
+    """The fingerprint of the whole part of the data, before any example is left out."""
     perturbation: Tensor | None = None
     """The one for all, when an earlier run has fitted it."""
 

@@ -55,7 +55,7 @@ class BatchSize:
 
 @cache
 def _plan(rows: int, ladder: tuple[int, ...]) -> tuple[int, int]:
-    """What so many rows cost at best, in rows, and the size of the first pass for it: a pass costs some rows itself."""
+    """The least cost of so many rows, counted in rows, and the size of its first pass; a pass has a cost of its own."""
     itself = ladder[0] // 2
     above = next((size for size in ladder if size >= rows), ladder[-1])
     below = next((size for size in reversed(ladder) if size <= rows), above)

@@ -78,7 +78,7 @@ class Problem(Successes):
         self._bank = bank
         count, device = len(images), images.device
         self._best = threat.identity(images)
-        # in float64, since what an undetected success counts for would drown the sizes in float32
+        # in float64: the bonus of an undetected success is so large that float32 would lose the size added to it
         self._score = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
         self._logits = images.new_zeros(count, target.classes)
         self._suspicion = images.new_zeros(count)
@@ -104,7 +104,7 @@ class Problem(Successes):
 
     @property
     def done(self) -> bool:
-        """No example wants another pass."""
+        """Whether every example is done, so that no pass would change anything."""
         return len(self._index) == 0
 
     @property
@@ -298,7 +298,7 @@ class Problem(Successes):
         return gradients, answers
 
     def _apply(self, x: Tensor, p: Tensor) -> Tensor:
-        """The images to ask about."""
+        """The perturbed images that the target is asked about."""
         return self.threat.apply(x, p)
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:

@@ -9,7 +9,7 @@ from advbench.problem.problem import Loss, Probe, Problem
 
 
 class SharedProblem(Problem):
-    """One perturbation for all of the examples: nobody leaves, and no success of one of them is kept.
+    """One perturbation for all of the examples: no example becomes done, and no example's success is kept.
 
     `p` is one row for everybody who is asked, or a row for each of them; images are clipped to [0, 1]. Answers and
     gradients have a row for every example asked: all, or those that `of` names.

@@ -27,7 +27,7 @@ Stop = Literal["first", "end"]
 
 
 class Answers(Protocol):
-    """What a target can be asked."""
+    """The part of a target that a `Problem` uses: its answers and how they are to be read."""
 
     @property
     def classes(self) -> int: ...
@@ -153,7 +153,7 @@ class Successes(ABC):
         return worth
 
     def _reached(self, goal: Goal, logits: Tensor) -> Tensor:
-        """Who is there by more than rounding; who gets no answer any more has left the true label, too."""
+        """Which rows reach the goal by more than rounding; an abstention counts as having left the true label."""
         reached = goal.margin(logits) > self.margin
         refused = self._target.abstains(logits if self._target.scale == 1 else logits / self._target.scale)
         if refused is None:
@@ -170,4 +170,4 @@ class Successes(ABC):
 
     @abstractmethod
     def _spend(self, examples: Tensor, *, backwards: int = 0) -> None:
-        """Count a pass for each of these."""
+        """Count a pass for each of these examples against its budget."""

@@ -20,13 +20,13 @@ class Contest:
     """The evidence against the board's robust accuracy."""
 
     paired: bool
-    """On examples that both judged; else on those that only one of them did."""
+    """True if both judged the same examples, which are then paired; False if their examples are disjoint."""
     right: int
     n: int
     board_right: int
     board_n: int
     p_value: float
-    """Two-sided; doubled where two tests were made, and 1 where the evidence leaves no less."""
+    """Two-sided; doubled where two tests were made, and 1 unless the evidence has the lower accuracy."""
 
     @property
     def lower(self) -> bool:
@@ -56,7 +56,7 @@ class Evidence:
     right: int
     n: int
     test: Contest | None
-    """Made for the strongest of a set of examples, where the board has a robust accuracy."""
+    """None except for the strongest attack of each set of examples, on boards that have a robust accuracy."""
 
     @property
     def contradicts(self) -> bool:
@@ -64,7 +64,7 @@ class Evidence:
 
     @property
     def where(self) -> str:
-        """Which examples, in words."""
+        """On which examples the evidence was made, in words."""
         if not self.elsewhere:
             return "the same examples, an attack that this board does not require"
         if self.shared == self.n:
@@ -75,7 +75,7 @@ class Evidence:
 
     @property
     def reason(self) -> str:
-        """Of a contradiction."""
+        """The sentence that says how this evidence contradicts the board's robust accuracy."""
         assert self.test is not None
         if not self.elsewhere:
             return f"{self.entrant} {self.test.words}"

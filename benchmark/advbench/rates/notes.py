@@ -1,6 +1,6 @@
 """Flags that the facts themselves raise on a target, beside those that the harness stored; reads the store, no torch.
 
-Each is a sign that a number may say more about the attacks than about the target. CHOSEN: paired tests at 5 %, so that
+Each is a sign that a number may say more about the attacks than about the target. Chosen: paired tests at 5 %, so that
 chance raises a flag rarely; "more steps" is flagged only where it fools significantly less, because an attack that has
 converged gains nothing from more; a detector is flagged from twice the asked rate on.
 """
@@ -24,7 +24,7 @@ EFFORT = ("steps", "restarts", "queries", "tries")
 CONTRADICTED = "contradicted elsewhere"
 NOT_REQUIRED = "stronger attack not required"
 LISTED = 4
-"""So many attacks are named in a reason."""
+"""How many attacks are named in a reason at most."""
 FAR = 2.0
 """False alarms are far above what was asked from so many times on."""
 

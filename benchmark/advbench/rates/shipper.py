@@ -1,4 +1,4 @@
-"""Whose word a board takes for how large a perturbation is."""
+"""The distribution that ships a board's ball, in words."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cells of a run the database has by other rules or from other sources, so that whoever waits knows why."""
+"""Why a run crafts cells again that the database seems to have: they are of an earlier protocol or of other sources."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
 
 Asked = tuple[Any, ...]
-"""What somebody asks for with a cell, whatever version of anything answers."""
+"""What identifies a cell in a suite's own words, without the versions and sources that its key takes in."""
 
 LISTED = 4
-"""So many reasons are named."""
+"""How many reasons are named at most."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _with_other_sources(store: Store, cells: Iterable[Request], here: Mapping[As
     reasons: Counter[str] = Counter()
     count = 0
     for one in cells:
-        # of another network with the same label nothing was crafted that could be crafted again
+        # only within a lineage: what another network of the same label was attacked with is no earlier version
         known = [row for row in here.get(one.asked, ()) if lineages.get(row.source) == lineages.get(one.target)]
         changes = [_reasons(row, targets[row.source], targets[one.target], one) for row in known]
         if changes and all(changes):

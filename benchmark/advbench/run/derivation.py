@@ -33,7 +33,7 @@ SEEDED = 2
 """The protocol from which on a board names the seed of its cells."""
 PARTS = ("calibrate", "train", "judge")
 _LATER = ("needs", "beyond_gradients")
-"""Columns that are NULL in cells older than them, which readers take for the least."""
+"""Columns that came later: NULL in older cells, which readers take for the weakest value."""
 
 Known = tuple[Dataset, Data]
 """A data set that is on this machine, loaded."""

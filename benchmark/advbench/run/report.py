@@ -27,7 +27,7 @@ class Reporter:
         """A cell is `done`, `kept` from an earlier run, or `failed`."""
 
     def say(self, text: str) -> None:
-        """Something worth a line."""
+        """A message that deserves a line of its own."""
 
 
 @dataclass

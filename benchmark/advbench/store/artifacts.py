@@ -57,7 +57,7 @@ class Artifacts:
         return True
 
     def get(self, sha: str) -> dict[str, Tensor]:
-        """The tensors, checked against their hash."""
+        """The tensors of an artifact, whose bytes are checked against the hash."""
         from safetensors import SafetensorError
         from safetensors.torch import load
 
@@ -71,18 +71,18 @@ class Artifacts:
             ) from error
 
     def read(self, sha: str) -> bytes:
-        """The file, checked against its hash."""
+        """The bytes of an artifact, checked against the hash."""
         data = self._read(sha)
         if hashlib.sha256(data).hexdigest() != sha:
             raise AdvbenchError(f"{self._name(sha)}: damaged (its sha256 differs); restore this file from a copy")
         return data
 
     def keep(self, sha: str, data: bytes) -> None:
-        """Another folder's file, under the hash that it was checked against."""
+        """Write bytes of another database's artifact, which were checked against this hash."""
         self._write(sha, data)
 
     def path(self, sha: str) -> Path:
-        """Inside the folder, whatever a database says."""
+        """Where an artifact lies: always inside the folder, even if a database names something that is no hash."""
         if not re.fullmatch(r"[0-9a-f]{64}", str(sha)):
             raise AdvbenchError(f"{str(sha)[:80]!r} is no sha256 of an artifact")
         return self.folder / sha[:2] / f"{sha}.safetensors"
@@ -139,7 +139,7 @@ class Artifacts:
 
 
 class ArtifactsInMemory(Artifacts):
-    """The same, gone with the process."""
+    """Artifacts that are kept in memory and are gone with the process."""
 
     def __init__(self) -> None:
         super().__init__(Path("memory"))

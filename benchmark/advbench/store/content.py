@@ -1,4 +1,4 @@
-"""What a database knows, whoever wrote it and in whatever order: for holding two databases against each other."""
+"""The facts of a database in an order that does not depend on who wrote them, so that two databases can be compared."""
 
 from __future__ import annotations
 

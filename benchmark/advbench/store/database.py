@@ -117,7 +117,7 @@ class Store:
     def tallied(self, *, whole: bool = True) -> Iterator[list[str]]:
         """A snapshot in which the outcomes are counted once, at its start; for reading many rates.
 
-        Unless the `whole` is to be read, rows that can't be are left out; yields which.
+        With `whole=False`, rows that can't be read are left out; yields which.
         """
         with self.snapshot():
             left_out = [] if whole else set_aside(self.connection)

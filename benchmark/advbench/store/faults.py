@@ -130,7 +130,7 @@ def _problem(table: str, row: Mapping[str, Any]) -> str:
 
 
 def _name(table: str, row: Mapping[str, Any]) -> str:
-    """What a person can find it by."""
+    """The table and the keys by which a person finds a row."""
     words = [row[name] for name in ("key", "fingerprint", "id", "run", "cell", "target", "label") if name in row]
     return plain(f"{table} {' '.join(str(word)[:12] for word in words[:2])}")
 

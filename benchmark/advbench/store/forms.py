@@ -102,7 +102,7 @@ def origin(value: Any) -> str:
 
 
 def document(value: Any) -> str:
-    """What a suite or a machine says of itself."""
+    """The form of a JSON document of plain values: settings, versions, hardware."""
     return "" if isinstance(value, dict) and _plain(value) else f"a mapping of plain values, at most {DEEPEST} deep"
 
 

@@ -88,7 +88,7 @@ class RefusedError(AdvbenchError):
 
 
 def rows(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
-    """Of columns with one name the last one stands, so that a content key can hide a number."""
+    """Rows of a query; of columns with one name the last one counts, so that `t.key AS target` replaces a number."""
     with in_words(store.path):
         cursor = store.connection.execute(sql, values)
         columns = [column[0] for column in cursor.description]

@@ -39,8 +39,9 @@ WINDOW rivals AS (
 ORDER BY CASE WHEN several THEN coalesce(newest, 0) END DESC NULLS FIRST, max(g.event) OVER rivals,
   g.ended = 'done' DESC, g.event DESC, g.id
 """
-"""Cells as they were asked for; but of those that differ only in version the one that stands comes first, and no other
-pushes it off. Where targets are of one lineage, cells of the one that stands come before those of the others."""
+"""Cells in the order in which they were asked for; but of those that differ only in version the current one comes
+first, so that it stays current. Where targets are of one lineage, cells of the one that stands come before those of
+the others."""
 
 _TARGETS = "SELECT value FROM json_each(?)"
 
@@ -289,7 +290,7 @@ class Joining:
         }
 
     def _numbered(self, table: str, row: Row) -> Row:
-        """With this database's own numbers for cells and targets."""
+        """The row with the numbers that cells and targets have in the database that it joins."""
         plain = {name: value for name, value in row.items() if not (name == "id" and table in ("targets", "cells"))}
         if "cell" in plain:
             plain["cell"] = self.into.id_of("cells", plain["cell"])

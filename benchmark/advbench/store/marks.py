@@ -30,7 +30,7 @@ def _mixed(*columns: str) -> str:
 
 
 def _whole(column: str) -> str:
-    """A real number as an integer, where it matters to nobody beyond."""
+    """A real number rounded to 1e-6, as an integer for the checksum."""
     return f"CAST({column} * 1e6 AS INTEGER) % 1000003"
 
 
@@ -49,7 +49,7 @@ _CERTIFICATES = _mixed("p.example", "length(p.family)", "p.predicted", _whole("p
 _LATER = ("beyond_gradients", "content", "fit_fingerprint", "bank_fingerprint")
 """Columns of cells that the first marks did not know; a cell that is older than them has NULL there."""
 _SILENT = ("ball",)
-"""Columns of cells that say nothing where they are NULL, and came when marks were there already."""
+"""Columns that were added after the first marks; left out of the checksum where they are NULL."""
 _THESE = "IN (SELECT value FROM json_each(?))"
 
 

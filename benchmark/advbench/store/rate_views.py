@@ -83,7 +83,7 @@ SELECT board, board_name, cell, entrant, attack, goal, stop, target, target_labe
 FROM rates WHERE own
 """
 
-# Earlier ones of a lineage among them.
+# Answers on clean images, superseded targets included.
 ANSWERED = f"""
 WITH placed AS MATERIALIZED (SELECT * FROM board_targets),
 counted AS MATERIALIZED (

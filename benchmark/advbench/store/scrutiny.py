@@ -129,7 +129,7 @@ def lost_triggers(connection: sqlite3.Connection) -> list[str]:
 
 
 def _parts(connection: sqlite3.Connection) -> Iterable[tuple[str, str, str]]:
-    """Without those that SQLite keeps for itself."""
+    """Kind, name and SQL of everything in the schema except what SQLite keeps for itself."""
     for kind, name, sql in connection.execute("SELECT type, name, sql FROM main.sqlite_schema"):
         if not str(name).startswith("sqlite_"):
             yield str(kind), str(name), str(sql)

@@ -44,7 +44,7 @@ TALLIED = frozenset({"board_targets", "rates", "answered", "required_cells", "wo
 
 
 def current(connection: sqlite3.Connection) -> bool:
-    """Whether the database's views are these."""
+    """Whether the views in the database are those defined here, text for text."""
     return _stored(connection) == {name: _text(name) for name in VIEWS}
 
 

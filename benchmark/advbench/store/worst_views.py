@@ -60,7 +60,7 @@ SELECT board, target, example, right FROM worst_examples WHERE {stands("board", 
 MISSING = 8
 """So many of the required attacks that a target lacks are named; a board may require thousands."""
 
-# Of earlier targets, too.
+# The worst case over the required attacks, superseded targets included.
 WORST_CASES = f"""
 WITH examples AS MATERIALIZED (SELECT * FROM worst_examples),
 sums AS MATERIALIZED (

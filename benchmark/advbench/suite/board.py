@@ -48,7 +48,7 @@ class Ball:
 
 @dataclass(frozen=True)
 class Options:
-    """The same, resolved; empty where nothing is said."""
+    """The options of a `Ball` with names resolved to entrants; a field is empty where its option is not given."""
 
     data: tuple[Dataset, ...]
     attacks: tuple[Attack, ...]
@@ -68,11 +68,11 @@ def unfit(threat: Threat, dataset: Dataset) -> str | None:
 
 @dataclass(frozen=True)
 class BoardReader:
-    """Reads the threats of a suite, and what stands beside their parameters."""
+    """Reads the threats of a suite, and the board keys (`examples`, `attacks`, …) inside a threat's mapping."""
 
     resolution: Resolution
     unsaid: Callable[[Threat], tuple[Attack, ...]] | None = None
-    """The attacks of a ball for which nobody names any; without it they must be named."""
+    """The default attacks of a ball; None means that the suite must name its attacks."""
 
     def boards(
         self,
@@ -146,7 +146,7 @@ class BoardReader:
         return [one for ball in balls for one in self.kin(ball, kept)]
 
     def kin(self, ball: Ball, kept: list[Ball]) -> list[Ball]:
-        """The ball with what the file says of the same threat, else of its family; once for every `data` there."""
+        """The ball with the options that the file gives to its threat, else to its family; once for each `data`."""
         same = [one for one in kept if one.threat == ball.threat]
         same += [one for one in kept if one.threat.family == ball.threat.family and one.options]
         by_data: dict[str, Ball] = {}
@@ -187,7 +187,7 @@ class BoardReader:
         return Ball(threat, inner, item.place)
 
     def options(self, inner: Mapping[str, Item]) -> Options:
-        """What a threat's own keys say."""
+        """Resolve the options that stand beside a threat's parameters."""
         return Options(
             data=self.resolution.several(inner.get("data"), "data", self.resolution.entrant(Dataset, "data set"), None),
             attacks=self.resolution.several(
@@ -209,7 +209,7 @@ class BoardReader:
         labels = [attack.label for attack in attacks]
         if item is None:
             able = [attack for attack in attacks if attack.searches(threat)]
-            # what asks for more than an answer can't meet every target, and would leave most unranked
+            # attacks that need suspicion or reconstructions meet few targets; required, they would leave most unranked
             modest = [attack for attack in able if attack.needs in Access.GRADIENTS]
             return tuple(attack.label for attack in modest or able)
         known = {attack.label: attack.name for attack in attacks}

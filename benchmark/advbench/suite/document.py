@@ -67,7 +67,7 @@ Fault = Callable[[Place, str], None]
 
 
 def from_option(value: Any, option: str) -> Item:
-    """What an option said."""
+    """The value of a command-line option as an item of a suite."""
     if isinstance(value, list | tuple):
         return Item([Item(text, Place(f'{option} "{text}"'), text) for text in value], Place(option))
     return Item(value, Place(option))

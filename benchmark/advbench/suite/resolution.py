@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Scalars:
-    """What a suite may say besides its lists."""
+    """The settings of a suite that are single values, with their defaults."""
 
     name: str = "suite"
     examples: int | None = None

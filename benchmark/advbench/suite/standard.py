@@ -17,12 +17,12 @@ STANDARD: Mapping[str, tuple[str, ...]] = {
     "corruption": ("corruptions",),
     "box": ("cppn", "rubbish"),
 }
-"""By the ball's name. CHOSEN from the measurements that docs/reference.md cites: what left least, and beside it what
+"""By the ball's name. Chosen from the measurements that docs/reference.md cites: what left least, and beside it what
 fails for another reason."""
 
 
 def standard_attacks(threat: Threat, registry: Registry) -> tuple[Attack, ...]:
-    """Those of the ball, at their defaults."""
+    """The attacks that `attacks: standard` stands for in a ball, with default parameters."""
     found = tuple(registry.attack(name) for name in STANDARD.get(threat.name, ()))
     able = tuple(attack for attack in found if attack.searches(threat))
     if not able:

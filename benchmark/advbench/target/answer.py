@@ -22,7 +22,7 @@ NO_ANSWER = -1
 
 @dataclass(frozen=True)
 class Answer:
-    """What a target says about a batch of images."""
+    """A target's answers about a batch of images."""
 
     predicted: Tensor
     confidence: Tensor

@@ -50,7 +50,7 @@ def _same(target: Target, device: torch.device, base: int, size: int) -> bool:
 
 
 def _numbers(target: Target, x: Tensor) -> list[Tensor]:
-    """Logits and suspicion with their gradients."""
+    """Logits and suspicion of a target with the gradients of their sums, which are compared between two askings."""
     found = []
     for question in (target.logits, target.suspicion) if target.detector else (target.logits,):
         q = x.clone().requires_grad_()

@@ -58,7 +58,7 @@ class Target:
 
     @property
     def networks(self) -> tuple[nn.Module, ...]:
-        """Those that answer, each once: the outermost first."""
+        """Every network that answers for the target, each once, the outermost first."""
         behind = [pair[1] for pair in (self.detector, self.certifier) if pair]
         return tuple({id(net): net for net in (self.net, *behind, self.base)}.values())
 

@@ -23,7 +23,7 @@ class NotHere(unittest.SkipTest):
 
 
 class NotTriedError(Exception):
-    """Another check already says what is wrong."""
+    """Raised by a check that can't be tried because another one has already failed."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Checked(NamedTuple):
 
 
 def run_checks(checks: Iterable[Check]) -> Iterator[Checked]:
-    """Try one after the other; nothing is raised."""
+    """Try every check, one after the other, and return the results; a failure is a result and never raised."""
     for check in checks:
         try:
             remark = check()

@@ -43,7 +43,7 @@ class Watched(Problem):
 
 
 class WatchedShared(Watched, SharedProblem):
-    """The same for an attack on a whole set."""
+    """A `SharedProblem` that notes which access an attack asks for."""
 
 
 @dataclass(frozen=True)

@@ -161,7 +161,7 @@ class HalfSpace(nn.Module):
         return x + (distance - self.side(x - 0.5)).view(-1, 1, 1, 1) * self.weight
 
     def margin(self, norm: str, distance: float) -> float:
-        """The same distance in another norm: Hölder's inequality."""
+        """The distance to the boundary of a linear network in another norm, by Hölder's inequality."""
         return distance / float(self.weight.abs().sum()) if norm == "linf" else distance
 
 

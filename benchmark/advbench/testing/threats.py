@@ -153,7 +153,7 @@ def changes_nothing_at_radius_0(threat: Threat) -> None:
 
 
 def has_size_0_only_without_change(threat: Threat) -> None:
-    """Else somebody changes an image for nothing."""
+    """A size of 0 belongs to the unchanged image alone; otherwise an image could be changed for nothing."""
     for case in cases():
         for inner in (threat.at(share * threat.eps) for share in (*RADII, 1e-3)):
             singles = (case.single(inner) for _ in range(SINGLES))
@@ -321,7 +321,7 @@ def _radii(threat: Threat) -> list[Threat]:
 
 
 def _inside(threat: Threat, case: Case, p: Tensor, what: str) -> None:
-    """As the referee measures it."""
+    """Whether perturbations are inside the ball, by the referee's own measure."""
     rendered = threat.apply(case.x, p)
     member = measure(threat, case.x.double(), p.double(), rendered.double())
     if bool(member.inside.all()):

@@ -27,7 +27,7 @@ class Shared(Threat):
     ball: Threat
 
     def __post_init__(self) -> None:
-        """Nothing to check: the ball has been."""
+        """Skips the parameters' checks, since the wrapped ball has passed them."""
 
     @classmethod
     def of(cls, ball: Threat) -> Shared:

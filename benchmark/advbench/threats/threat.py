@@ -117,5 +117,5 @@ class Threat(Plugin, ABC):
         return {"p": p}
 
     def unpack(self, x: Tensor, stored: dict[str, Tensor]) -> Tensor:
-        """The perturbations that `pack` stored."""
+        """The perturbations that were stored as the tensors of `pack`."""
         return stored["p"]

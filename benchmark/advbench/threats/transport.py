@@ -85,7 +85,7 @@ class Settled:
 
     @classmethod
     def nowhere(cls, wishes: Wishes) -> Settled:
-        """No multiplier yet: what stays sends nothing away."""
+        """The multipliers to begin with, under which no pixel sends mass away."""
         zero = torch.zeros_like(wishes.budget)
         return cls(wishes.values, -wishes.values[wishes.stay], zero, zero.bool())
 

@@ -30,7 +30,7 @@ class Checkpoint:
     written: float = field(default_factory=time.monotonic)
 
     def epochs(self) -> int:
-        """How many epochs `resume` would find done."""
+        """How many epochs are stored as done, from which `resume` would go on."""
         try:
             kept = self._kept()
             return int(kept["epochs"]) if kept["made"] == self._made() else 0
@@ -54,7 +54,7 @@ class Checkpoint:
             return 0  # the training begins again, and writes over it
 
     def keep(self, epochs: int, net: nn.Module, optimizer: Optimizer, schedule: lr_scheduler.LRScheduler) -> None:
-        """Write, if the last writing is some time ago."""
+        """Write the state if the last writing is long enough ago."""
         if time.monotonic() - self.written < EVERY:
             return
         content = {

@@ -142,7 +142,7 @@ def rounded(value: Tensor) -> Tensor:
 
 
 def hardware(device: torch.device | str) -> str:
-    """In words, for the record beside a time."""
+    """The hardware in words, to be stored beside a training time."""
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
@@ -151,7 +151,7 @@ def hardware(device: torch.device | str) -> str:
 
 
 def _silent(fraction: float, text: str) -> None:
-    """Nobody listens."""
+    """Progress that is told to nobody."""
 
 
 @contextmanager

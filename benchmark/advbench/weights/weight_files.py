@@ -177,7 +177,7 @@ def note_cost(path: Path, seconds: float, hardware: str) -> None:
 
 
 def cost_noted(path: Path) -> dict[str, Any]:
-    """What `note_cost` said; nothing where it didn't."""
+    """The cost of training that `note_cost` stored beside the file; None where it stored none."""
     try:
         noted = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -239,6 +239,6 @@ def state_digest(state: Mapping[str, Tensor]) -> str:
 
 
 def _narrowest(value: Tensor) -> Tensor:
-    """In float16 when that changes no number."""
+    """The tensor in float16 when that changes no number, else as it is."""
     half = value.half() if value.dtype == torch.float32 else value
     return half if torch.equal(half.to(value.dtype), value) else value

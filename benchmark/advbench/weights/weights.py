@@ -185,7 +185,7 @@ def check_weights(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> WeightsCheck:
-    """Train again what is kept, and compare."""
+    """Train weights that are kept once more, and compare the two."""
     weights = find_weights(plan, data)
     recipe = effective_recipe(plan)
     if weights is None or recipe is None or plan.model.weights_file:

@@ -48,7 +48,7 @@ class AutoAttack(Attack):
         return self.version == "standard"
 
     def parts(self) -> tuple[Attack, ...]:
-        """The attacks in their order."""
+        """The attacks that are run one after the other on what the earlier ones left."""
         if self.version == "rand":
             return APGD(loss="ce", steps=self.steps), APGD(loss="dlr", steps=self.steps)
         return (

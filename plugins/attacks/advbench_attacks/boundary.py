@@ -95,7 +95,7 @@ class Walk:
         return drawn.mul_((self._gamma * self._distance).view(-1, 1, 1))
 
     def _outwards(self, p: Tensor) -> Tensor:
-        """As far from the image as the present perturbation."""
+        """The perturbation moved outwards or inwards until it is as far from the image as the present one."""
         distance = self._distance.view(-1, *[1] * (p.ndim - 1))
         length: Tensor = torch.linalg.vector_norm(p, dim=-1, keepdim=True)
         return p * (distance / length.clamp_min(1e-30))

@@ -71,7 +71,7 @@ class CPPN(Attack):
         return marks.nan_to_num(nan=-math.inf).view(len(examples), self.population).to(genes.dtype)
 
     def _fresh(self, problem: Problem) -> Tensor:
-        """Weights (N, population, connections), 0 where nothing is connected."""
+        """Random weights (N, population, connections), 0 where two nodes are not connected."""
         shape, draws = (self.population, _connections(problem.images)), problem.draws
         return draws.normal(*shape) * REACH * (draws.uniform(*shape) < CONNECTED)
 

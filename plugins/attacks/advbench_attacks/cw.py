@@ -230,5 +230,5 @@ def headway(goal: Goal, logits: Tensor) -> Tensor:
 
 
 def wide(row: Tensor, like: Tensor) -> Tensor:
-    """A number a row, to be multiplied with images."""
+    """One number a row, shaped so that it multiplies images."""
     return row.view(-1, *[1] * (like.ndim - 1))

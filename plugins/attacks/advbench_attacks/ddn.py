@@ -61,5 +61,5 @@ class DDN(Attack):
 
 
 def annealed(first: float, last: float, step: int, steps: int) -> float:
-    """From first to last along half a cosine."""
+    """The step sizes from first to last along half a cosine."""
     return last + (first - last) * (1 + math.cos(math.pi * step / steps)) / 2

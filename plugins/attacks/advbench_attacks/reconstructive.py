@@ -30,7 +30,7 @@ class Reconstructive(Attack):
     stages: int = one_of(2, 1)  # one step after the other, or one along the weighted sum
 
     def stepped(self, problem: Problem, p: Tensor, c: float) -> Tensor:
-        """One iteration: equations 1 and 2."""
+        """The perturbation after one iteration: equations 1 and 2 of the paper."""
         if self.beta == 1:
             return problem.project(p + c * problem.ascent(p))
         if self.stages == 1:

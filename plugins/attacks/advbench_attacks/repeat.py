@@ -41,7 +41,7 @@ class Repeat(Again):
 
 
 def _another(problem: Problem, place: Tensor, known: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The place of another example's perturbation, by lot."""
+    """The place of a perturbation of another example, drawn at random."""
     if count < 2:
         return place, torch.zeros_like(known)
     others = place + 1 + problem.draws.integers(count - 1)

@@ -43,7 +43,7 @@ class WassersteinPGD(Attack):
         return p
 
     def ascended(self, problem: Problem, p: Tensor) -> Tensor:
-        """Where one run ends."""
+        """The perturbation at which one ascent from `p` ends."""
         lengths = falling(self.step * problem.eps, self.last * problem.eps, self.steps)
 
         def move(turn: int, of: Tensor | None, rows: Rows) -> Rows:

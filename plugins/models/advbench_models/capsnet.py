@@ -75,7 +75,7 @@ class CapsNet(Model):
         return CapsuleNetwork(features, class_capsules, dataset.shape)
 
     def capsules(self, dataset: Dataset) -> int:
-        """How many convolutional capsules an image has."""
+        """The number of convolutional capsules of an image."""
         widths, kernel = convolutions(dataset)
         height, width = ((side - len(widths) * (kernel - 1) - KERNEL) // STRIDE + 1 for side in dataset.shape[1:])
         return self.types * height * width

@@ -68,5 +68,5 @@ class ConvNet(Model):
 
 
 def first_width(dataset: Dataset) -> int:
-    """As many channels as the data set is hard."""
+    """The number of channels of the first block: more for harder data sets."""
     return row_of({"mnist": 16, "mnist-5k": 16, GREY: 32, COLOUR: 64}, dataset)

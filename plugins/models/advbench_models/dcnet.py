@@ -74,7 +74,7 @@ class DCNet(Model):
         return CapsuleNetwork(features, capsules, dataset.shape)
 
     def types_on(self, dataset: Dataset) -> int:
-        """Of capsules, a level."""
+        """How many types of capsules each level has."""
         return self.types or (8 if dataset.shape[0] == 1 else 16)
 
     def capsules(self, dataset: Dataset) -> int:

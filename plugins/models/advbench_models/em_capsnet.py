@@ -92,7 +92,7 @@ class MatrixCapsuleNetwork(nn.Module):
         return torch.cat([self.routed(*part) for part in parts])
 
     def routed(self, poses: Tensor, activations: Tensor) -> Tensor:
-        """What the classes make of primary capsules."""
+        """The logits of the classes, routed from primary capsules."""
         for layer in (self.first, self.second):
             poses, logits = layer(poses, activations)
             activations = torch.sigmoid(logits)

@@ -34,7 +34,7 @@ BEST = "the best of all peers, each example"
 
 @dataclass(frozen=True)
 class Row:
-    """What one competitor did."""
+    """The result of one competitor: its time, its passes, and what its perturbations reach."""
 
     name: str
     seconds: float | None = None

@@ -29,7 +29,7 @@ class Patch(Threat):
 
     @property
     def side(self) -> int:
-        """A square of 5.7 pixels covers 5."""
+        """The side of the square in whole pixels, rounded down."""
         return int(self.eps)
 
     def farthest(self, shape: tuple[int, ...]) -> float:

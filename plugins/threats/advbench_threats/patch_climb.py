@@ -60,7 +60,7 @@ class PatchClimb(Attack):
         return list(best[:, : stride * self.tries : stride].T)
 
     def _climbed(self, problem: Problem, ball: Patch, place: Tensor) -> Tensor:
-        """The content from grey on, in its square."""
+        """The perturbation after climbing the loss inside one square, beginning with grey."""
         x = problem.images
         p = ball.cut(0.5 - x, place)
         for _ in range(self.steps):

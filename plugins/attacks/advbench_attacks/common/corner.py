@@ -139,12 +139,12 @@ def newton(g: Tensor, b: Tensor, at: Point, l2: bool) -> Callable[[Tensor, Tenso
 
 
 def along(rows: Tensor, d: Tensor) -> Tensor:
-    """(R, K, D) and (R, D) to (R, K)."""
+    """The product of each row's matrix (R, K, D) with its vector (R, D): (R, K)."""
     return (rows @ d.unsqueeze(2)).squeeze(2)
 
 
 def across(rows: Tensor, weight: Tensor) -> Tensor:
-    """(R, K, D) and (R, K) to (R, D)."""
+    """The product of each row's transposed matrix (R, K, D) with its weights (R, K): (R, D)."""
     return (weight.unsqueeze(1) @ rows).squeeze(1)
 
 
@@ -154,7 +154,7 @@ def sides(d: Tensor, t: Tensor, low: Tensor | float, high: Tensor | float, l2: b
 
 
 def pushed(force: Tensor, l2: bool) -> Tensor:
-    """What the bounds together press a pixel down by."""
+    """The sum of the bounds' forces on each pixel, counted downwards."""
     return force[0] - force[1] if l2 else force[0] - force[1] + force[2] - force[3]
 
 

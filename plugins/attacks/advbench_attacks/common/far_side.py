@@ -70,7 +70,7 @@ class Search:
 
     @property
     def waiting(self) -> Tensor:
-        """Who has none."""
+        """The rows for which no image on the far side has been found."""
         return (~self.found).nonzero().squeeze(1)
 
     def offer(self, rows: Tensor, images: Tensor) -> None:
@@ -103,7 +103,7 @@ def _nearest(problem: Problem, q: Tensor, who: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def noise(x: Tensor, numbers: Tensor) -> Tensor:
-    """Every pixel for itself: the papers' start."""
+    """Images of independent uniform pixels: the start that the papers use."""
     return numbers
 
 
@@ -122,12 +122,12 @@ def relatives(x: Tensor, numbers: Tensor) -> Tensor:
 
 
 def salt(x: Tensor, numbers: Tensor) -> Tensor:
-    """Black and white pixels, few to many of them."""
+    """Images of black and white pixels, from few white ones to many."""
     return (numbers < torch.arange(1, TOGETHER + 1, device=x.device).view(-1, 1, 1, 1) / (TOGETHER + 1)).to(x.dtype)
 
 
 def blots(x: Tensor, numbers: Tensor) -> Tensor:
-    """Black and white squares."""
+    """Images of black and white squares, from small to half the image."""
     return (blocks(x, numbers) < 0.5).to(x.dtype)
 
 

@@ -28,7 +28,7 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def inside(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
-    """Cut to the box."""
+    """The rows clamped to the box between `low` and `high`."""
     return torch.minimum(torch.maximum(rows, low), high)
 
 

@@ -27,7 +27,7 @@ def rival_after(goal: Goal, logits: Tensor, rival: Tensor) -> Tensor:
 
 
 def lead_of(goal: Goal, logits: Tensor, rival: Tensor) -> Tensor:
-    """How far the rival stands above the label."""
+    """The logit of the rival class less that of the label."""
     return (logits.gather(1, rival.view(-1, 1)) - logits.gather(1, goal.labels.view(-1, 1))).squeeze(1)
 
 

@@ -44,7 +44,7 @@ class Squares(Protocol):
         """The side of a square that covers this share of the image."""
 
     def propose(self, p: Tensor, side: int, numbers: Tensor) -> list[Patch]:
-        """What to paint, one patch over the other."""
+        """The patches of a proposal, later ones painted over earlier ones."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ SLOPE = 0.33
 
 
 class ClassCodes(nn.Module):
-    """Features (N, D) to codes (classes, N, width)."""
+    """Encoders, one a class, from features (N, D) to codes (classes, N, width)."""
 
     mean: Tensor
     components: Tensor
@@ -39,7 +39,7 @@ class ClassCodes(nn.Module):
         return through(layers, scores, leaky_last=True)
 
     def of(self, label: int, features: Tensor) -> Tensor:
-        """(N, width): the codes that one class gives."""
+        """The codes (N, width) that the encoder of one class gives."""
         codes: Tensor = self(features)[label]
         return codes
 
@@ -47,7 +47,7 @@ class ClassCodes(nn.Module):
 def fit_codes(
     features: Sequence[Tensor], components: int, width: int, steps: int, rate: float, seed: int
 ) -> ClassCodes:
-    """One coder for each class's features (n, D)."""
+    """Train one encoder for each class on that class's features (n, D)."""
     fitted = [principal(group, components) for group in features]
     mean, directions = (torch.stack(parts) for parts in zip(*fitted, strict=True))
     scores = pad_sequence([(group - mean[k]) @ directions[k] for k, group in enumerate(features)], batch_first=True)
@@ -103,7 +103,7 @@ def first_layers(classes: int, widths: Sequence[int], seed: int, like: Tensor) -
 
 
 def through(layers: Sequence[tuple[Tensor, Tensor]], scores: Tensor, leaky_last: bool) -> Tensor:
-    """(classes, N, in) to (classes, N, out)."""
+    """Apply the layers of every class's encoder: (classes, N, in) to (classes, N, out)."""
     for place, (weight, bias) in enumerate(layers):
         scores = torch.baddbmm(bias, scores, weight)
         if leaky_last or place < len(layers) - 1:

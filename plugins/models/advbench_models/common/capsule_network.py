@@ -29,7 +29,7 @@ class CapsuleNetwork(nn.Module):
         self.reconstruction = reconstruction_network(class_capsules.classes * dimension, shape)
 
     def capsules(self, images: Tensor) -> Tensor:
-        """(N, classes, D), the longer the surer."""
+        """The class capsules (N, classes, D); the longer one is, the surer the network is of its class."""
         answer: Tensor = self.class_capsules(self.features(images))
         return answer
 

@@ -35,7 +35,7 @@ class Windows(nn.Module):
         self.register_buffer("places", places, persistent=False)
 
     def gather(self, maps: Tensor) -> Tensor:
-        """(N, positions, types, …) to (N, W, K·types, …)."""
+        """Gather the capsules under each window: (N, positions, types, …) to (N, W, K·types, …)."""
         found = maps[:, self.members]
         return found.flatten(2, 3)
 

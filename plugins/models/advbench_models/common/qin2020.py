@@ -46,7 +46,7 @@ SIZES = {
 
 
 def sizes(dataset: Dataset) -> Sizes:
-    """What a parameter of 0 stands for."""
+    """The layer sizes that stand for parameters left at 0, by data set."""
     return row_of(SIZES, dataset)
 
 
