@@ -56,8 +56,8 @@ class Number:
     differing: int
     """Examples with another verdict, whether or not the count is the same."""
     turned: int
-    """Examples that are fooled in one of the two runs only. Counted at the board's radius, for minimal-norm attacks also
-    at the median size, so that a board at whose radius everything is fooled hides no difference."""
+    """Examples that are fooled in one of the two runs only. Counted at the board's radius, for minimal-norm attacks
+    also at the median size, so that a board at whose radius everything is fooled hides no difference."""
 
     @property
     def same(self) -> bool:
