@@ -19,6 +19,8 @@ from advbench.cache import cache_folder, replace_file
 from advbench.errors import AdvbenchError
 
 HERE = Path(__file__).parent
+_UNKEPT = (OSError, RuntimeError)
+"""Why nothing can be kept: the folder can't be used, or the user has no home where it could be."""
 
 
 class Compiled(BytecodeCache):
@@ -43,7 +45,7 @@ class Compiled(BytecodeCache):
         """What the last process kept, where this one has compiled nothing yet; a file that is not ours is none."""
         if self._code:
             return
-        with contextlib.suppress(OSError, ValueError, EOFError, TypeError):
+        with contextlib.suppress(*_UNKEPT, ValueError, EOFError, TypeError):
             kept = _read(folder(), _name())
             digest, code = kept[:32], kept[32:]
             if digest == _digest(code):  # of a broken file nothing is loaded: Python would crash on some
@@ -55,7 +57,7 @@ class Compiled(BytecodeCache):
             return
         self._changed = False
         code = marshal.dumps(self._code)
-        with contextlib.suppress(OSError, AdvbenchError):
+        with contextlib.suppress(*_UNKEPT, AdvbenchError):
             folder().mkdir(mode=0o700, parents=True, exist_ok=True)
             if _private(os.lstat(folder())):
                 replace_file(folder() / _name(), _digest(code) + code)

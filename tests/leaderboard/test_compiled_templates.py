@@ -76,6 +76,12 @@ def test_what_others_may_have_written_is_never_loaded() -> None:
     assert compiled_anew() == len(TEMPLATES)
 
 
+def test_pages_come_where_nobody_has_a_home(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", "~nobody-of-that-name/cache")
+    assert compiled_anew() == len(TEMPLATES)
+    assert compiled_anew() == len(TEMPLATES)
+
+
 def test_pages_come_where_nothing_can_be_kept(tmp_path: Path) -> None:
     (tmp_path / "cache").write_text("a file where the folder belongs")
     assert compiled_anew() == len(TEMPLATES)

@@ -283,10 +283,6 @@ def _boards(origin: Store, verifier: Verifier) -> tuple[list[BoardRow], list[Arr
 def _join_boards(into: Store, boards: Iterable[BoardRow]) -> None:
     """Take in the boards on which cells of this database stand."""
     here = into.cells()
-    place = ("data_fingerprint", "examples", "protocol", "family")
     for board in boards:
-        if any(
-            all(getattr(cell, name) == getattr(board, name) for name in place) and cell.eps in (board.eps, None)
-            for cell in here
-        ):
+        if any(cell.place == board.place and cell.eps in (board.eps, None) for cell in here):
             into.add_board(board)

@@ -21,6 +21,7 @@ from advbench.rates.aim import entrant
 from advbench.rates.rates import binomial
 from advbench.run.session import Settings
 from advbench.store import Store
+from advbench.store.outcome_views import largest
 from advbench.store.rows import BallRow, BoardRow, CellRow
 
 UNASKED_PATIENCE = 60.0
@@ -141,10 +142,9 @@ def requires(board: BoardRow, cell: CellRow) -> bool:
 
     A stranger's database may have any views.
     """
-    place = ("data_fingerprint", "examples", "protocol", "family")
     named = entrant(cell.attack, cell.goal, stop=cell.stop, budget=cell.budget, fit=cell.fit)
     return (
-        all(getattr(cell, name) == getattr(board, name) for name in place)
+        cell.place == board.place
         and (cell.eps == board.eps or (cell.eps is None and bool(cell.minimizes)))
         and board.seed in (None, cell.seed)
         and _shipped(cell) == _shipped(board)
@@ -165,7 +165,7 @@ class _Left:
 
 def _left(store: Store, cell: CellRow, radius: float | None) -> float:
     """The share of its own target's answers that stay right at that radius, as its rows tell."""
-    limit = radius if cell.minimizes else None
+    limit = largest(radius) if cell.minimizes and radius is not None else None
     (row,) = store.read(
         _Left,
         """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 _SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Unplaced:
+    cell: str
 
 
 def merge(
@@ -123,7 +129,7 @@ def _one(console: Console, into: Store, origin: Store, path: Path, checking: Che
     parts = [f"{counts['taken']} cells taken ({refereed} of them refereed again)", f"{counts['there']} there already"]
     parts += [f"{counts[name]} {name}" for name in ("unfinished", "conflict", "rejected") if counts[name]]
     say(console, f"{path}: {', '.join(parts)}.")
-    if apart := sum(row["cell"] in taken for row in into.rates("unplaced")):
+    if apart := sum(one.cell in taken for one in into.read(_Unplaced, "SELECT cell FROM unplaced")):
         say(
             console,
             f"{apart} of them stand on no board here: no board judges their examples. `advbench show` sets them beside "

@@ -129,6 +129,11 @@ class BallRow:
     ball: Origin | None
     """Who shipped the ball; None for the core's own."""
 
+    @property
+    def place(self) -> tuple[str, str, int, str]:
+        """What a cell and its board agree in, whatever the radius."""
+        return self.data_fingerprint, self.examples, self.protocol, self.family
+
 
 @dataclass(frozen=True)
 class BoardRow(BallRow):

@@ -93,9 +93,8 @@ def board_of(cell: Crafted, boards: Iterable[BoardRow]) -> str:
 
     Only the ball itself could write its radius otherwise, and it may be one that nobody has installed here.
     """
-    same = ("dataset", "threat", "params")
     for board in boards:
-        if all(getattr(board, part) == getattr(cell, part) for part in same):
+        if (board.dataset, board.threat, board.params) == (cell.dataset, cell.threat, cell.params):
             return board.name.removesuffix(f"/seed={board.seed}")
     radius = "inf" if cell.eps is None else written_radius(cell.eps)
     return f"{cell.dataset}/{cell.family}/{radius}"
