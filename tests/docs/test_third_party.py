@@ -47,8 +47,8 @@ for line in sys.stdin:
         sys.exit()
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""A process of the environment that has loaded torch, which takes two seconds, and nothing else; it runs console
-scripts in forks of itself. What an installed wheel needs to be found and started is tried by those that are started anew."""
+"""A process of the environment that has loaded torch, which takes two seconds, and nothing else. It runs console
+scripts in forks of itself; that they are found and start is tried by those that are started anew."""
 
 
 @dataclass(frozen=True)
