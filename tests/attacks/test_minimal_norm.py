@@ -187,7 +187,9 @@ def meeting_the_box(count: int, shape: tuple[int, ...]) -> Tensor:
 
 
 @pytest.mark.parametrize("greys", [True, False], ids=["greys", "black-and-white"])
-@pytest.mark.parametrize("classes", [2, 3, 10])
+@pytest.mark.parametrize(
+    "classes", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(10, marks=pytest.mark.slow)]
+)
 @each_case
 def test_among_linear_classes_the_optimum_is_met_within_one_percent(
     attack: Attack, norm: str, targeted: bool, classes: int, greys: bool
@@ -266,6 +268,7 @@ def test_planes_behind_the_box_or_without_a_slope_give_a_move_in_the_box(norm: s
     assert bool((move >= -x).all() and (move <= 1 - x).all())
 
 
+@pytest.mark.slow
 def test_on_a_robust_network_the_defaults_of_brendel_bethge_end_a_tenth_nearer_than_its_quick_form() -> None:
 
     def sizes(attack: Attack) -> Tensor:

@@ -135,7 +135,11 @@ def test_where_no_pixel_gets_full_the_optimum_of_the_linear_program_is_reached(
     assert max(shortfalls(attack, threat, 0.1, white=False)) <= 0.01
 
 
-@pytest.mark.parametrize("threat", BALLS, ids=lambda ball: f"{ball.family}-{ball.eps}")
+@pytest.mark.parametrize(
+    "threat",
+    [BALLS[0], *(pytest.param(ball, marks=pytest.mark.slow) for ball in BALLS[1:])],
+    ids=lambda ball: f"{ball.family}-{ball.eps}",
+)
 @pytest.mark.parametrize(
     ("attack", "mean", "most"), [(WassersteinPGD(steps=160), 0.005, 0.01), (FrankWolfe(), 0.07, 0.12)], ids=str
 )
@@ -147,7 +151,7 @@ def test_where_pixels_get_full_the_optimum_within_white_is_reached_or_nearly(
     assert max(found) <= most
 
 
-@pytest.mark.parametrize("brightness", [0.1, 1.0])
+@pytest.mark.parametrize("brightness", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
 @pytest.mark.parametrize("direction", ["sign", "conjugate"])
 def test_projected_sinkhorn_stays_in_the_ball_and_climbs_but_leaves_much(direction: str, brightness: float) -> None:
     found = shortfalls(Sinkhorn(direction=direction, steps=20), BALLS[1], brightness, white=True)
@@ -388,7 +392,15 @@ def test_the_suites_of_wong_et_al_have_both_windows_and_a_thousand_images(file: 
 
 # the probe of the issue leaves 0, 24, 1 and 8 %; the published attack 4, 48, 86 and 14 %
 @pytest.mark.parametrize("attack", ["wasserstein-pgd", "frank-wolfe"])
-@pytest.mark.parametrize(("name", "most"), [("vanilla", 0), ("robust", 8), ("adv_training", 3), ("binarize", 2)])
+@pytest.mark.parametrize(
+    ("name", "most"),
+    [
+        pytest.param("vanilla", 0, marks=pytest.mark.slow),
+        pytest.param("robust", 8, marks=pytest.mark.slow),
+        pytest.param("adv_training", 3, marks=pytest.mark.slow),
+        ("binarize", 2),
+    ],
+)
 def test_the_networks_of_wong_et_al_fall_inside_the_exact_ball(
     name: str, most: float, attack: str, shared_data: Path
 ) -> None:

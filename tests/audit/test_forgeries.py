@@ -132,7 +132,7 @@ def taken(advbench: Advbench, db: Path, *options: object) -> None:
         ),
     ],
 )
-@pytest.mark.parametrize("check", ["all", "none"])
+@pytest.mark.parametrize("check", ["all", pytest.param("none", marks=pytest.mark.slow)])
 def test_what_a_cell_says_is_derived_from_its_parameters(
     advbench: Advbench, entry: Entry, threats: str, attacks: str, sql: str, words: str, check: str
 ) -> None:

@@ -47,8 +47,8 @@ for line in sys.stdin:
         sys.exit()
     print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
 """
-"""A process of the environment that has loaded torch, which takes two seconds, and nothing else; it runs console
-scripts in forks of itself. Those that are started anew try what an installed wheel needs to be found and started."""
+"""A process of the environment that has loaded torch, which takes two seconds, and nothing else. It runs console
+scripts in forks of itself; that they are found and start is tried by those that are started anew."""
 
 
 @dataclass(frozen=True)
@@ -211,6 +211,7 @@ def test_check_holds_it_against_the_contract(machine: Machine) -> None:
     machine.advbench("check", "acme")
 
 
+@pytest.mark.slow
 def test_its_own_tests_use_the_kit_in_three_lines(machine: Machine) -> None:
     summary = machine("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests").splitlines()[-1]
     assert " passed" in summary

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import re
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -60,9 +61,17 @@ def rendered(folder: Path, **facts: Any) -> Rendered:
     return Rendered(folder / "results.sqlite", folder / "site")
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Rendered:
+    """Rendered once; nobody writes to it."""
+    return rendered(tmp_path_factory.mktemp("made"))
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Rendered:
-    return rendered(tmp_path)
+def site(made: Rendered, tmp_path: Path) -> Rendered:
+    """A copy, to be changed and rendered again."""
+    shutil.copytree(made.root.parent, tmp_path, dirs_exist_ok=True)
+    return Rendered(tmp_path / made.database.name, tmp_path / made.root.name)
 
 
 def row_of(reader: Reader, label: str) -> list[str]:

@@ -17,6 +17,7 @@ LARGEST = 500_000
 EVERYTHING = frozenset({"boards", "compare", "targets", "attacks", "cells"})
 
 
+@pytest.mark.slow
 def test_no_page_of_forty_targets_and_forty_attacks_is_too_large(tmp_path: Path) -> None:
     with Store.open(tmp_path / "results.sqlite") as store:
         generate(store, boards=2, targets=40, attacks=40, examples=20, transfer=False)

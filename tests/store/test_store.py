@@ -296,6 +296,7 @@ def scale() -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_a_million_outcomes_are_counted_right(tmp_path: Path) -> None:
     boards, targets, attacks, examples = 4, 10, 6, 500
     with Store.open(tmp_path / "results.sqlite") as store:
