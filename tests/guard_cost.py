@@ -12,7 +12,7 @@ from torch import nn
 from advbench import Attack, Examples
 from advbench.crafting.cell import Job, Rules, Shard, craft
 from advbench.crafting.condition import Condition
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.testing.stage import images, target_of
 from advbench.threats import Linf
 from advbench_attacks.fgsm import FGSM

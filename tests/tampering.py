@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from advbench.run.derivation import board_key, cell_key
+from advbench.run.keys import board_key, cell_key
 from advbench.store import Store
 
 

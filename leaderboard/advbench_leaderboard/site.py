@@ -288,7 +288,7 @@ def gather(
 ) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
     all_skips, marks = skips.skips(store), checks.verifications(store)
-    apart, imports, all_runs = evidence.found(store), checks.imported(store), runs.runs(store)
+    apart, imports, all_runs = evidence.gather(store), checks.imported(store), runs.runs(store)
     facts = Gathered(
         targets=targets,
         datasets=datasets,
@@ -301,7 +301,7 @@ def gather(
         certified=checks.certified(store),
         verified={cell: mark.sound for cell, mark in marks.items()},
         imports=imports,
-        earlier=earlier.found(store),
+        earlier=earlier.earlier_targets(store),
         cores=runs.cores(store, all_runs),
     )
     return Site(

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from advbench import Attack, Examples
 from advbench.draws import Draws
 from advbench.problem.bank import Bank
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.problem.problem import Problem
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import HalfSpace, StageNet, images

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from advbench import Attack
 from advbench.draws import Draws
 from advbench.goal import Goal
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.problem.problem import Problem
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import StageNet, images

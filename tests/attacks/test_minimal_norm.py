@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from advbench import Attack, evaluate
 from advbench.draws import Draws
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.problem.problem import Problem
 from advbench.testing.scene import Scene, scene
 from advbench.testing.stage import images

@@ -28,7 +28,7 @@ from tampering import forge, rehash, rows
 
 from advbench.audit.first_protocol import first_ball
 from advbench.plugin import Attack
-from advbench.run.derivation import cell_key
+from advbench.run.keys import cell_key
 from advbench.store import SCHEMA_VERSION, Store, marks
 from advbench.store.rows import CellRow, listed
 from advbench.threats import Wasserstein

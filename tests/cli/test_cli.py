@@ -18,7 +18,7 @@ from tampering import by_hand, edit
 
 from advbench import AdvbenchError, evaluate
 from advbench.cli.options import Asked
-from advbench.run import unready
+from advbench.run import missing_weights
 from advbench.store import Store, content
 from advbench.terminal.cells import board_of
 
@@ -592,7 +592,7 @@ def test_a_training_that_takes_long_is_asked_for_and_leaves_nothing_behind(
 def test_a_long_training_that_was_asked_for_goes_on(
     advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(unready, "LONGEST", 0.0)
+    monkeypatch.setattr(missing_weights, "LONGEST", 0.0)
 
     def cache(name: str) -> dict[str, str]:
         return {"ADVBENCH_CACHE": str(tmp_path / name)}

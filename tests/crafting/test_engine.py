@@ -16,7 +16,7 @@ from advbench.crafting.cell import Crafted, Job, Rules, Shard
 from advbench.crafting.engine import InProcess, Isolated
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
 from advbench.plugin import Attack
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.testing.stage import StageNet, images, target_of
 from advbench.threats import Linf
 from advbench_attacks.pgd import PGD

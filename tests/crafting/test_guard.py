@@ -19,7 +19,7 @@ from advbench.crafting.torch_state import TorchState
 from advbench.data import Examples
 from advbench.errors import DamagedTargetError, PluginError
 from advbench.plugins.registry import Registry
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.target.target import Target
 from advbench.testing.stage import images, target_of
 from advbench.threats import Linf

@@ -28,7 +28,7 @@ from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered, why_no_target
 from advbench.plugins.discovery import discover
 from advbench.plugins.values import core_threat
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.problem.problem import Problem
 from advbench.recipe import Recipe
 from advbench.run.run import run

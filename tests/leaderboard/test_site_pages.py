@@ -17,7 +17,7 @@ from site_facts import EVIL, Reader, read
 
 from advbench.rates import detection
 from advbench.rates.aim import aim_of
-from advbench.rates.rates import detector_curve
+from advbench.rates.uncertainty import detector_curve
 from advbench.store import Store
 from advbench_leaderboard import png
 from advbench_leaderboard.facts.detectors import detector

@@ -16,7 +16,7 @@ from forgetting import forget_sources
 from advbench import revisions
 from advbench.plugins import sources
 from advbench.plugins.sources import canonical_source, core_digest, source_digest
-from advbench.run.derivation import cell_key
+from advbench.run.keys import cell_key
 from advbench.store.rows import CellRow
 from advbench.threats import advbench_threats
 from advbench_attacks.apgd import APGD

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from advbench import Access, Draws, Goal, Problem
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.problem.problem import Stop
 from advbench.target.referee import judge, render
 from advbench.testing.scene import scene

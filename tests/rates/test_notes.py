@@ -220,7 +220,7 @@ def test_a_merged_attack_that_leaves_less_on_other_examples_contradicts_the_boar
     apart(store, "autoattack", fooled, examples)
     with store.tallied():
         (note,) = computed(store)
-        (one,) = evidence.found(store)
+        (one,) = evidence.gather(store)
     assert (note.kind, note.cell) == ("contradicted elsewhere", "autoattack")
     assert told in f"{note.reason}; {one.where}"
     assert "p < 0.0001" in note.reason
@@ -277,7 +277,7 @@ def test_an_unranked_target_has_evidence_and_no_contradiction(store: Store) -> N
     apart(store, "autoattack", range(39), range(50))
     assert kinds(store) == []
     with store.tallied():
-        (one,) = evidence.found(store)
+        (one,) = evidence.gather(store)
     assert (one.entrant, one.shared, one.test) == ("autoattack", 50, None)
 
 

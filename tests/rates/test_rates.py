@@ -8,7 +8,15 @@ import random
 import pytest
 from scipy.stats import binomtest
 
-from advbench.rates.rates import binomial, detector_curve, paired, shared_ranks, two_samples, undetected_at, wilson
+from advbench.rates.uncertainty import (
+    binomial,
+    detector_curve,
+    paired,
+    shared_ranks,
+    two_samples,
+    undetected_at,
+    wilson,
+)
 from advbench.store import Store
 from advbench.store.wilson import columns
 

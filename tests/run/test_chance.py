@@ -17,7 +17,7 @@ from advbench.audit.verification import verify
 from advbench.crafting.engine import Isolated
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.run.report import Reporter, Summary
 from advbench.run.run import run
 from advbench.run.session import Settings

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench import Attack, Draws, Problem
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.problem.problem import Stop
 from advbench.target.referee import Verdict, judge, render
 from advbench.target.steadiness import batch_size

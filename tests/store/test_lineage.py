@@ -165,7 +165,7 @@ def test_targets_of_another_protocol_replace_nothing(store: Store) -> None:
 def test_it_is_said_what_differs(store: Store, more: dict[str, Any], words: str) -> None:
     target(store, "newest", **more)
     crafted(store, "newest-pgd", "newest", 0)
-    said = {one.target: one.differs for one in earlier.found(store)}
+    said = {one.target: one.differs for one in earlier.earlier_targets(store)}
     assert said["old"] == words
     rows = {row.key: row for row in store.targets()}
     assert earlier.differs(rows["old"], rows["old"]) == "another revision of the core, or other held-out images"

@@ -20,8 +20,8 @@ import pytest
 
 from advbench.errors import AdvbenchError
 from advbench.rates import detection
-from advbench.rates.rates import wilson
 from advbench.rates.story import story
+from advbench.rates.uncertainty import wilson
 from advbench.store import SCHEMA_VERSION, Store, content, migrations
 from advbench.store.outcome_views import largest
 from advbench.store.rows import ArtifactRow

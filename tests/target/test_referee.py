@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from advbench import Access, Attack, Examples, Goal, Problem
 from advbench.crafting.cell import Job, Rules, Shard, craft
 from advbench.errors import AdvbenchError, PluginError
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.target.referee import Verdict, judge, render
 from advbench.target.target import Target
 from advbench.testing.stage import StageNet, images, target_of

@@ -16,7 +16,7 @@ from torch import Tensor
 from advbench import AdvbenchError, Draws, Linf, Threat, evaluate
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
-from advbench.run.derivation import board_key, board_says, cell_key, cell_says
+from advbench.run.keys import board_key, board_says, cell_key, cell_says
 from advbench.store.rows import BoardRow, CellRow
 from advbench.testing import checks, run_checks
 from advbench.threats import is_core

@@ -13,7 +13,7 @@ from typing import Self
 
 import torch
 
-from advbench.rates.rates import paired
+from advbench.rates.uncertainty import paired
 from advbench.run.ready import Ready
 from advbench.store.rows import CertificateRow, CleanRow, OutcomeRow
 from advbench.target.referee import Verdict

@@ -8,10 +8,10 @@ from typing import Self
 
 import torch
 
+from advbench.audit.claims import Known
 from advbench.draws import Draws
 from advbench.goal import choose_labels
-from advbench.problem.passes import BatchSize, run_in_batches
-from advbench.run.derivation import Known
+from advbench.problem.batches import BatchSize, run_in_batches
 from advbench.run.ready import Ready
 from advbench.store.rows import CellRow
 from advbench.target.referee import BATCH

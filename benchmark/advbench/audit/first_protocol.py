@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.store.rows import TargetRow
 from advbench.target.answer import Answer, majority, seeded
 from advbench.target.target import Target

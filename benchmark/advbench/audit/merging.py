@@ -1,4 +1,12 @@
-"""Cells of another database join this one, once their stored perturbations have been refereed here."""
+"""Cells of another database join this one, once their stored perturbations have been refereed here.
+
+What keeps them out, in this order:
+- the file: not a database of advbench, other triggers or views, too large (`store/incoming`, `store/scrutiny`);
+- a row of another form (`store/records`), or that contradicts what it was made of (`audit/claims`);
+- perturbations that the referee judges otherwise (`audit/refereeing`), or crafted again with another outcome
+  (`audit/recrafting`), which keeps the whole database out;
+- a conflict: the same cell is here with other facts (`store/joining`).
+"""
 
 from __future__ import annotations
 
@@ -11,12 +19,12 @@ from pathlib import Path
 
 import torch
 
-from advbench.audit.recrafting import Crafted, Recrafting, craft_again, lots
+from advbench.audit.recrafting import Recrafted, Recrafting, craft_again, lots
 from advbench.audit.refereeing import Verified
 from advbench.audit.verification import Verifier
 from advbench.data import DataFolders
 from advbench.errors import one_line, plain
-from advbench.plugins.foreign import contained, spare_others
+from advbench.plugins.foreign import no_exit, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.run.ready import doubts
@@ -47,12 +55,12 @@ class Arrival:
     cell: str
     label: str
     status: str
-    """`taken`, `there`, `unfinished`, `conflict` or `rejected`; `crafted` or `differs` when it was crafted again,
-    `left` of what was not for lack of time."""
+    """`due` before anything is decided. In the end `taken`, `there`, `unfinished`, `conflict` or `rejected`. Beside
+    these, for a cell that was crafted again: `crafted`, `differs`, or `left` where time was lacking."""
     outcomes: int = 0
     reasons: list[str] = field(default_factory=list)
     refereed: bool = False
-    crafted: Crafted | None = None
+    crafted: Recrafted | None = None
     """What came of crafting it again; None where nobody tried."""
 
     @property
@@ -60,16 +68,16 @@ class Arrival:
         return self.status in ("conflict", "rejected")
 
 
-def merge(into: Store, origin: Store, source: str, checking: Checking, *, boards: bool = True) -> Iterator[Arrival]:
-    """Every cell of `origin`, one transaction each; nothing that is here already is changed or replaced.
+def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: bool = True) -> Iterator[Arrival]:
+    """Every cell of the `other` database, called `name`, one transaction each; nothing that is here is changed.
 
     A sample that does not hold refuses everything that was not looked at itself.
     """
-    with origin.snapshot():
-        cells = origin.read(CellRow, IN_ORDER)
-        verifier = Verifier(origin, checking.registry, checking.folders, checking.device)
-        merging = _Merging(Joining(into, origin, plain(source)[:200]), verifier, checking.device)
-        theirs, unsound = _boards(origin, verifier) if boards else ([], [])
+    with other.snapshot():
+        cells = other.read(CellRow, IN_ORDER)
+        verifier = Verifier(other, checking.registry, checking.folders, checking.device)
+        merging = _Merging(Joining(into, other, plain(name)[:200]), verifier, checking.device)
+        theirs, unsound = _boards(other, verifier) if boards else ([], [])
         ranking = [*into.boards(), *theirs]
         due = []
         for cell in cells:
@@ -194,7 +202,7 @@ class _Merging:
         """What was found of a cell that holds; of another, None and the reasons."""
         try:
             self._refuse_files_elsewhere(cell)
-            with contained("what it names"):
+            with no_exit("what it names"):
                 found = list(self.verifier.cell(cell))
         except Exception as error:  # whatever a stranger's facts make our code stumble over concerns that cell alone
             arrival.status, arrival.reasons = "rejected", [one_line(error)]

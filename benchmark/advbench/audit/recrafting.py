@@ -18,7 +18,7 @@ from advbench.errors import TimeUpError, one_line
 from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.rates.aim import entrant
-from advbench.rates.rates import binomial
+from advbench.rates.uncertainty import binomial
 from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.store.outcome_views import largest
@@ -45,7 +45,7 @@ class Recrafting:
 
 
 @dataclass(frozen=True)
-class Crafted:
+class Recrafted:
     """What became of a cell when it was crafted again."""
 
     words: str
@@ -65,20 +65,20 @@ def craft_again(
     patience: float,
     *,
     exact: bool,
-) -> Crafted:
+) -> Recrafted:
     """`exact` is whether its target answers the same again; else only what the cell says can be held against it."""
     try:
         found = reproduce(store, registry, cell, settings, timeout=patience)
     except TimeUpError as error:
-        return Crafted(str(error))
+        return Recrafted(str(error))
     except Exception as error:
         words = one_line(error)
-        return Crafted(f"could not be crafted again: {words}", failed=True)
+        return Recrafted(f"could not be crafted again: {words}", failed=True)
     turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
     if turned and not exact and not found.contradictions and not any(map(_lopsided, found.numbers)):
-        return Crafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
+        return Recrafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
     differs = turned or bool(found.contradictions)
-    return Crafted(_words(found), same=not differs, differs=differs)
+    return Recrafted(_words(found), same=not differs, differs=differs)
 
 
 def _lopsided(number: Number) -> bool:

@@ -11,10 +11,10 @@ import torch
 
 from advbench.audit.agreement import Agreement, lopsided
 from advbench.audit.aims import Aims
+from advbench.audit.claims import Known
 from advbench.audit.first_protocol import first_ball
 from advbench.errors import TimeUpError, one_line
 from advbench.protocol import FIRST
-from advbench.run.derivation import Known
 from advbench.run.exhibits import exhibits, shown_of, unlike
 from advbench.run.ready import Ready
 from advbench.run.stored import StoredShard, stored_shards

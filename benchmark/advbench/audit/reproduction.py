@@ -10,26 +10,26 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from advbench.crafting.alarm import within
+from advbench.audit.claims import Known, wrong_board, wrong_cell
+from advbench.crafting.alarm import stopped_after
 from advbench.crafting.engine import Punctual
 from advbench.data import Examples
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
 from advbench.plugin import Attack
 from advbench.plugins import ball_form
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
 from advbench.run.boards import judged_examples, record_dataset
 from advbench.run.cells import Cells
-from advbench.run.derivation import Known, wrong_board, wrong_cell
 from advbench.run.hardware import make_repeatable
+from advbench.run.missing_weights import missing_weights, refuse_long_training
 from advbench.run.provenance import record_run
 from advbench.run.ready import Ready, Workshop, clean_rows, stored_plan
 from advbench.run.report import Reporter, Summary
 from advbench.run.run import FORMED
 from advbench.run.session import Session, Settings
 from advbench.run.stored import load_dataset, target_named, threat_of
-from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.outcome_views import largest
 from advbench.store.rows import BoardRow, CellRow, OutcomeRow, TargetRow, listed
@@ -120,7 +120,7 @@ def reproduce(
     ball_form.hold(threat, examples[:FORMED].pixels())
     plan = CellPlan(plans[rows[0].key], attack, threat, cell.goal, cell.count)
     if not settings.train:
-        refuse_long_training(unready(plans.values(), {dataset: data}), settings.device)
+        refuse_long_training(missing_weights(plans.values(), {dataset: data}), settings.device)
     summary = Summary(run=str(uuid.uuid4()))
     with Store.memory() as scratch:
         session = Session(suite, {dataset: data}, scratch, registry, settings, reporter or Reporter(), summary)
@@ -130,7 +130,7 @@ def reproduce(
         ready = {}
         for row in rows:
             label = f"{row.label}: not ready within {timeout:g} s; `--timeout` gives it more" if timeout else ""
-            with within(timeout, label) if timeout else nullcontext():
+            with stopped_after(timeout, label) if timeout else nullcontext():
                 target = plans[row.key]
                 ready[target] = _ready(session, row, target, examples)
         Cells(session, ready).craft((plan,))
@@ -216,7 +216,7 @@ def _ready(session: Session, row: TargetRow, plan: TargetPlan, examples: Example
     def progress(fraction: float, text: str) -> None:
         session.reporter.training(plan.label, fraction, text)
 
-    with told(f"{plan.label}: it can't be made ready"):
+    with attributed(f"{plan.label}: it can't be made ready"):
         ready, fresh = workshop.ready(plan, session.datasets[plan.dataset], examples, progress)
     if fresh.weights_sha256 != row.weights_sha256:
         raise AdvbenchError(

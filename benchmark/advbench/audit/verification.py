@@ -9,18 +9,18 @@ from dataclasses import dataclass, replace
 import torch
 
 from advbench.audit.agreement import Agreement, other_proofs
+from advbench.audit.claims import Known, unproved_cell, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.audit.first_protocol import first_target
 from advbench.audit.refereeing import Refereeing, Verified
-from advbench.crafting.alarm import within
+from advbench.crafting.alarm import stopped_after
 from advbench.data import Data, DataFolders
 from advbench.errors import AdvbenchError, TimeUpError, one_line
 from advbench.plugin import Dataset
-from advbench.plugins import intake
-from advbench.plugins.foreign import contained, told
+from advbench.plugins import data_intake
+from advbench.plugins.foreign import attributed, no_exit
 from advbench.plugins.registry import Registry
 from advbench.protocol import FIRST, SECOND
 from advbench.recipe import Recipe
-from advbench.run.derivation import Known, unproved_cell, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
 from advbench.run.stored import UnknownPartError, crafted_in, dataset_named, refuse_others
 from advbench.store import Store, marks
@@ -119,7 +119,7 @@ class Verifier:
         dataset = dataset_named(self.registry, label)
         if dataset not in self.loaded:
             try:
-                self.loaded[dataset] = intake.load(dataset, self.folders)
+                self.loaded[dataset] = data_intake.load(dataset, self.folders)
             except AdvbenchError as error:
                 self.loaded[dataset] = str(error)
         if isinstance(data := self.loaded[dataset], str):
@@ -190,7 +190,7 @@ class Verifier:
                 self.targets[key] = self._target(key, cell, known)
                 if isinstance(target := self.targets[key], Target):
                     try:
-                        with self._in_time(target.label), told(f"{target.label}: it failed when it was asked"):
+                        with self._in_time(target.label), attributed(f"{target.label}: it failed when it was asked"):
                             self._ask(key, target, known[1])
                     except TimeUpError as error:
                         self.targets[key] = self.clean[key].unchecked = str(error)
@@ -210,7 +210,9 @@ class Verifier:
 
     def _in_time(self, who: str) -> AbstractContextManager[None]:
         """A stranger's target may ask itself any number of times; asking it comes to an end."""
-        return within(self.patience, f"{who}: no answers within {self.patience:g} s; `verify --timeout` gives more")
+        return stopped_after(
+            self.patience, f"{who}: no answers within {self.patience:g} s; `verify --timeout` gives more"
+        )
 
     def _judges(self, cell: CellRow) -> list[str]:
         """The keys of a cell's targets: its source, and all that judged it."""
@@ -259,7 +261,7 @@ class Verifier:
             self.clean[key] = result
             return f"{row.label}: {wrong[0]}"
         try:
-            with self._in_time(row.label), contained(row.label):
+            with self._in_time(row.label), no_exit(row.label):
                 plan = stored_plan(row, known[0], self.registry)
                 target, fresh = find_target(row, plan, known[1], device=self.device)
                 if cell.protocol == FIRST:

@@ -22,7 +22,7 @@ def data(
     offline: opt.Offline = False,
 ) -> None:
     """List data sets and where they are; with names, load them, count and fingerprint them."""
-    from advbench.plugins import intake
+    from advbench.plugins import data_intake
 
     console = terminal()
     registry = context.obj.checked()
@@ -36,13 +36,13 @@ def data(
     for dataset in wanted:
         words = [dataset.label, str(dataset.classes), "×".join(str(side) for side in dataset.shape)]
         if name:
-            loaded = intake.load(dataset, folders)
+            loaded = data_intake.load(dataset, folders)
             parts = (loaded.train, loaded.calibrate, loaded.judge)
             words += [" / ".join(str(len(part)) for part in parts), loaded.judge.fingerprint[:16]]
             words += [loaded.source + (f" ({loaded.partial})" if loaded.partial else "")]
         else:
             try:
-                words += [intake.place(dataset, folders) or "not on this machine"]
+                words += [data_intake.place(dataset, folders) or "not on this machine"]
             except AdvbenchError as error:
                 words += [str(error)]
         found.add_row(*(Text(plain(word)) for word in words))

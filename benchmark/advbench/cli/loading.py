@@ -11,7 +11,7 @@ from typer.core import TyperGroup
 from typer.main import get_command
 
 from advbench.errors import PluginError, one_line
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 from advbench.plugins.origin import Origin
 
 COMMANDS = (
@@ -41,7 +41,7 @@ def own(name: str) -> Command:
 def loaded(point: EntryPoint, origin: Origin) -> Command:
     """The command of an entry point; what fails while it is loaded is the plugin's mistake."""
     try:
-        with contained(f"the command {point.name!r}"):
+        with no_exit(f"the command {point.name!r}"):
             return command(point.name, point.load())
     except Exception as error:
         raise PluginError(f"{origin}: the command {point.name!r} can't be loaded: {one_line(error)}") from error

@@ -54,18 +54,18 @@ def _lacking(laid_out: Plan, broken: dict[str, None]) -> list[str]:
 
     Reasons why a data set can't serve are added to `broken`.
     """
-    from advbench.plugins import intake
-    from advbench.run.unready import unready
+    from advbench.plugins import data_intake
+    from advbench.run.missing_weights import missing_weights
 
     folders = opt.folders(None, offline=True)
     here: dict[Dataset, Data] = {}
     for dataset in dict.fromkeys(target.dataset for target in laid_out.targets):
         try:
-            if intake.place(dataset, folders) is not None:
-                here[dataset] = intake.load(dataset, folders)
+            if data_intake.place(dataset, folders) is not None:
+                here[dataset] = data_intake.load(dataset, folders)
         except PluginError as error:
             broken[one_line(error)] = None
-    found = list(unready((target for target in laid_out.targets if target.dataset in here), here))
+    found = list(missing_weights((target for target in laid_out.targets if target.dataset in here), here))
     many = len({one.target.dataset for one in found}) > 1
     return [f"{one.label} on {one.target.dataset.label}" if many else one.label for one in found]
 

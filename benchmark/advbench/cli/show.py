@@ -14,8 +14,8 @@ from rich.text import Text
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, did_you_mean, plain
 from advbench.rates import detection
-from advbench.rates.rates import undetected_at
 from advbench.rates.story import story
+from advbench.rates.uncertainty import undetected_at
 from advbench.store import Store
 from advbench.store.rows import listed
 from advbench.terminal.cells import board_of, cell_table

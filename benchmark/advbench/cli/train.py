@@ -11,7 +11,7 @@ from rich.console import Console
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, PluginError, one_line
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.terminal.text import duration, percent, say, terminal
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def train(
     offline: opt.Offline = False,
 ) -> None:
     """Train models by their recipes and keep the weights; what is there already is not trained again."""
-    from advbench.plugins import intake
+    from advbench.plugins import data_intake
     from advbench.plugins.compatibility import why_no_target
     from advbench.run.hardware import choose_device, make_repeatable
     from advbench.target.identity import TargetPlan
@@ -57,12 +57,12 @@ def train(
     for each in models:
         if reason := why_no_target(each, defenses, on):
             raise AdvbenchError(reason)
-    loaded = intake.load(on, opt.folders(data, offline))
+    loaded = data_intake.load(on, opt.folders(data, offline))
     failed = False
     for each in models:
         plan = TargetPlan(on, each, defenses)
         try:
-            with told(plan.label):
+            with attributed(plan.label):
                 lines, agrees = _trained(console, plan, loaded, where, check=check, publish=publish)
         except PluginError as error:  # a stranger's: the others go on
             say(console, f"failed: {one_line(error)}", "red")

@@ -11,7 +11,7 @@ from advbench.errors import TimeUpError
 
 
 @contextmanager
-def within(seconds: float, problem: str) -> Iterator[None]:
+def stopped_after(seconds: float, problem: str) -> Iterator[None]:
     """Raise a `TimeUpError` where the block runs longer, whatever Python code it is in.
 
     It needs an alarm, which Windows and other threads than the main one don't have: there, only what asks for the time

@@ -17,9 +17,9 @@ from advbench.draws import Draws
 from advbench.errors import PluginError
 from advbench.goal import Goal
 from advbench.plugin import Attack
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
+from advbench.problem.batches import BatchSize
 from advbench.problem.fit import Fit
-from advbench.problem.passes import BatchSize
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
 from advbench.problem.supplies import Supplies
@@ -230,7 +230,7 @@ def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: 
 
 def perturbed(attack: Attack, problem: Problem) -> object:
     """What the attack returns; one that tries to end the program has failed like any other."""
-    with contained(f"{attack.label}: `perturb`"):
+    with no_exit(f"{attack.label}: `perturb`"):
         return attack.perturb(problem)
 
 

@@ -13,10 +13,10 @@ from typing import Protocol
 
 import torch
 
-from advbench.crafting.alarm import within
+from advbench.crafting.alarm import stopped_after
 from advbench.crafting.cell import Crafted, Job, craft
 from advbench.errors import TIME_UP, PluginError, TimeUpError, one_line, words
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 
 
 class Engine(Protocol):
@@ -40,7 +40,7 @@ class Punctual:
     def craft(self, job: Job) -> Iterator[Crafted]:
         crafting, left = craft(job), job.rules.timeout
         while True:
-            with nullcontext() if left is None else within(max(0.0, left) + GRACE, f"{TIME_UP} and was stopped"):
+            with nullcontext() if left is None else stopped_after(max(0.0, left) + GRACE, f"{TIME_UP} and was stopped"):
                 crafted = next(crafting, None)
             if crafted is None:
                 return
@@ -56,7 +56,7 @@ class Isolated:
         ours, theirs = context.Pipe(duplex=False)
         try:
             # as bytes: left to itself, multiprocessing shares tensors by file, and a file's owner may be gone too soon
-            with contained(job.attack.label):
+            with no_exit(job.attack.label):
                 sent = pickle.dumps(job)
         except Exception as error:
             raise PluginError(f"can't be sent to a process of its own: {words(error)}") from error
@@ -119,7 +119,7 @@ def _work(out: Connection, sent: bytes, threads: int) -> None:
         out.send_bytes(pickle.dumps(message))
 
     try:
-        with contained("its process"):
+        with no_exit("its process"):
             job = pickle.loads(sent)
             say(READY)
             for crafted in craft(job):

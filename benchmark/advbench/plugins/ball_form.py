@@ -7,7 +7,7 @@ from torch import Tensor
 
 from advbench.draws import Draws
 from advbench.errors import PluginError
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.threats import Threat, is_core
 
 
@@ -15,7 +15,7 @@ def hold(threat: Threat, x: Tensor) -> None:
     """Refuse a stranger's ball in one line where it can't serve images like these."""
     if is_core(threat):
         return
-    with told(f"{threat.label}: it failed on images of {tuple(x.shape[1:])}"):
+    with attributed(f"{threat.label}: it failed on images of {tuple(x.shape[1:])}"):
         draws = Draws(0, "ball/form", torch.arange(len(x), device=x.device))
         problem = wrong_form(threat, x, threat.start(x, draws))
     if problem:

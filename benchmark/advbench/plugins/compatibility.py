@@ -5,7 +5,7 @@ from __future__ import annotations
 from advbench.access import Access
 from advbench.errors import PluginError
 from advbench.plugin import Attack, Dataset, Defense, Model, Part
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.threats import Threat
 
 
@@ -30,7 +30,7 @@ def why_unfit(part: Part, dataset: Dataset) -> str | None:
         return f"it takes images of {sides(part.shape)}, and those of {dataset.label} are {sides(dataset.shape)}"
     if part.classes is not None and part.classes != dataset.classes:
         return f"it knows {part.classes:,} classes, and {dataset.label} has {dataset.classes:,}"
-    with told(f"{part.label}: `why_not` failed"):
+    with attributed(f"{part.label}: `why_not` failed"):
         reason: object = part.why_not(dataset)
     if reason is not None and not isinstance(reason, str):
         raise PluginError(f"{part.label}: `why_not` returned {type(reason).__name__}, not a text or None")

@@ -1,4 +1,6 @@
-"""Calls into plugins: what would end the program becomes a `PluginError`, which the caller then deals with."""
+"""Calls into plugins: `no_exit` turns what would end the program into a `PluginError`, `attributed` says in every error
+what was asked, and `spare_others` ends one plugin's turn without ending the others'.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ MISTAKES = (PluginError, TimeUpError)
 
 
 @contextmanager
-def contained(who: str) -> Iterator[None]:
+def no_exit(who: str) -> Iterator[None]:
     """Strangers' code runs in the block; what would end the program there is a mistake of theirs like any other.
 
     So it is with `sys.exit`, `raise KeyboardInterrupt` and everything else that is no `Exception`; a person's Ctrl-C
@@ -31,10 +33,10 @@ def contained(who: str) -> Iterator[None]:
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
-    """Strangers' code runs in the block, and what it raises is told with what it was asked."""
+def attributed(what: str) -> Iterator[None]:
+    """Strangers' code runs in the block; its errors become a `PluginError` that begins with what it was asked."""
     try:
-        with contained(f"{what}: it"):
+        with no_exit(f"{what}: it"):
             yield
     except AdvbenchError:
         raise
@@ -68,7 +70,7 @@ def spare_others(who: str, mistakes: tuple[type[AdvbenchError], ...] = MISTAKES)
     """
     failure = Failure()
     try:
-        with contained(who):
+        with no_exit(who):
             yield failure
     except AdvbenchError as error:
         if not isinstance(error, mistakes):

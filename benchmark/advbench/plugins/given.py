@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugin import Dataset, Model
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 from advbench.recipe import Recipe
 
 Images = Tensor | np.ndarray[Any, Any] | Sequence[Any]
@@ -113,7 +113,7 @@ def count_classes(model: Model | str, examples: Examples) -> int:
     net = copy.deepcopy(model._net).eval().cpu()
     shape = tuple(examples.images.shape[1:])
     try:
-        with contained(model.label), torch.no_grad():
+        with no_exit(model.label), torch.no_grad():
             logits = net(examples[:1].pixels())
     except Exception as error:
         raise PluginError(f"{model.label} can't answer one image of shape {shape}: {one_line(error)}") from error

@@ -14,7 +14,7 @@ import pluggy
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, plain
 from advbench.interrupts import by_a_person
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 from advbench.plugins.installed import PLUGINS_VARIABLE
 from advbench.plugins.origin import Origin
 from advbench.plugins.remembered import Row
@@ -162,7 +162,7 @@ class Registry:
         rendered: list[Path] = []
         for one in self.loaded:
             try:
-                with contained("`advbench_finished`"):
+                with no_exit("`advbench_finished`"):
                     rendered += [path for path in one.manager.hook.advbench_finished(database=database) if path]
             except Exception as error:
                 self.set_aside(one.origin, error)

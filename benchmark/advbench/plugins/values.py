@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, words
 from advbench.parameters import Parametric, spelling, written
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 from advbench.plugins.spec import parse, parse_value
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def construct(entry: P | type[P], values: Mapping[str, Any], where: str = "") ->
         example = ", ".join(f"{key}=…" for key in missing)
         raise AdvbenchError(_placed(where, f"{kind.name} needs {' and '.join(missing)}: write {kind.name}({example})"))
     try:
-        with contained(kind.name):
+        with no_exit(kind.name):
             return entry(**values) if isinstance(entry, type) else dataclasses.replace(entry, **values)
     except AdvbenchError as error:
         raise AdvbenchError(_placed(where, str(error))) from error
@@ -118,7 +118,7 @@ def _annotation(kind: type, parameter: dataclasses.Field[Any]) -> Any:
     if not isinstance(parameter.type, str):
         return parameter.type
     try:
-        with contained(kind.__qualname__):
+        with no_exit(kind.__qualname__):
             return _type_hints(kind)[parameter.name]
     except Exception as error:  # an annotation may run any code
         raise PluginError(

@@ -14,7 +14,7 @@ from advbench.draws import Draws
 from advbench.errors import TIME_UP, AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
 from advbench.problem.bank import Bank
-from advbench.problem.passes import BatchSize, in_batches
+from advbench.problem.batches import BatchSize, in_batches
 from advbench.problem.successes import MARGIN, Answers, Stop, Successes
 from advbench.threats import Threat
 

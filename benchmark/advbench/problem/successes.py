@@ -10,7 +10,7 @@ from torch import Tensor
 
 from advbench.access import Access
 from advbench.goal import Goal
-from advbench.problem.passes import BatchSize, run_in_batches
+from advbench.problem.batches import BatchSize, run_in_batches
 from advbench.threats import Threat
 from advbench.threats.membership import measure
 

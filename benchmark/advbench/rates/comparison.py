@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from advbench.rates.rates import SIGNIFICANT, Z95, paired, wilson
+from advbench.rates.uncertainty import SIGNIFICANT, Z95, paired, wilson
 
 
 @dataclass(frozen=True)

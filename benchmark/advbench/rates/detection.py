@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advbench.rates.rates import DetectorPoint, detector_curve
+from advbench.rates.uncertainty import DetectorPoint, detector_curve
 from advbench.store.database import Store
 
 _CLEAN = """

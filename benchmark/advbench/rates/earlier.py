@@ -46,7 +46,7 @@ class _Row:
     unranked: str | None
 
 
-def found(store: Store) -> list[Earlier]:
+def earlier_targets(store: Store) -> list[Earlier]:
     """The last asked first, board by board; quickest within `store.tallied()`."""
     rows = store.read(
         _Row,

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from advbench.rates.aim import UNTARGETED, goal_of
-from advbench.rates.rates import SIGNIFICANT, paired, two_samples
+from advbench.rates.uncertainty import SIGNIFICANT, paired, two_samples
 from advbench.store import Store
 
 
@@ -83,7 +83,7 @@ class Evidence:
         return f"{self.entrant}, run on {place}, {self.test.words}"
 
 
-def found(store: Store) -> list[Evidence]:
+def gather(store: Store) -> list[Evidence]:
     """By board and target, the strongest first; quickest within `store.tallied()`."""
     return _Search(store).everything()
 

@@ -16,7 +16,7 @@ from typing import Any
 
 from advbench.rates import evidence
 from advbench.rates.evidence import Evidence
-from advbench.rates.rates import SIGNIFICANT, paired, wilson
+from advbench.rates.uncertainty import SIGNIFICANT, paired, wilson
 from advbench.store import Store
 
 EFFORT = ("steps", "restarts", "queries", "tries")
@@ -103,7 +103,7 @@ def computed(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note
     """All notes that the facts raise; quickest within `store.tallied()`, and with the evidence that is known."""
     raised = (_weak_evidence, _from_attacks, _huge_radius, _unbroken, _false_alarms)
     found = [note for notes_of in raised for note in notes_of(store)]
-    return sorted([*found, *_contradicted(evidence.found(store) if apart is None else apart)])
+    return sorted([*found, *_contradicted(evidence.gather(store) if apart is None else apart)])
 
 
 def notes(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:

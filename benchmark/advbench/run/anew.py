@@ -12,7 +12,7 @@ from advbench import revisions
 from advbench.data import Data, Examples
 from advbench.protocol import PROTOCOL
 from advbench.rates.earlier import other_parts, other_source
-from advbench.run.derivation import cell_key, cell_says
+from advbench.run.keys import cell_key, cell_says
 from advbench.store import Store
 from advbench.store.rows import CellRow, TargetRow, listed
 from advbench.suite.plan import CellPlan

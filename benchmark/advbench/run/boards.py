@@ -12,7 +12,7 @@ from advbench.plugins.compatibility import why_never
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
 from advbench.rates.aim import entrant
-from advbench.run.derivation import board_key, board_says, dataset_says
+from advbench.run.keys import board_key, board_says, dataset_says
 from advbench.store import Store
 from advbench.store.rows import BoardRow, DatasetRow
 from advbench.suite.board import Board

@@ -9,14 +9,14 @@ from dataclasses import asdict, replace
 from advbench.crafting.cell import Job, Rules, Shard, rows_of
 from advbench.data import Data
 from advbench.errors import DamagedTargetError, PluginError, one_line
-from advbench.plugins.foreign import contained, spare_others
+from advbench.plugins.foreign import no_exit, spare_others
 from advbench.problem.supplies import Supplies
 from advbench.protocol import PROTOCOL
 from advbench.run.anew import Request, request, why_anew
 from advbench.run.boards import judged_examples
 from advbench.run.content import content_of
-from advbench.run.derivation import cell_key, cell_says
 from advbench.run.judging import Judging
+from advbench.run.keys import cell_key, cell_says
 from advbench.run.prepared_cell import PreparedCell
 from advbench.run.ready import Ready, Workshop
 from advbench.run.roster import failed_row
@@ -171,7 +171,7 @@ class Cells:
         """A target that an attack has damaged is thrown away; what comes in its place must be the same."""
         damaged, session = self.ready[plan], self.session
         try:
-            with contained(plan.label):
+            with no_exit(plan.label):
                 fresh, _ = Workshop.of(session).ready(plan, session.datasets[plan.dataset], damaged.examples)
             if fresh.key != damaged.key:
                 raise PluginError("another one came out")

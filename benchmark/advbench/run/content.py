@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from advbench.errors import PluginError
 from advbench.plugin import Attack
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.plugins.registry import Registry
 
 
@@ -13,7 +13,7 @@ def content_of(attack: Attack, registry: Registry) -> str:
 
     Empty where it does neither.
     """
-    with told(f"{attack.label}: `content` failed"):
+    with attributed(f"{attack.label}: `content` failed"):
         content: object = attack.content()
     if not isinstance(content, str):
         raise PluginError(f"{attack.label}: `content` returned {type(content).__name__}, not a text")

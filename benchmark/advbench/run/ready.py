@@ -14,7 +14,7 @@ from advbench.plugin import Dataset
 from advbench.plugins.given import refuse_given_model
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
-from advbench.run.derivation import target_says
+from advbench.run.keys import target_says
 from advbench.run.session import Session
 from advbench.store.rows import CertificateRow, CleanRow, TargetRow
 from advbench.target.clean import CleanPass, clean_pass

@@ -10,16 +10,16 @@ from advbench.data import Data
 from advbench.errors import PluginError, one_line
 from advbench.interrupts import listening
 from advbench.plugin import Dataset
-from advbench.plugins import ball_form, intake
+from advbench.plugins import ball_form, data_intake
 from advbench.plugins.registry import Registry
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.cells import Cells, supplies_of
 from advbench.run.hardware import make_repeatable
+from advbench.run.missing_weights import missing_weights, refuse_long_training
 from advbench.run.provenance import record_run
 from advbench.run.report import Reporter, Summary
 from advbench.run.roster import Roster, failed_row
 from advbench.run.session import Session, Settings
-from advbench.run.unready import refuse_long_training, unready
 from advbench.store import Store
 from advbench.store.rows import SkipRow
 from advbench.suite.plan import Plan, make_plan
@@ -52,7 +52,7 @@ def gather(plan: Plan, settings: Settings) -> Gathered:
     broken: dict[Dataset, str] = {}
     for dataset in dict.fromkeys(board.dataset for board in plan.suite.boards):
         try:
-            datasets[dataset] = intake.load(dataset, settings.folders)
+            datasets[dataset] = data_intake.load(dataset, settings.folders)
         except PluginError as error:
             broken[dataset] = one_line(error)
     if not datasets:
@@ -64,7 +64,7 @@ def gather(plan: Plan, settings: Settings) -> Gathered:
     for cell in plan.cells:
         if cell.source.dataset in datasets:
             supplies_of(cell, suite, datasets[cell.source.dataset])
-    lacking = list(unready((target for target in plan.targets if target.dataset in datasets), datasets))
+    lacking = list(missing_weights((target for target in plan.targets if target.dataset in datasets), datasets))
     if not settings.train:
         refuse_long_training(lacking, settings.device)
     return Gathered(plan, suite, datasets, broken)

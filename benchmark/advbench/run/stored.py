@@ -12,7 +12,7 @@ from advbench.data import Data, DataFolders, Examples
 from advbench.errors import AdvbenchError
 from advbench.goal import Goal
 from advbench.plugin import Dataset
-from advbench.plugins import intake
+from advbench.plugins import data_intake
 from advbench.plugins.given import refuse_given_images
 from advbench.plugins.registry import Registry
 from advbench.plugins.spec import parse_chain
@@ -72,7 +72,7 @@ def _described(row: BallRow, kind: type[Threat]) -> Threat:
 def load_dataset(registry: Registry, folders: DataFolders, label: str, fingerprint: str) -> tuple[Dataset, Data]:
     """The data set by its label, refused when its images are not those that were judged."""
     dataset = dataset_named(registry, label)
-    data = intake.load(dataset, folders)
+    data = data_intake.load(dataset, folders)
     refuse_others(label, data, fingerprint)
     return dataset, data
 

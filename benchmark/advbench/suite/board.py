@@ -12,7 +12,7 @@ from advbench.access import Access
 from advbench.errors import AdvbenchError
 from advbench.goal import class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.suite.document import Item, Place
 from advbench.suite.resolution import Resolution
 from advbench.threats.threat import Threat
@@ -59,7 +59,7 @@ class Options:
 def unfit(threat: Threat, dataset: Dataset) -> str | None:
     """Why no board of this ball and these images is meant, by what the ball says; a stranger's may fail to say it."""
     try:
-        with told(f"{threat.label}: it can't say its radius, its family, or whether it serves {dataset.label}"):
+        with attributed(f"{threat.label}: it can't say its radius, its family, or whether it serves {dataset.label}"):
             named, reason = f"{threat.radius} {threat.family}", threat.why_not(dataset.shape)
             return reason if named.isprintable() else "it has a radius or a family that can't be printed"
     except AdvbenchError as error:

@@ -9,7 +9,7 @@ from advbench.errors import AdvbenchError, PluginError
 from advbench.goal import class_of, expand
 from advbench.plugin import Attack
 from advbench.plugins.compatibility import why_no_target, why_not
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 from advbench.suite.board import Board
 from advbench.suite.suite import Suite
 from advbench.target.identity import TargetPlan, chain_label
@@ -41,7 +41,7 @@ class CellPlan:
         """Forward passes over so many examples when nothing stops early; None when that depends on other examples."""
         if self.attack.scope == "set":
             return None
-        with told(f"{self.attack.label}: `passes` failed"):
+        with attributed(f"{self.attack.label}: `passes` failed"):
             each: object = self.attack.passes(self.source.dataset.classes)
         if each is not None and not isinstance(each, int):
             raise PluginError(f"{self.attack.label}: `passes` returned {type(each).__name__}, not a number or None")
@@ -97,7 +97,7 @@ def make_plan(suite: Suite) -> Plan:
             for defenses in suite.defenses:
                 target = TargetPlan(dataset, model, defenses)
                 try:
-                    with told(f"{target.label}: what it declares can't be read"):
+                    with attributed(f"{target.label}: what it declares can't be read"):
                         reason = why_no_target(model, defenses, dataset)
                 except AdvbenchError as error:
                     broken.append((target, str(error)))

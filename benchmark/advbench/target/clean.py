@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from advbench.data import Examples
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.target.referee import BATCH
 from advbench.target.target import Target
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from advbench.goal import Goal
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.target.target import Target
 from advbench.threats import Threat
 from advbench.threats.membership import BOX_TOLERANCE, Membership, measure

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from advbench.draws import Draws
-from advbench.problem.passes import BatchSize
+from advbench.problem.batches import BatchSize
 from advbench.target.answer import seeded
 from advbench.target.target import Target
 

@@ -15,7 +15,7 @@ from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered
-from advbench.problem.passes import BatchSize, run_in_batches
+from advbench.problem.batches import BatchSize, run_in_batches
 from advbench.target.answer import DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
 from advbench.target.identity import TargetIdentity, TargetPlan, chain_label
 from advbench.target.trial import Trial, logits_of, suspicion_of, wrapped

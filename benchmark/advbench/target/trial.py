@@ -14,12 +14,12 @@ from advbench.data import Examples
 from advbench.errors import PluginError, words
 from advbench.plugin import Defense
 from advbench.plugins.compatibility import sides
-from advbench.plugins.foreign import contained, told
+from advbench.plugins.foreign import attributed, no_exit
 from advbench.target.answer import seeded
 
 
 def logits_of(who: str, net: nn.Module, images: Tensor, classes: int) -> Tensor:
-    with contained(who):
+    with no_exit(who):
         logits: object = net(images)
     if not isinstance(logits, Tensor) or logits.shape != (len(images), classes):
         got = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
@@ -28,7 +28,7 @@ def logits_of(who: str, net: nn.Module, images: Tensor, classes: int) -> Tensor:
 
 
 def suspicion_of(defense: Defense, net: nn.Module, images: Tensor) -> Tensor:
-    with contained(f"{defense.label}: `suspicion`"):
+    with no_exit(f"{defense.label}: `suspicion`"):
         score: object = defense.suspicion(net, images)
     if not isinstance(score, Tensor) or score.shape != (len(images),):
         got = tuple(score.shape) if isinstance(score, Tensor) else type(score).__name__
@@ -38,7 +38,7 @@ def suspicion_of(defense: Defense, net: nn.Module, images: Tensor) -> Tensor:
 
 def wrapped(defense: Defense, net: nn.Module, learning: Examples) -> nn.Module:
     """The network behind the defense."""
-    with told(f"{defense.label}: `wrap` failed"):
+    with attributed(f"{defense.label}: `wrap` failed"):
         behind: object = defense.wrap(net, learning)
     if not isinstance(behind, nn.Module):
         raise PluginError(f"{defense.label}: `wrap` returned {type(behind).__name__}, not a torch.nn.Module")
@@ -93,5 +93,5 @@ class Trial:
     @contextmanager
     def _quietly(self, what: str) -> Iterator[None]:
         """Without a graph, and without a draw from torch's generators that others would notice."""
-        with told(what), torch.no_grad(), seeded("probe", self.images.device):
+        with attributed(what), torch.no_grad(), seeded("probe", self.images.device):
             yield

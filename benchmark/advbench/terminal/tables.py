@@ -159,9 +159,9 @@ def print_boards(
         rates = _Rates.of(store, shown)
         boards = [b for b in store.boards() if some is None or b.name in some]
         classes = {fingerprint: row.classes for fingerprint, row in store.datasets().items()}
-        apart = [e for e in evidence.found(store) if shown is None or e.target in shown]
+        apart = [e for e in evidence.gather(store) if shown is None or e.target in shown]
         doubts = notes(store, apart)
-        superseded = earlier.found(store)
+        superseded = earlier.earlier_targets(store)
     boards = [board for board in boards if chosen is None or board.key in chosen]
     for place, board in enumerate(boards):
         if place:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.crafting.alarm import within
+from advbench.crafting.alarm import stopped_after
 from advbench.errors import AdvbenchError, PluginError, one_line, words
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 
 LIMIT = 60.0
 """Seconds that one check may take: all of them run on a few tiny images."""
@@ -48,7 +48,7 @@ class Check:
 
     def __call__(self) -> str | None:
         try:
-            with torch.random.fork_rng(devices=[]), within(LIMIT, HANGS), contained(self.plugin):
+            with torch.random.fork_rng(devices=[]), stopped_after(LIMIT, HANGS), no_exit(self.plugin):
                 return self.trial()
         except NotHere:
             raise

@@ -10,7 +10,7 @@ import torch
 
 from advbench.data import Data, DataFolders
 from advbench.plugin import Dataset
-from advbench.plugins import intake
+from advbench.plugins import data_intake
 from advbench.testing.check import Check, NotHere, NotTriedError, demand
 
 FORM = "has-the-shape-it-declares"
@@ -24,9 +24,9 @@ class Loaded:
         self.dataset, self.folders = dataset, folders
 
     def read(self) -> Data:
-        if intake.place(self.dataset, self.folders) is None:
+        if data_intake.place(self.dataset, self.folders) is None:
             raise NotHere(f"{self.dataset.label} is not on this machine (see `advbench data`)")
-        return intake.read(self.dataset, self.folders)
+        return data_intake.read(self.dataset, self.folders)
 
     @cached_property
     def data(self) -> Data:
@@ -35,7 +35,7 @@ class Loaded:
     @cached_property
     def sound(self) -> Data:
         """What has the due form, which the checks beyond form count on."""
-        if intake.wrong_form(self.dataset, self.data):
+        if data_intake.wrong_form(self.dataset, self.data):
             raise NotTriedError(f"see {FORM}")
         return self.data
 
@@ -47,27 +47,27 @@ def dataset_checks(dataset: Dataset, folders: DataFolders) -> Iterator[Check]:
 
 
 def has_the_shape_it_declares(loaded: Loaded) -> None:
-    refuse(intake.wrong_form(loaded.dataset, loaded.data))
+    refuse(data_intake.wrong_form(loaded.dataset, loaded.data))
 
 
 def has_labels_of_its_classes(loaded: Loaded) -> str | None:
-    refuse(intake.wrong_labels(loaded.dataset, loaded.sound))
+    refuse(data_intake.wrong_labels(loaded.dataset, loaded.sound))
     missing = set(range(loaded.dataset.classes)) - set(loaded.sound.judge.labels.tolist())
     return f"nothing to judge of {len(missing)} classes" if missing else None
 
 
 def has_ids_of_its_own(loaded: Loaded) -> None:
-    refuse(intake.wrong_ids(loaded.dataset, loaded.sound))
+    refuse(data_intake.wrong_ids(loaded.dataset, loaded.sound))
 
 
 def judges_on_images_that_nobody_has_seen(loaded: Loaded) -> None:
-    for one, other in combinations(intake.PARTS, 2):
-        shared = intake.shared_images(loaded.sound, one, other)
+    for one, other in combinations(data_intake.PARTS, 2):
+        shared = data_intake.shared_images(loaded.sound, one, other)
         demand(not shared, f"{shared} images are in both {one} and {other}; split once and for all, by content")
 
 
 def reads_the_same_twice(loaded: Loaded) -> None:
-    before = intake.parts_of(loaded.sound)
+    before = data_intake.parts_of(loaded.sound)
     torch.rand(7)  # so that what was drawn from torch's generator would be something else
     again = loaded.read()
     for name, part in before.items():

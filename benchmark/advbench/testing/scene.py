@@ -17,7 +17,7 @@ from advbench.errors import PluginError
 from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.problem.bank import Bank
-from advbench.problem.passes import BatchSize, run_in_batches
+from advbench.problem.batches import BatchSize, run_in_batches
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
 from advbench.problem.successes import Answers

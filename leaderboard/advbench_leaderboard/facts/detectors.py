@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advbench.rates.rates import DetectorPoint, detector_curve, undetected_at
+from advbench.rates.uncertainty import DetectorPoint, detector_curve, undetected_at
 from advbench.store import Store
 from advbench_leaderboard.facts.boards import Board
 from advbench_leaderboard.facts.cells import Cell

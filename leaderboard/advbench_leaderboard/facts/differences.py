@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from advbench.rates.comparison import paired_interval
-from advbench.rates.rates import SIGNIFICANT, binomial
+from advbench.rates.uncertainty import SIGNIFICANT, binomial
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from advbench.rates.aim import aim_of
 from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
-from advbench.rates.rates import shared_ranks
 from advbench.rates.shipper import shipper_of
+from advbench.rates.uncertainty import shared_ranks
 from advbench.store import Store
 from advbench.store.rows import BoardRow
 from advbench_leaderboard.facts.boards import Board, Entry, Remark, Superseded, least

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from advbench.rates.rates import wilson
+from advbench.rates.uncertainty import wilson
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from advbench.rates.rates import DetectorPoint
+from advbench.rates.uncertainty import DetectorPoint
 from advbench_leaderboard.figures.chart import BOTTOM, LEFT, RIGHT, TOP, Chart, mark
 from advbench_leaderboard.figures.scale import Scale, shown_number
 from advbench_leaderboard.figures.svg import element, frame, group, label, path

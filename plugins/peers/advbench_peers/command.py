@@ -47,12 +47,12 @@ def speed(
     from rich.markup import escape
     from rich.table import Table
 
-    from advbench.plugins import intake
+    from advbench.plugins import data_intake
     from advbench.plugins.compatibility import why_not
     from advbench.run.boards import judged_examples
     from advbench.run.hardware import choose_device, make_repeatable
+    from advbench.run.missing_weights import missing_weights, refuse_long_training
     from advbench.run.ready import Workshop
-    from advbench.run.unready import refuse_long_training, unready
     from advbench.target.identity import TargetPlan
     from advbench_peers.peers import peers_of
     from advbench_peers.race import OURS, Race
@@ -85,10 +85,10 @@ def speed(
         table.add_column(column, justify="right")
     failed = False  # on our side; a peer that fails is told and no failure of ours
     for board in suite.boards:
-        loaded = intake.load(board.dataset, folders)
+        loaded = data_intake.load(board.dataset, folders)
         judged = judged_examples(loaded, board.examples, board.dataset)
         targets = [TargetPlan(board.dataset, one, defenses) for one in suite.models for defenses in suite.defenses]
-        refuse_long_training(unready(targets, {board.dataset: loaded}), place, ask="run first")
+        refuse_long_training(missing_weights(targets, {board.dataset: loaded}), place, ask="run first")
         for one in suite.models:
             for defenses in suite.defenses:
                 target = TargetPlan(board.dataset, one, defenses)

@@ -16,7 +16,7 @@ from advbench.errors import PluginError, one_line
 from advbench.geometry import Geometry
 from advbench.goal import Goal
 from advbench.plugin import Attack
-from advbench.plugins.foreign import contained
+from advbench.plugins.foreign import no_exit
 from advbench.problem.bank import Bank
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.run.ready import Ready
@@ -222,7 +222,7 @@ def _guarded(name: str, run: Callable[[], Tensor], x: Tensor, failed: dict[str, 
         if name in failed:
             return x
         try:
-            with contained(name):
+            with no_exit(name):
                 images = run()
             if not isinstance(images, Tensor) or images.shape != x.shape:
                 got = tuple(images.shape) if isinstance(images, Tensor) else type(images).__name__

@@ -1,7 +1,7 @@
-"""What stored rows say in words, flags and keys, derived again from their parameters by whoever reads them.
+"""Where a stored row contradicts what it was made of: nothing that names or ranks is taken from a row that follows from
+its parameters.
 
-A label is a claim: `pgd` over the parameters of a single step, a radius that another ball was searched in. Nothing that
-names or ranks is taken from a row when it follows from what the row's numbers were made with.
+A label is a claim: `pgd` over the parameters of a single step, a radius that another ball was searched in.
 """
 
 from __future__ import annotations
@@ -16,16 +16,17 @@ from advbench.data import Data
 from advbench.errors import AdvbenchError
 from advbench.goal import GOALS, class_of
 from advbench.plugin import Attack, Dataset
-from advbench.plugins.compatibility import knowledge, offered, why_never
-from advbench.plugins.origin import Origin, identity
+from advbench.plugins.compatibility import why_never
+from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
-from advbench.protocol import FIRST, KNOWN, PROTOCOL, SECOND
+from advbench.protocol import FIRST, KNOWN, PROTOCOL
 from advbench.run.content import content_of
+from advbench.run.keys import board_key, board_says, cell_key, cell_says, dataset_says, short_name, target_says
 from advbench.run.stored import UnknownPartError, threat_of
 from advbench.run.supplies import supplies
-from advbench.store.rows import BallRow, BoardRow, CellRow, DatasetRow, Record, TargetRow, by_column
-from advbench.target.identity import TargetIdentity, TargetPlan, chain_label, content_key
+from advbench.store.rows import BallRow, BoardRow, CellRow, DatasetRow, Record, TargetRow
+from advbench.target.identity import TargetIdentity, TargetPlan
 from advbench.threats import Threat, is_core
 
 STOPS = ("first", "end")
@@ -37,66 +38,6 @@ _LATER = ("needs", "beyond_gradients")
 
 Known = tuple[Dataset, Data]
 """A data set that is on this machine, loaded."""
-
-
-# --- cells
-
-
-def family_of(threat: Threat, shipper: Mapping[str, str] | None) -> str:
-    """Cells of one family are judged at each other's radii: never those of two versions of a stranger's ball.
-
-    `shipper` is who is believed about sizes; None for the core's own.
-    """
-    if shipper is None:
-        return threat.family
-    return f"{threat.family} by {shipper['distribution'] or 'nobody'} {shipper['version']} #{shipper['digest'][:8]}"
-
-
-def cell_says(attack: Attack, threat: Threat, shipper: Mapping[str, str] | None) -> dict[str, Any]:
-    """The columns of a cell that follow from its attack and its ball."""
-    return {
-        "threat": threat.name,
-        "family": family_of(threat, shipper),
-        "ball": shipper,
-        "params": threat.params(),
-        "eps": None if math.isinf(threat.eps) else threat.eps,
-        "minimizes": int(attack.minimizes),
-        "attack": attack.label,
-        "attack_params": attack.params(),
-        "needs": knowledge(attack),
-        "beyond_gradients": int(attack.beyond_gradients),
-    }
-
-
-def cell_key(row: CellRow, numbers: Mapping[str, int] | None = None) -> str:
-    """A hash of everything that can change the cell's outcome; the target's key stands for data and weights.
-
-    `numbers` are revisions of the core other than those here.
-    """
-    beside: dict[str, Any] = {"content": row.content, "fit": row.fit_fingerprint, "bank": row.bank_fingerprint}
-    beside["ball"] = row.ball and identity(row.ball)
-    return content_key(
-        {
-            "source": row.source,
-            "examples": row.examples,
-            "threat": [row.threat, row.params],
-            "attack": [_name(row.attack), row.attack_params],
-            **{name: value for name, value in beside.items() if value},
-            **_made_with(row, numbers),
-            "goal": row.goal,
-            "stop": row.stop,
-            "seed": row.seed,
-            "budget": row.budget,
-            "protocol": row.protocol,
-        }
-    )
-
-
-def _made_with(row: CellRow, numbers: Mapping[str, int] | None) -> dict[str, Any]:
-    """What a cell's key takes in of the sources of its attack and of the core."""
-    if row.protocol <= SECOND:
-        return {"origin": row.origin}
-    return {"origin": identity(row.origin), **revisions.in_key((*revisions.CELL, row.threat), numbers)}
 
 
 def wrong_cell(row: CellRow, registry: Registry, known: Known | None) -> list[str]:
@@ -237,21 +178,6 @@ def _content(attack: Attack, registry: Registry) -> str:
         return ""
 
 
-# --- targets
-
-
-def target_says(plan: TargetPlan) -> dict[str, Any]:
-    """The columns of a target that follow from who it is made of."""
-    return {
-        "label": plan.label,
-        "model": plan.model.label,
-        "defenses": chain_label(plan.defenses),
-        "dataset": plan.dataset.label,
-        "params": {"model": plan.model.params(), "defenses": [defense.params() for defense in plan.defenses]},
-        "access": offered(plan.model, plan.defenses).words,
-    }
-
-
 def wrong_target(row: TargetRow, plan: TargetPlan, calibrate: str | None, protocol: int = PROTOCOL) -> list[str]:
     """What a stored target says of itself and its parts don't; its network is not asked for.
 
@@ -281,41 +207,8 @@ def wrong_target(row: TargetRow, plan: TargetPlan, calibrate: str | None, protoc
     return wrong
 
 
-# --- data sets and boards
-
-
-def dataset_says(dataset: Dataset, data: Data) -> dict[str, Any]:
-    """A data set as it is stored, but for where it was read from."""
-    return {
-        "fingerprint": data.judge.fingerprint,
-        "label": dataset.label,
-        "classes": list(dataset.class_names),
-        "shape": list(dataset.shape),
-        "count": len(data.judge),
-    }
-
-
 def wrong_dataset(row: DatasetRow, known: Known) -> list[str]:
     return list(_unlike(row, dataset_says(*known)))
-
-
-def board_key(row: BoardRow) -> str:
-    """Of a board's columns; an older one takes cells of any seed, and balls of the core name nobody."""
-    silent = {"key", *(name for name in ("seed", "ball") if getattr(row, name) is None)}
-    said = {name: value for name, value in by_column(row).items() if name not in silent}
-    return content_key(said if row.ball is None else {**said, "ball": identity(row.ball)})
-
-
-def board_says(dataset: str, seed: int | None, threat: Threat, shipper: Mapping[str, str] | None) -> dict[str, Any]:
-    """The columns of a board that follow from its ball, its data set and its seed."""
-    return {
-        "name": f"{dataset}/{threat.name}/{threat.radius}{f'/seed={seed}' if seed else ''}",
-        "threat": threat.name,
-        "family": family_of(threat, shipper),
-        "ball": shipper,
-        "params": threat.params(),
-        "eps": threat.eps,
-    }
 
 
 def wrong_board(row: BoardRow, registry: Registry, known: Known | None) -> list[str]:
@@ -339,9 +232,6 @@ def wrong_board(row: BoardRow, registry: Registry, known: Known | None) -> list[
     return wrong
 
 
-# --- the comparison
-
-
 def _unlike(row: Record, derived: Mapping[str, Any], *, older: bool = False) -> Iterator[str]:
     for name, value in derived.items():
         stored = getattr(row, name)
@@ -360,13 +250,9 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def _name(label: str) -> str:
-    return label.partition("(")[0]
-
-
 def _configured(entrants: Mapping[str, Attack], label: str, params: Mapping[str, Any] | None, kind: str) -> Attack:
     """The entrant of that name with every stored parameter, whatever else its label says."""
-    name = _name(label)
+    name = short_name(label)
     entry = entrants.get(label) or next((one for one in entrants.values() if one.name == name), None)
     if entry is None:
         raise UnknownPartError(f"no {kind} {_brief(name)} is installed here")

@@ -24,7 +24,7 @@ ASK = "add --train (in Python: train=True), or run first"
 
 
 @dataclass(frozen=True)
-class Unready:
+class MissingWeights:
     """Weights that would have to be trained; defenses that do not train share them."""
 
     target: TargetPlan
@@ -51,7 +51,7 @@ class Unready:
         return estimate(self.target, self.data, self.recipe, device, unfinished)
 
 
-def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> Iterator[Unready]:
+def missing_weights(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> Iterator[MissingWeights]:
     """The weights that are lacking, each once.
 
     A target whose plugin fails when it is asked is left to whoever makes it ready.
@@ -67,10 +67,10 @@ def unready(targets: Iterable[TargetPlan], datasets: Mapping[Dataset, Data]) -> 
         key = weights_key(target, data, recipe)
         if key not in seen:
             seen.add(key)
-            yield Unready(target, data, recipe, key)
+            yield MissingWeights(target, data, recipe, key)
 
 
-def refuse_long_training(lacking: Iterable[Unready], device: torch.device, ask: str = ASK) -> None:
+def refuse_long_training(lacking: Iterable[MissingWeights], device: torch.device, ask: str = ASK) -> None:
     """Raise where training takes long, one or all together, in a line that says how long and how to ask for it."""
     total = 0.0
     for one in lacking:

@@ -11,7 +11,7 @@ from torch import Tensor
 from advbench.data import Data, DataFolders, Examples
 from advbench.errors import PluginError
 from advbench.plugin import Dataset
-from advbench.plugins.foreign import told
+from advbench.plugins.foreign import attributed
 
 PARTS = ("train", "calibrate", "judge")
 INTEGERS = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64)
@@ -28,7 +28,7 @@ def load(dataset: Dataset, folders: DataFolders) -> Data:
 
 def read(dataset: Dataset, folders: DataFolders) -> Data:
     """The data that a data set's `load` returns, held to be `Data` and nothing more."""
-    with told(f"{dataset.label}: `load` failed"):
+    with attributed(f"{dataset.label}: `load` failed"):
         data: object = dataset.load(folders)
     if not isinstance(data, Data):
         raise PluginError(f"{dataset.label}: `load` returned {type(data).__name__}, not advbench.Data")
@@ -37,7 +37,7 @@ def read(dataset: Dataset, folders: DataFolders) -> Data:
 
 def place(dataset: Dataset, folders: DataFolders) -> str | None:
     """Where it is on this machine, in words; None where it is not."""
-    with told(f"{dataset.label}: `find` failed"):
+    with attributed(f"{dataset.label}: `find` failed"):
         where: object = dataset.find(folders)
     if where is not None and not isinstance(where, str):
         raise PluginError(f"{dataset.label}: `find` returned {type(where).__name__}, not a text or None")
