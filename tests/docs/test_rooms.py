@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import inspect
+import re
 
 from rooms import BEGIN, DOCUMENT, END, PACKAGES, arrows, drawing, floors, modules, sentence
 
 from advbench import Attack, Dataset, Defense, Model
 
+ROOT = DOCUMENT.parents[1]
 PLUGINS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_models"}
 
 
@@ -71,3 +73,15 @@ def _annotated(kind: type) -> list[str]:
 def test_the_drawing_in_the_documents_is_that_of_the_imports() -> None:
     written = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0]
     assert written == drawing(), "run `python tests/rooms.py`"
+
+
+def test_the_map_names_modules_that_are_there() -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    table = text.partition("## Where is …")[2].partition("\n## ")[0]
+    places = re.findall(r"`([a-z_]+/[a-z_/]+)(?:\.([A-Za-z_]+))?`", table)
+    assert len(places) > 20
+    for place, name in places:
+        module = ROOT / "benchmark/advbench" / f"{place}.py"
+        folder = [root / place for root in (ROOT, ROOT / "benchmark/advbench") if (root / place).is_dir()]
+        assert module.is_file() or folder, f"{place} is no module and no folder"
+        assert not name or name in module.read_text(encoding="utf-8"), f"{place} has no {name}"

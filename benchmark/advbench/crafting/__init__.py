@@ -1,1 +1,1 @@
-"""One cell: an attack meets its problem, watched, in an engine."""
+"""Crafting one cell: an attack runs on its problem, in an engine, and is held to leave everything else as it was."""
