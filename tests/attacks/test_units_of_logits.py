@@ -35,7 +35,9 @@ def share_fooled(factor: float, attack: str, threat: str) -> float:
     return share
 
 
-@pytest.mark.parametrize("factor", [1e-12, 1e-6, 1e6, 1e12])
+@pytest.mark.parametrize(
+    "factor", [1e-12, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e6, marks=pytest.mark.slow), 1e12]
+)
 @pytest.mark.parametrize(
     ("attack", "threat"),
     [

@@ -27,6 +27,7 @@ from advbench_attacks.wasserstein_pgd import WassersteinPGD, falling
 
 SUITES = sorted((Path(__file__).parents[2] / "docs/suites").glob("wong2019*.yaml"))
 BALLS = [Wasserstein(0.2, kernel=3), Wasserstein(0.5, kernel=5, power=2.0), Wasserstein(1.0, kernel=3)]
+FEW = [BALLS[0], *(pytest.param(ball, marks=pytest.mark.slow) for ball in BALLS[1:])]
 QUICK: list[Attack] = [
     WassersteinPGD(steps=8),
     FrankWolfe(steps=8),
@@ -127,7 +128,7 @@ def shortfalls(attack: Attack, threat: Wasserstein, brightness: float, *, white:
     return found
 
 
-@pytest.mark.parametrize("threat", BALLS, ids=lambda ball: f"{ball.family}-{ball.eps}")
+@pytest.mark.parametrize("threat", FEW, ids=lambda ball: f"{ball.family}-{ball.eps}")
 @pytest.mark.parametrize("attack", [WassersteinPGD(steps=160), FrankWolfe()], ids=str)
 def test_where_no_pixel_gets_full_the_optimum_of_the_linear_program_is_reached(
     attack: Attack, threat: Wasserstein
@@ -135,11 +136,7 @@ def test_where_no_pixel_gets_full_the_optimum_of_the_linear_program_is_reached(
     assert max(shortfalls(attack, threat, 0.1, white=False)) <= 0.01
 
 
-@pytest.mark.parametrize(
-    "threat",
-    [BALLS[0], *(pytest.param(ball, marks=pytest.mark.slow) for ball in BALLS[1:])],
-    ids=lambda ball: f"{ball.family}-{ball.eps}",
-)
+@pytest.mark.parametrize("threat", FEW, ids=lambda ball: f"{ball.family}-{ball.eps}")
 @pytest.mark.parametrize(
     ("attack", "mean", "most"), [(WassersteinPGD(steps=160), 0.005, 0.01), (FrankWolfe(), 0.07, 0.12)], ids=str
 )

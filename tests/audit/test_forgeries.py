@@ -492,7 +492,14 @@ def test_weak_perturbations_under_a_strong_name_are_found_by_crafting(advbench: 
     assert advbench("reproduce", cell["key"], "--db", db).code == 1
 
 
-@pytest.mark.parametrize("beside", ["another ball", "another target", "not required"])
+@pytest.mark.parametrize(
+    "beside",
+    [
+        pytest.param("another ball", marks=pytest.mark.slow),
+        pytest.param("another target", marks=pytest.mark.slow),
+        "not required",
+    ],
+)
 def test_honest_cells_beside_a_weak_one_do_not_draw_its_lot(
     advbench: Advbench, entry: Entry, tmp_path: Path, beside: str
 ) -> None:

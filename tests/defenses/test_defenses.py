@@ -609,6 +609,7 @@ def test_a_network_may_be_trained_behind_what_stands_before_a_training_defense()
 # The whole way
 
 
+@pytest.mark.slow
 def test_attacks_find_sensible_facts_behind_each_defense_and_they_verify(tmp_path: Path) -> None:
     registry = discover()
     smoothing = "randomized-smoothing(samples=16, alpha=0.1, proof=100)"

@@ -78,7 +78,7 @@ def judged(stage: Scene, p: Tensor) -> list[Verdict]:
     return judge(stage.target, render(stage.threat, stage.images, p), stage.goal)
 
 
-@pytest.mark.parametrize("stop", ["first", "end"])
+@pytest.mark.parametrize("stop", ["first", pytest.param("end", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_two_shards_or_one_give_the_same_bits(attack: Attack, stage: Scene, stop: Stop) -> None:
     whole, passes = crafted(attack, stage, stop)
@@ -118,7 +118,7 @@ def test_padding_is_not_paid_for_where_two_passes_are_cheaper(rows: int, size: i
     assert BatchSize(64).padded(rows) == 64
 
 
-@pytest.mark.parametrize("stop", ["first", "end"])
+@pytest.mark.parametrize("stop", ["first", pytest.param("end", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_another_order_gives_the_same_bits(attack: Attack, stage: Scene, stop: Stop) -> None:
     whole, _ = crafted(attack, stage, stop)

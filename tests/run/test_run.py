@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator
@@ -173,6 +174,22 @@ def memory() -> Iterator[Store]:
         yield store
 
 
+@pytest.fixture(scope="module")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a run of `suite()` leaves; nobody writes to it."""
+    folder = tmp_path_factory.mktemp("once")
+    with Store.open(folder / "results.sqlite") as store:
+        assert evaluate(store, suite()).done == 18
+    return folder
+
+
+@pytest.fixture
+def evaluated(once: Path, tmp_path: Path) -> Iterator[Store]:
+    """A copy of it."""
+    with Store.open(shutil.copytree(once, tmp_path / "copy") / "results.sqlite") as store:
+        yield store
+
+
 def test_every_cell_is_judged_on_every_target_so_that_transfer_is_known(memory: Store) -> None:
     summary = evaluate(memory, suite())
     assert (summary.done, summary.kept, summary.failed) == (18, 0, [])
@@ -186,12 +203,11 @@ def test_every_cell_is_judged_on_every_target_so_that_transfer_is_known(memory: 
     assert fooled["pgd(steps=5)", "blobs/linf/0.2"] >= fooled["noise", "blobs/linf/0.2"]
 
 
-def test_a_second_run_crafts_nothing(memory: Store) -> None:
-    evaluate(memory, suite())
-    before = content(memory)
-    summary = evaluate(memory, suite())
+def test_a_second_run_crafts_nothing(evaluated: Store) -> None:
+    before = content(evaluated)
+    summary = evaluate(evaluated, suite())
     assert (summary.done, summary.kept) == (0, 18)
-    assert content(memory) == before
+    assert content(evaluated) == before
 
 
 def test_a_failing_attack_leaves_the_others_and_is_tried_again(memory: Store) -> None:
@@ -204,13 +220,11 @@ def test_a_failing_attack_leaves_the_others_and_is_tried_again(memory: Store) ->
     assert unranked == {"raising failed: ValueError: lost its way"}
 
 
-def test_a_new_target_is_judged_on_what_was_crafted_before_it_came(memory: Store) -> None:
+def test_a_new_target_is_judged_on_what_was_crafted_before_it_came(memory: Store, evaluated: Store) -> None:
     evaluate(memory, suite(models=["small"]))
     summary = evaluate(memory, suite())
     assert (summary.done, summary.kept) == (9, 9)
-    with Store.memory() as whole:
-        evaluate(whole, suite())
-        assert content(memory) == content(whole)
+    assert content(memory) == content(evaluated)
 
 
 @pytest.mark.parametrize(
@@ -228,16 +242,14 @@ def test_a_new_target_is_judged_on_what_was_crafted_before_it_came(memory: Store
     ],
     ids=lambda changes: next(iter(changes)),
 )
-def test_whatever_can_change_an_outcome_changes_the_key(memory: Store, changes: dict[str, Any]) -> None:
-    evaluate(memory, suite())
-    assert evaluate(memory, suite(**changes)).kept == 0
+def test_whatever_can_change_an_outcome_changes_the_key(evaluated: Store, changes: dict[str, Any]) -> None:
+    assert evaluate(evaluated, suite(**changes)).kept == 0
 
 
 @pytest.mark.parametrize(("part", "kept"), [("version", True), ("digest", False)])
 def test_another_source_of_a_plugin_is_no_cache_hit_and_another_version_alone_is(
-    memory: Store, monkeypatch: pytest.MonkeyPatch, part: str, kept: bool
+    evaluated: Store, monkeypatch: pytest.MonkeyPatch, part: str, kept: bool
 ) -> None:
-    evaluate(memory, suite())
     original = Registry.origin
 
     def other(self: Registry, plugin: Any) -> Origin:
@@ -245,7 +257,7 @@ def test_another_source_of_a_plugin_is_no_cache_hit_and_another_version_alone_is
         return replace(origin, **{part: "other"}) if isinstance(plugin, Attack) else origin
 
     monkeypatch.setattr(Registry, "origin", other)
-    assert bool(evaluate(memory, suite()).kept) is kept
+    assert bool(evaluate(evaluated, suite()).kept) is kept
 
 
 def test_other_weights_under_the_same_name_are_no_cache_hit(memory: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,12 +275,11 @@ def test_other_weights_under_the_same_name_are_no_cache_hit(memory: Store, monke
 
 
 @pytest.mark.parametrize("shard", [3, 18, 100])
-def test_the_size_of_shards_changes_no_bit_of_an_outcome(memory: Store, shard: int) -> None:
-    evaluate(memory, suite())
+def test_the_size_of_shards_changes_no_bit_of_an_outcome(evaluated: Store, shard: int) -> None:
     with Store.memory() as other:
         evaluate(other, suite(shard=shard))
-        assert content(other)["outcomes"] == content(memory)["outcomes"]
-        assert content(other)["clean"] == content(memory)["clean"]
+        assert content(other)["outcomes"] == content(evaluated)["outcomes"]
+        assert content(other)["clean"] == content(evaluated)["clean"]
 
 
 @pytest.mark.parametrize("batch", [1, 7, 64])
@@ -281,15 +292,13 @@ def test_the_batch_size_changes_no_verdict(memory: Store, batch: int) -> None:
             assert ours[:6] == theirs[:6]
 
 
-def test_a_run_that_was_interrupted_says_so_and_goes_on(memory: Store) -> None:
+def test_a_run_that_was_interrupted_says_so_and_goes_on(memory: Store, evaluated: Store) -> None:
     calls = iter([False] * 9)
     summary = evaluate(memory, suite(), interrupted=lambda: next(calls, True))
     assert summary.interrupted
     assert 0 < summary.done < 18
     evaluate(memory, suite())
-    with Store.memory() as whole:
-        evaluate(whole, suite())
-        assert content(memory) == content(whole)
+    assert content(memory) == content(evaluated)
 
 
 def test_an_interrupt_during_training_is_no_failed_target(

@@ -102,7 +102,8 @@ def pages(root: Path) -> list[Path]:
     return [path for folder, found in folders.items() for path in found[: None if folder.parent == root else 2]]
 
 
-@pytest.mark.parametrize("width", [390, pytest.param(320, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [390, 320])
 def test_a_phone_shows_every_number_whole_wherever_a_table_is_moved_to(
     browser: Browser, root: Path, width: int
 ) -> None:

@@ -85,6 +85,7 @@ def test_there_are_pages_of_every_kind(root: Path) -> None:
     assert set(kinds(root)) == folders | alone | {f"empty {name}" for name in alone}
 
 
+@pytest.mark.slow
 def test_no_page_says_anything_to_the_console_or_asks_for_anything_outside(browser: Browser, root: Path) -> None:
     tab = browser.tab()
     with served(root) as home:
@@ -154,6 +155,7 @@ def test_without_a_script_every_row_and_number_is_shown(browser: Browser, root: 
         assert all(figure.bounding_box()["height"] > 50 for figure in figures), kind
 
 
+@pytest.mark.slow
 def test_paper_holds_whole_tables_and_no_controls(browser: Browser, root: Path) -> None:
     tab = browser.tab()
     for kind, path in kinds(root).items():
