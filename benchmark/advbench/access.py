@@ -12,6 +12,8 @@ class Access(Flag):
     _SCORES = 0b00010
     _SLOPES = 0b00100
 
+    NOTHING = 0
+    """For an attack that asks the target nothing."""
     LABELS = 0b00001
     LOGITS = 0b00011
     GRADIENTS = 0b00111

@@ -198,7 +198,7 @@ def test_perturbations_of_another_ball_or_of_other_images_are_refused_with_a_rem
 
 
 def test_nothing_may_be_asked() -> None:
-    assert Transfer.needs == Repeat.needs == Access(0)
+    assert Transfer.needs == Repeat.needs == Access.NOTHING
     problem = scene(Linf(0.1)).problem(Transfer())
     assert torch.equal(Transfer().perturb(problem), problem.start())
 

@@ -296,7 +296,7 @@ def test_shared_data_loads_as_declared(shared_data: Path, dataset: Mnist) -> Non
     data = dataset.load(offline(shared_data))
     for part in (data.train, data.calibrate, data.judge):
         assert part.images.shape[1:] == dataset.shape
-        assert part.images.dtype == torch.uint8
+        assert part.images.dtype in (torch.uint8, torch.float32)
     assert not set(data.train.ids.tolist()) & set(data.calibrate.ids.tolist())
     if dataset.name in ("mnist", "fashion-mnist"):
         assert (len(data.train), len(data.calibrate), len(data.judge)) == (55_000, 5_000, 10_000)

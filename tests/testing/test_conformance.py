@@ -34,6 +34,8 @@ from advbench.plugin import Plugin
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.testing import Check, NotHere, checks, run_checks
+from advbench.testing.attacks import is_no_worse_than_chance
+from advbench.testing.stage import BALLS
 from advbench_attacks.pgd import PGD
 
 
@@ -202,6 +204,29 @@ class ClaimsAnUnknownBall(Fair):
     threats = frozenset({"linf", "l3"})
 
 
+class OneDraw(Attack):
+    """An honest random perturbation, another one for each name."""
+
+    threats = frozenset({"linf", "l2", "rotate-shift", "wasserstein"})
+    needs = Access.LABELS
+    measures = True
+
+    def perturb(self, problem: Problem) -> Tensor:
+        return problem.start(random=True)
+
+
+class OneDrawOfSigns(OneDraw):
+    threats = frozenset({"linf"})
+
+    def perturb(self, problem: Problem) -> Tensor:
+        return problem.project(problem.eps * problem.draws.sign(*problem.images.shape[1:]))
+
+
+class OneDrawForAll(OneDraw):
+    threats = frozenset({"linf", "l2"})
+    scope = "set"
+
+
 EDGE = {"finds-a-known-edge"}
 CHANCE = {"is-no-worse-than-chance"}
 SPLIT = {"does-not-depend-on-the-batch"}
@@ -238,6 +263,25 @@ def test_an_attack_that_breaks_the_contract_is_told_by_the_check_for_it(kind: ty
         found = {name for name in found if not name.startswith("survives-")}
     assert found - (EDGE | CHANCE) == expected - (EDGE | CHANCE)
     assert expected <= found
+
+
+@pytest.mark.parametrize("kind", [OneDraw, OneDrawOfSigns, OneDrawForAll], ids=lambda kind: kind.__name__)
+def test_an_attack_that_is_itself_a_random_draw_is_no_worse_than_chance(kind: type[Attack]) -> None:
+    named = [type(kind.__name__, (kind,), {"name": f"draw-{number}"})() for number in range(20)]
+    balls = [BALLS[name] for name in sorted(kind.threats)]
+    for attack in named:
+        is_no_worse_than_chance(attack, balls)
+
+
+def test_an_attack_that_fools_nobody_is_worse_than_chance_and_told_the_numbers() -> None:
+    class Stays(OneDraw):
+        name = "stays"
+
+        def perturb(self, problem: Problem) -> Tensor:
+            return problem.start()
+
+    with pytest.raises(AssertionError, match=r"fools 0 images where 100 random perturbations fool \d+ to \d+"):
+        is_no_worse_than_chance(Stays(), [BALLS["linf"]])
 
 
 def test_an_attack_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,7 +76,7 @@ MATRIX = {
     "rotate-shift": "grid worst-of-k",
     "wasserstein": "frank-wolfe sinkhorn wasserstein-pgd",
 }
-"""Which attacks serve which of the core's balls."""
+"""Which attacks have stored results in which of the core's balls."""
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_each_attack_serves_the_same_of_the_six_as_ever(registry: Registry) -> N
     for attack in (one for one in registry.attacks.values() if registry.origin(one).built_in):
         served = {ball.name for ball in registry.threats.values() if is_core(ball) and attack.searches(ball)}
         assert found.setdefault(attack.name, served) == served
-    assert found == expected
+    assert expected.items() <= found.items()  # a new attack has no past
 
 
 # a stranger's ball

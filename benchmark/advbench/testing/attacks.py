@@ -29,6 +29,8 @@ Trial = Callable[[Attack, Threat, bool], str | None]
 
 NEAR = 1.25
 """An attack that is told gradients finds the edge of a half-space within this factor (as in adversarial-library)."""
+DRAWN = 100
+"""So many random perturbations fool more images than an attack before it is told that it is worse than chance."""
 
 
 def attack_checks(
@@ -231,14 +233,22 @@ class ChanceForAll(Chance):
 
 
 def is_no_worse_than_chance(attack: Attack, balls: list[Threat]) -> None:
-    """Over all its balls together, against one random perturbation, an image's own or a set's."""
-    won, lucky = 0, 0
+    """Over all its balls together, against random perturbations, an image's own or a set's.
+
+    One that is itself a random perturbation, or better, fools the fewest of all in one of `DRAWN + 1` cases at most.
+    """
     chance = ChanceForAll() if attack.scope == "set" else Chance()
-    for ball in balls:
-        stage = scene(_searched(attack, ball), count=24)
-        won += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(attack)))
-        lucky += sum(verdict.fooled for verdict in stage.verdicts(stage.perturbed(chance)))
-    demand(won >= lucky, f"fools {won} images where random perturbations fool {lucky}; look at its signs")
+    stages = [scene(_searched(attack, ball), count=24) for ball in balls]
+    won = _fooled(attack, stages)
+    drawn: list[int] = []
+    while len(drawn) < DRAWN and min(drawn, default=won + 1) > won:  # one that fools as few is enough to pass
+        drawn.append(_fooled(chance, stages, seed=len(drawn)))
+    found = f"fools {won} images where {len(drawn)} random perturbations fool {min(drawn)} to {max(drawn)}"
+    demand(min(drawn) <= won, f"{found}; look at its signs")
+
+
+def _fooled(attack: Attack, stages: list[Scene], seed: int = 0) -> int:
+    return sum(verdict.fooled for stage in stages for verdict in stage.verdicts(stage.perturbed(attack, seed=seed)))
 
 
 def survives(attack: Attack, odd: Callable[[], Scene]) -> None:

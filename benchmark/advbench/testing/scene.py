@@ -36,7 +36,7 @@ NO_BANK = Bank(Examples(torch.zeros(0, 1, 1, 1), torch.zeros(0, dtype=torch.int6
 class Watched(Problem):
     """Grants whatever is asked for, and remembers what that was."""
 
-    wanted = Access(0)
+    wanted = Access.NOTHING
 
     def _require(self, wanted: Access) -> None:
         self.wanted |= wanted

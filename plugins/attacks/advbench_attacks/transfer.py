@@ -16,7 +16,7 @@ from advbench import Access, AdvbenchError, Attack, Geometry, PluginError, Probl
 class Again(Attack):
     """Reads the cell whose key begins with `cell` from the database `file`."""
 
-    needs = Access(0)
+    needs = Access.NOTHING
     measures = True
 
     file: str = ""
