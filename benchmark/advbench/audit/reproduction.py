@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from advbench.audit.claims import Known, wrong_board, wrong_cell
-from advbench.crafting.alarm import stopped_after
-from advbench.crafting.engine import Punctual
 from advbench.data import Examples
+from advbench.engines.alarm import stopped_after
+from advbench.engines.serial import Serial
 from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
 from advbench.plugin import Attack
 from advbench.plugins import ball_form
@@ -99,7 +99,9 @@ def reproduce(
     steps, and a stranger's defense for any number of draws.
     """
     began = time.monotonic()
-    settings = replace(settings, engine=Punctual())  # its facts are in memory, and its targets made for it alone
+    settings = replace(
+        settings, engine=Serial(alarm=True)
+    )  # its facts are in memory, and its targets made for it alone
     if cell.protocol != PROTOCOL:
         raise AdvbenchError(
             f"cell {cell.key[:12]} was crafted by protocol {cell.protocol}, this advbench crafts by {PROTOCOL}: "

@@ -12,8 +12,8 @@ from advbench.audit.agreement import Agreement, other_proofs
 from advbench.audit.claims import Known, unproved_cell, wrong_board, wrong_cell, wrong_dataset, wrong_target
 from advbench.audit.first_protocol import first_target
 from advbench.audit.refereeing import Refereeing, Verified
-from advbench.crafting.alarm import stopped_after
 from advbench.data import Data, DataFolders
+from advbench.engines.alarm import stopped_after
 from advbench.errors import AdvbenchError, TimeUpError, one_line
 from advbench.plugin import Dataset
 from advbench.plugins import data_intake

@@ -36,7 +36,8 @@ def run(
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
     from advbench.cli.progress import Display
-    from advbench.crafting.engine import InProcess, Isolated
+    from advbench.engines.processes import Processes
+    from advbench.engines.serial import Serial
     from advbench.run.hardware import choose_device
     from advbench.run.run import gather
     from advbench.run.run import run as run_suite
@@ -56,7 +57,7 @@ def run(
             device=where,
             folders=folders,
             batch=batch,
-            engine=Isolated() if isolate else InProcess(),
+            engine=Processes(fresh=True) if isolate else Serial(),
             command=shlex.join(["advbench", *sys.argv[1:]]),
             train=train,
             interrupted=interrupted,

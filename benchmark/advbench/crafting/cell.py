@@ -6,7 +6,7 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.plugins.foreign import no_exit
 from advbench.problem.batches import BatchSize
+from advbench.problem.clock import clock
 from advbench.problem.fit import Fit
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
@@ -103,26 +104,45 @@ class Crafted:
     backwards: int
     seconds: float
     batch: int
+    spent: float = 0.0
+    """What counts against a time limit, on the `clock` of the device."""
 
 
 def craft(job: Job) -> Iterator[Crafted]:
     """Run the attack on one shard after the other; any error ends the cell."""
-    left = job.rules.timeout  # judging, between two shards, is not held against the attack
-    guard = Guard(job.attack, job.source)
-    device = torch.device(job.device)
-    batch = rows_of(job)
-    if job.batch is None and job.source.draws == 1:
-        batch = batch_size(job.source, device, guard.answers.allowing)
-    if job.supplies.fit is not None:
-        deadline = None if left is None else time.monotonic() + left
-        yield from _craft_shared(job, job.supplies.fit, guard, batch, deadline)
-        return
+    crafter, fit, left = Crafter(job), job.supplies.fit, job.rules.timeout
     for shard in job.shards:
-        deadline = None if left is None else time.monotonic() + left
-        with _chance(job, str(shard.number)):
-            crafted = _craft_shard(job, shard, guard, batch, deadline)
-        left = None if left is None else left - crafted.seconds
+        crafted = crafter.craft(shard, fit, left)
+        if left is not None:  # judging, between two shards, is not held against the attack
+            left -= crafted.spent
+        if fit is not None:
+            fit = replace(fit, perturbation=crafted.p)
         yield crafted
+
+
+class Crafter:
+    """An attack on one source, in this process; what has to be looked at once is looked at once for all shards."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._device = torch.device(job.device)
+        self._guard = Guard(job.attack, job.source)
+        self._batch = rows_of(job)
+        if job.batch is None and job.source.draws == 1:
+            self._batch = batch_size(job.source, self._device, self._guard.answers.allowing)
+
+    def craft(self, shard: Shard, fit: Fit | None = None, left: float | None = None) -> Crafted:
+        """A shard, in the time that is left; with `fit`, the one perturbation for all, fitted if it is not known."""
+        if fit is not None and fit.perturbation is not None:
+            return Crafted(shard, fit.perturbation, 0, 0, 0.0, self._batch.size)
+        began = clock(self._device)
+        deadline = None if left is None else began + left
+        if fit is not None:
+            crafted = _craft_shared(self._job, shard, fit, self._guard, self._batch, deadline)
+        else:
+            with _chance(self._job, str(shard.number)):
+                crafted = _craft_shard(self._job, shard, self._guard, self._batch, deadline)
+        return replace(crafted, spent=clock(self._device) - began)
 
 
 def rows_of(job: Job) -> BatchSize:
@@ -190,11 +210,8 @@ def _watched(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Te
     return p
 
 
-def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: float | None) -> Iterator[Crafted]:
-    """One perturbation, fitted once; what it cost stands with the first shard."""
-    if fit.perturbation is not None:
-        yield from (Crafted(shard, fit.perturbation, 0, 0, 0.0, batch.size) for shard in job.shards)
-        return
+def _craft_shared(job: Job, shard: Shard, fit: Fit, guard: Guard, batch: BatchSize, deadline: float | None) -> Crafted:
+    """One perturbation for all; what it cost stands with the first shard."""
     began = time.perf_counter()
     device = torch.device(job.device)
     given = Given.on(device, fit.examples, fit.goal_labels, Shared.of(job.threat))
@@ -215,17 +232,15 @@ def _craft_shared(job: Job, fit: Fit, guard: Guard, batch: BatchSize, deadline: 
         with _chance(job, "shared"):
             p = _watched(job.attack, problem, guard, given)
     p = p.cpu()
-    seconds = time.perf_counter() - began
-    for shard in job.shards:
-        first = shard.number == 0
-        yield Crafted(
-            shard=shard,
-            p=p,
-            forwards=int(problem.forwards.sum()) if first else 0,
-            backwards=int(problem.backwards.sum()) if first else 0,
-            seconds=seconds if first else 0.0,
-            batch=batch.size,
-        )
+    first = shard.number == 0
+    return Crafted(
+        shard=shard,
+        p=p,
+        forwards=int(problem.forwards.sum()) if first else 0,
+        backwards=int(problem.backwards.sum()) if first else 0,
+        seconds=time.perf_counter() - began if first else 0.0,
+        batch=batch.size,
+    )
 
 
 def perturbed(attack: Attack, problem: Problem) -> object:

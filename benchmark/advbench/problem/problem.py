@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -15,6 +14,7 @@ from advbench.errors import TIME_UP, AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
 from advbench.problem.bank import Bank
 from advbench.problem.batches import BatchSize, in_batches
+from advbench.problem.clock import clock
 from advbench.problem.successes import MARGIN, Answers, Stop, Successes
 from advbench.threats import Threat
 
@@ -348,5 +348,5 @@ class Problem(Successes):
             raise AccessError(f"asked for {wanted.words} but declares `needs` = {self._access.words}")
 
     def _check_time(self) -> None:
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if self._deadline is not None and clock(self._x.device) > self._deadline:
             raise TimeUpError(TIME_UP)

@@ -1,19 +1,29 @@
-"""The cells of a run, one after the other: crafted where the store lacks them, judged on every target, stored."""
+"""The cells of a run: crafted where the store lacks them, judged on every target, stored as their shards come in.
+
+Several cells are under way at a time where the engine performs several tasks. What is stored does not depend on that:
+the shards of a cell are taken in their order, so that a failure ends a cell at the same place, and the events that say
+how cells ended are written in the order of the plan.
+"""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 
-from advbench.crafting.cell import Job, Rules, Shard, rows_of
+import torch
+
 from advbench.data import Data
+from advbench.engines.crew import Crew, Task
 from advbench.errors import DamagedTargetError, PluginError, one_line
-from advbench.plugins.foreign import no_exit, spare_others
+from advbench.interrupts import Interrupted
+from advbench.plugins.foreign import no_exit
 from advbench.problem.supplies import Supplies
 from advbench.protocol import PROTOCOL
 from advbench.run.anew import Request, request, why_anew
 from advbench.run.boards import judged_examples
+from advbench.run.cell_under_way import CellUnderWay
 from advbench.run.content import content_of
 from advbench.run.judging import Judging
 from advbench.run.keys import cell_key, cell_says
@@ -22,6 +32,7 @@ from advbench.run.ready import Ready, Workshop
 from advbench.run.roster import failed_row
 from advbench.run.session import Session
 from advbench.run.shards import cut, shard_of
+from advbench.run.stages import CellStages, Memory
 from advbench.run.supplies import supplies
 from advbench.store.rows import CellRow
 from advbench.suite.plan import CellPlan
@@ -37,8 +48,11 @@ class Cells:
         self.ready = dict(ready)
         self.lost: dict[TargetPlan, str] = {}
         """Targets that an attack has damaged and that could not be made again, with the reason."""
-        self.batch = session.settings.batch
+        self.memory = Memory(session.settings.batch)
         self.judging = Judging(session.store, session.summary.run, session.settings.device, dict(ready))
+        self._waiting: deque[CellPlan] = deque()
+        self._under_way: list[CellUnderWay] = []
+        """In the order of the plan; those that are over wait until all before them are."""
 
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         session = self.session
@@ -46,10 +60,75 @@ class Cells:
         session.reporter.planned(len(runnable), sum(len(session.examples(cell)) for cell in runnable))
         if reason := why_anew(session.store, map(self._request, runnable)):
             session.reporter.say(reason)
-        for cell in runnable:
-            session.settings.check_interrupted()
-            session.reporter.cell(cell.label)
-            self._craft(cell)
+        self._waiting.extend(runnable)
+        with one_thread(), closing(session.settings.engine.crew()) as crew:
+            if self._performed_by(crew):
+                raise Interrupted
+
+    def _performed_by(self, crew: Crew) -> bool:
+        """Have everything performed; True where somebody wanted it to stop, once what was begun is stored."""
+        flying: dict[int, tuple[CellUnderWay, int]] = {}
+        stopped = False
+        while True:
+            stopped = stopped or self.session.settings.interrupted()
+            while not stopped and crew.room > 0 and (piece := self._next_piece()):
+                cell, place, task = piece
+                flying[crew.submit(task)] = cell, place
+            self._settle()
+            if not flying:
+                return stopped
+            ended = crew.next()
+            cell, place = flying.pop(ended.number)
+            cell.back(place, ended)
+            if isinstance(ended.error, DamagedTargetError):
+                self._replace_damaged(crew, cell.cell.plan.source)
+
+    def _next_piece(self) -> tuple[CellUnderWay, int, Task] | None:
+        """A task of a cell that is under way, or else of the next one."""
+        for cell in self._under_way:
+            if piece := cell.step():
+                return cell, *piece
+        most = 2 * self.session.settings.engine.workers
+        while self._waiting and sum(not cell.over for cell in self._under_way) < most:
+            if (begun := self._begun(self._waiting.popleft())) and (piece := begun.step()):
+                return begun, *piece
+        return None
+
+    def _begun(self, plan: CellPlan) -> CellUnderWay | None:
+        session = self.session
+        session.reporter.cell(plan.label)
+        given = supplies_of(plan, session.suite, session.data(plan))
+        try:
+            row = self._row(plan, given)
+        except PluginError as error:
+            self._refuse(plan, one_line(error))
+            return None
+        session.store.add_cell(row)
+        cell = self._prepared(plan, row.key, given)
+        broken = self.lost.get(plan.source, "")
+        under_way = CellUnderWay(cell, iter(CellStages(session, self.judging, self.memory, cell, broken)))
+        self._under_way.append(under_way)
+        return under_way
+
+    def _settle(self) -> None:
+        """Write how cells ended, in the order of the plan."""
+        while self._under_way and self._under_way[0].over:
+            self._ended(self._under_way.pop(0))
+
+    def _ended(self, under_way: CellUnderWay) -> None:
+        session, cell, failure = self.session, under_way.cell, under_way.failure
+        run, seconds = session.summary.run, under_way.seconds
+        if failure.happened:
+            session.store.add_event(cell.key, run, "failed", failure.reason, seconds)
+            session.tell_failure(cell.plan.label, failure.reason)
+            return
+        # also for a cell that was there: of cells that differ only in version, that of the newest event counts
+        session.store.add_event(cell.key, run, "done", seconds=seconds)
+        if cell.missing:
+            session.summary.done += 1
+        else:
+            session.summary.kept += 1
+        session.reporter.ended(cell.plan.label, "done" if cell.missing else "kept")
 
     def _request(self, cell: CellPlan) -> Request:
         session = self.session
@@ -61,34 +140,6 @@ class Cells:
             target=self.ready[cell.source].key,
             origin=asdict(session.registry.origin(cell.attack)),
         )
-
-    def _craft(self, plan: CellPlan) -> None:
-        session = self.session
-        given = supplies_of(plan, session.suite, session.data(plan))
-        try:
-            row = self._row(plan, given)
-        except PluginError as error:
-            self._refuse(plan, one_line(error))
-            return
-        session.store.add_cell(row)
-        cell = self._prepared(plan, row.key, given)
-        began = time.monotonic()
-        with spare_others(plan.label) as failure:
-            self._make(cell)
-        seconds = time.monotonic() - began
-        if failure.happened:
-            session.store.add_event(cell.key, session.summary.run, "failed", failure.reason, seconds)
-            session.tell_failure(plan.label, failure.reason)
-            if failure.of(DamagedTargetError):
-                self._make_again(plan.source)
-            return
-        # also for a cell that was there: of those that differ only in version, the last asked for counts
-        session.store.add_event(cell.key, session.summary.run, "done", seconds=seconds)
-        if cell.missing:
-            session.summary.done += 1
-        else:
-            session.summary.kept += 1
-        session.reporter.ended(plan.label, "done" if cell.missing else "kept")
 
     def _row(self, cell: CellPlan, given: Supplies) -> CellRow:
         """The cell as the store holds it, under its key."""
@@ -127,45 +178,18 @@ class Cells:
         missing = tuple(shard for shard in shards if shard.number not in stored)
         return PreparedCell(key, plan, source, tuple(shards), missing, given)
 
-    def _make(self, cell: PreparedCell) -> None:
-        """Craft what is missing, judge it, and have newcomers judge the rest."""
-        session, plan = self.session, cell.plan
-        if plan.source in self.lost:
-            raise PluginError(self.lost[plan.source])
-        if cell.missing:
-            cell = self.judging.with_perturbation(cell)
-            job = self._job(cell, cell.missing)
-            for crafted in session.settings.engine.craft(job):
-                self._shrink(job, crafted.batch)
-                self.judging.keep(cell, crafted)
-                session.reporter.shard(crafted.shard.span, cached=False)
-                session.settings.check_interrupted()
-        if lost := self.judging.lost(cell):
-            session.reporter.say(f"{plan.label}: perturbations are missing or damaged, and are crafted again")
-            for crafted in session.settings.engine.craft(self._job(cell, lost)):
-                self.judging.restore(cell, crafted)
-        self.judging.newcomers(cell, session.settings.check_interrupted)
-
-    def _job(self, cell: PreparedCell, shards: tuple[Shard, ...]) -> Job:
-        suite = self.session.suite
-        return Job(
-            attack=cell.plan.attack,
-            threat=cell.plan.threat,
-            targeted=cell.plan.goal != "untargeted",
-            source=cell.source.target,
-            rules=Rules(suite.seed, suite.stop, suite.budget, suite.timeout),
-            batch=self.batch,
-            device=str(self.session.settings.device),
-            shards=shards,
-            supplies=cell.supplies,
-        )
-
     def _refuse(self, cell: CellPlan, reason: str) -> None:
         """A cell that has no key, since its attack can't say what it depends on."""
         ball = f"{cell.threat.name}/{cell.threat.radius}"
         row = replace(failed_row(cell.source, reason), attack=cell.attack.label, goal=cell.goal, threat=ball)
         self.session.store.add_skips(self.session.summary.run, [row])
         self.session.tell_failure(cell.label, reason)
+
+    def _replace_damaged(self, crew: Crew, plan: TargetPlan) -> None:
+        if crew.apart:
+            crew.forget(self.ready[plan].target)  # the one here is whole
+        else:
+            self._make_again(plan)
 
     def _make_again(self, plan: TargetPlan) -> None:
         """A target that an attack has damaged is thrown away; what comes in its place must be the same."""
@@ -182,15 +206,20 @@ class Cells:
         else:
             self.ready[plan] = self.judging.ready[plan] = fresh
 
-    def _shrink(self, job: Job, batch: int) -> None:
-        """Later cells go on with the size that fitted into memory."""
-        if batch < rows_of(job).size:
-            self.session.reporter.say(f"out of memory: going on with batches of {batch}")
-            self.batch = batch
-
 
 def supplies_of(cell: CellPlan, suite: Suite, data: Data) -> Supplies:
     """What the cell's attack is given beside its examples; refused where the data have none of it."""
     dataset = cell.source.dataset
     judged = judged_examples(data, cell.examples, dataset)
     return supplies(cell.attack, cell.goal, (dataset, data), judged, part=suite.fit, seed=suite.seed)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """In the block torch computes in one thread, as in every process of every engine: sums come out the same."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import torch
 
-from advbench.crafting.engine import Engine, InProcess
 from advbench.data import Data, DataFolders, Examples
+from advbench.engines.crew import Engine
+from advbench.engines.serial import Serial
 from advbench.interrupts import Interrupted
 from advbench.plugin import Dataset
 from advbench.plugins.registry import Registry
@@ -26,7 +27,7 @@ class Settings:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     folders: DataFolders = field(default_factory=DataFolders.default)
     batch: int | None = None
-    engine: Engine = field(default_factory=InProcess)
+    engine: Engine = field(default_factory=Serial)
     command: str = ""
     train: bool = False
     """Whether to begin a training that takes long."""

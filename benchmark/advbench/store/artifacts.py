@@ -33,16 +33,14 @@ class Artifacts:
         self.folder = folder
         self._swept: set[Path] = set()
 
-    def put(self, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
-        """Store the tensors; the sha256 to find them by, and how many bytes they take."""
-        data = _serialised(tensors)
+    def put(self, data: bytes) -> str:
+        """Store `serialised` tensors; the sha256 to find them by."""
         sha = hashlib.sha256(data).hexdigest()
         self._write(sha, data)
-        return sha, len(data)
+        return sha
 
-    def restore(self, sha: str, tensors: Mapping[str, Tensor]) -> bool:
-        """Put back what was lost, if these tensors are it; nothing is written otherwise."""
-        data = _serialised(tensors)
+    def restore(self, sha: str, data: bytes) -> bool:
+        """Put back what was lost, if these bytes are it; nothing is written otherwise."""
         if hashlib.sha256(data).hexdigest() != sha:
             return False
         self._write(sha, data)
@@ -154,7 +152,8 @@ class ArtifactsInMemory(Artifacts):
         return self._files[sha]
 
 
-def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
+def serialised(tensors: Mapping[str, Tensor]) -> bytes:
+    """Tensors as the bytes of an artifact, the same for the same tensors."""
     from safetensors.torch import save
 
     return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from advbench.crafting.alarm import stopped_after
+from advbench.engines.alarm import stopped_after
 from advbench.errors import AdvbenchError, PluginError, one_line, words
 from advbench.plugins.foreign import no_exit
 

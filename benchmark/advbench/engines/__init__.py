@@ -1,0 +1,1 @@
+"""Where tasks are performed: in this process, or in several of their own."""

@@ -1,0 +1,70 @@
+"""The engine that performs one task after the other in this process."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+
+from advbench.engines.alarm import stopped_after
+from advbench.engines.crew import Bench, Ended, Task
+from advbench.errors import TIME_UP
+from advbench.plugins.foreign import no_exit
+
+GRACE = 2.0
+"""Seconds in which an attack that asks its problem anything is ended by the problem, with nothing lost."""
+
+
+@dataclass(frozen=True)
+class Serial:
+    """No start-up cost; a time limit ends what asks its problem anything.
+
+    With `alarm`, what asks nothing ends, too, as far as Python goes: for a process in which nothing of value can be
+    interrupted, since what an alarm ends may be anything.
+    """
+
+    alarm: bool = False
+    workers: int = 1
+
+    def crew(self) -> SerialCrew:
+        return SerialCrew(self.alarm)
+
+
+@dataclass
+class SerialCrew:
+    alarm: bool
+    apart: bool = False
+    _bench: Bench = field(default_factory=Bench)
+    _waiting: deque[tuple[int, Task]] = field(default_factory=deque)
+    _number: int = 0
+
+    @property
+    def room(self) -> int:
+        return 1 - len(self._waiting)
+
+    @property
+    def busy(self) -> int:
+        return len(self._waiting)
+
+    def submit(self, task: Task) -> int:
+        self._number += 1
+        self._waiting.append((self._number, task))
+        return self._number
+
+    def next(self) -> Ended:
+        number, task = self._waiting.popleft()
+        limit = task.patience if self.alarm else None
+        alarm = nullcontext() if limit is None else stopped_after(max(0.0, limit) + GRACE, f"{TIME_UP} and was stopped")
+        try:
+            with no_exit("an attack"), alarm:
+                return Ended(number, task.perform(self._bench))
+        except Exception as error:
+            self._bench.clear()
+            return Ended(number, error=error)
+
+    def forget(self, thing: object) -> None:
+        self._bench.clear()
+
+    def close(self) -> None:
+        self._waiting.clear()
+        self._bench.clear()

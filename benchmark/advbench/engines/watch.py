@@ -1,0 +1,37 @@
+"""Whether a process has used up the time of a task: that of its processor, so that a busy machine fails nobody."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+GRACE = 2.0
+"""Seconds in which an attack that asks its problem anything is ended by the problem, with nothing lost."""
+
+
+class Watch:
+    """Begins when a task does."""
+
+    def __init__(self, pid: int | None, patience: float) -> None:
+        self._pid, self._limit = pid, max(0.0, patience) + GRACE
+        self._first = self._last = processor_seconds(pid)
+        self._began = self._moved = time.monotonic()
+
+    def is_up(self) -> bool:
+        """Also where the process sleeps for as long: who waits for nothing uses no processor."""
+        now, used = time.monotonic(), processor_seconds(self._pid)
+        if used is None or self._first is None:
+            return now - self._began > self._limit
+        if self._last is None or used > self._last:
+            self._last, self._moved = used, now
+        return used - self._first > self._limit or now - self._moved > self._limit
+
+
+def processor_seconds(pid: int | None) -> float | None:
+    """What a process has used so far; None where the system does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None

@@ -1,0 +1,88 @@
+"""A process that performs tasks: it keeps what many of them share, and ends with whoever has started it."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import queue
+import signal
+import threading
+from multiprocessing.connection import Connection
+from typing import Any
+
+from advbench.engines.crew import Bench
+from advbench.errors import PluginError, TimeUpError, one_line
+from advbench.plugins.foreign import no_exit
+
+KEEP, PERFORM = "keep", "perform"
+"""What it is told: to keep a shared object under a key, to perform a task under a number."""
+READY, BEGUN, CRAFTED, ENDED = "ready", "begun", "crafted", "ended"
+"""What it says."""
+
+
+def work(connection: Connection) -> None:
+    """The life of the process."""
+    import torch
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    torch.set_num_threads(1)
+    told: queue.SimpleQueue[tuple[str, int, bytes]] = queue.SimpleQueue()
+    threading.Thread(target=_listen, args=(connection, told), daemon=True).start()
+    speaking = threading.Lock()
+
+    def say(kind: str, number: int = 0, value: Any = None) -> None:
+        with speaking:
+            connection.send_bytes(pickle.dumps((kind, number, value)))
+
+    shared: dict[int, bytes | Any] = {}
+    bench = Bench()
+    say(READY)
+    while True:
+        kind, number, payload = told.get()
+        if kind == KEEP:
+            shared[number] = payload
+            bench.clear()
+            continue
+        bench.crafted = lambda: say(CRAFTED, number)  # noqa: B023
+        say(BEGUN, number)
+        say(ENDED, number, _performed(payload, shared, bench))
+
+
+def _listen(connection: Connection, told: queue.SimpleQueue[tuple[str, int, bytes]]) -> None:
+    """Take in what is sent while a task is performed; nobody survives the parent."""
+    try:
+        while True:
+            told.put(pickle.loads(connection.recv_bytes()))
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _performed(payload: bytes, shared: dict[int, Any], bench: Bench) -> tuple[Any, Exception | None]:
+    try:
+        with no_exit("its process"):
+            task = _Unpickler(io.BytesIO(payload), shared).load()
+            return task.perform(bench), None
+    except Exception as error:
+        bench.clear()
+        return None, _portable(error)
+
+
+def _portable(error: Exception) -> Exception:
+    """An error of one of our kinds, since a stranger's may not survive the journey."""
+    if isinstance(error, PluginError | TimeUpError) and error.args == (str(error),):
+        return type(error)(str(error))
+    return PluginError(one_line(error))
+
+
+class _Unpickler(pickle.Unpickler):
+    """Puts shared objects in the place of their keys; each is made from its bytes when it is first needed."""
+
+    def __init__(self, file: io.BytesIO, shared: dict[int, Any]) -> None:
+        super().__init__(file)
+        self._shared = shared
+
+    def persistent_load(self, key: int) -> Any:
+        if isinstance(self._shared[key], bytes):
+            self._shared[key] = pickle.loads(self._shared[key])
+        return self._shared[key]
