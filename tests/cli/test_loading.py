@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from advbench import cli
 from advbench.cli.app import App
 from advbench.cli.loading import COMMANDS
 from advbench.hooks import COMMAND_GROUP
@@ -76,6 +78,17 @@ def in_turn(
     assert done.returncode == 0, done.stdout + done.stderr
     *err, told = done.stderr.splitlines()
     return Ended(done.stdout, "\n".join(err), [(list(a), c, t) for a, c, t in json.loads(told)])
+
+
+def test_every_module_of_the_command_line_that_holds_a_command_is_listed() -> None:
+    """A command is a function of the name of its module; one that is not listed would be silently none."""
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in Path(cli.__file__).parent.glob("*.py")}
+    commands = {
+        module
+        for module, tree in trees.items()
+        if any(isinstance(node, ast.FunctionDef) and node.name == module for node in tree.body)
+    }
+    assert commands == set(COMMANDS)
 
 
 def test_help_version_and_completion_load_no_torch(tmp_path: Path) -> None:
