@@ -10,12 +10,13 @@ import typer
 
 from advbench import hooks
 from advbench.cli import loading
-from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.errors import AdvbenchError, PluginError, one_line, plain
 from advbench.plugins.installed import Point, chosen, installed
-from advbench.plugins.remembered import Memory, recalled, remember
+from advbench.plugins.remembered import Memory, Row, recalled, remember
 from advbench.terminal.text import complain
 
 if TYPE_CHECKING:
+    from advbench.plugins.origin import Origin
     from advbench.plugins.registry import Registry
 
 
@@ -26,6 +27,8 @@ class App:
         self._registry = registry
         self._answered = typer.Typer()
         """Commands by `advbench_commands`."""
+        self._answerers: dict[str, Origin] = {}
+        """Who added which of them."""
 
     @property
     def registry(self) -> Registry:
@@ -88,19 +91,34 @@ class App:
         for point, origin in _command_points():
             if self.points.get(point.name, (None, None))[1] != origin:
                 registry.set_aside(origin, PluginError(f"the command {point.name!r} exists already"))
-        registry.commands(self._answered, (*loading.COMMANDS, *self.points))
+        self._answerers = registry.commands(self._answered, (*loading.COMMANDS, *self.points))
         return registry
 
     def _memory(self) -> Memory:
-        registry = self.registry
-        commands = {name: command.help or "" for name, command in loading.all_of(self._answered).items()}
+        strangers = {name: words for name, (origin, words) in self._commands.items() if not origin.built_in}
+        return Memory(tuple(self.described()), strangers, whole=not self.registry.broken)
+
+    def described(self) -> list[Row]:
+        """Who shipped what: every entrant, and every command but the core's own."""
+        rows = self.registry.describe()
+        for name, (origin, words) in self._commands.items():
+            summary = plain(words.split("\n\n")[0])
+            rows.append(Row("command", name, summary, "", origin.distribution, origin.version, origin.entry_point))
+        return rows
+
+    @cached_property
+    def _commands(self) -> dict[str, tuple[Origin, str]]:
+        """By name, who shipped it and its help."""
+        _ = self.registry  # which asks plugins for theirs
+        answered = loading.all_of(self._answered).items()
+        found = {name: (self._answerers[name], command.help or "") for name, command in answered}
         for name, (point, origin) in self.points.items():
-            if not origin.built_in:
-                try:
-                    commands[name] = loading.loaded(point, origin).help or ""
-                except PluginError as error:
-                    commands[name] = f"Can't be loaded: {one_line(error)}"
-        return Memory(tuple(registry.describe()), commands, whole=not registry.broken)
+            try:
+                words = loading.loaded(point, origin).help or ""
+            except PluginError as error:
+                words = f"Can't be loaded: {one_line(error)}"
+            found[name] = origin, words
+        return found
 
 
 def _command_points() -> list[Point]:

@@ -12,6 +12,8 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError, did_you_mean, plain
+from advbench.hooks import COMMAND_GROUP
+from advbench.plugins.installed import chosen, installed
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
 from advbench.terminal.text import complain
@@ -108,6 +110,9 @@ def find(registry: Registry, name: str) -> Sequence[Plugin | Broken]:
     call = parse(name)
     named = [entrant for entrant in every if entrant.name == call.name]
     if not named:
+        for _, origin in chosen(installed(COMMAND_GROUP)):
+            if origin.is_called(name):
+                raise AdvbenchError(f"{origin} ships nothing that can be checked, but a command")
         names = sorted({entrant.name for entrant in every})
         known = f"{did_you_mean(call.name, names)}; known: {', '.join(names)}{registry.perhaps_missing()}"
         raise AdvbenchError(f"no plugin is called {name!r}{known}")

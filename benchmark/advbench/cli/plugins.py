@@ -40,7 +40,7 @@ def plugins(
     listed: Iterable[Row] = context.obj.memory.entrants
     broken: list[Broken] = []
     if strict or traceback or not context.obj.memory.whole:  # what fails is tried again: it may have been mended
-        listed, broken = context.obj.registry.describe(), context.obj.registry.broken
+        listed, broken = context.obj.described(), context.obj.registry.broken
     for one in broken:
         say(console, f"broken: {one.origin}: {one.error}", "red")
         if traceback:

@@ -144,11 +144,15 @@ class Registry:
         owners = (one.origin for one in self.loaded for entrant in one.entrants if type(entrant) is type(plugin))
         return dataclasses.replace(next(owners, Origin("", "", "")), digest=source_digest(type(plugin)))
 
-    def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> None:
-        """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside."""
+    def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> dict[str, Origin]:
+        """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside.
+
+        Answers who added which.
+        """
+        added: dict[str, Origin] = {}
         for one in list(self.loaded):
             try:
-                _add_commands(one, app, set(taken))
+                added |= dict.fromkeys(_add_commands(one, app, set(taken)), one.origin)
             except BaseException as error:
                 if by_a_person(error):
                     raise
@@ -156,6 +160,7 @@ class Registry:
                 self.loaded.remove(one)
                 for entrant in one.entrants:
                     self.of_kind(kind_of(entrant)).pop(entrant.label)
+        return added
 
     def finished(self, database: Path) -> list[Path]:
         """Tell plugins that a run has ended; what they have rendered. One that fails is set aside."""
@@ -232,10 +237,10 @@ def check_chain(chain: tuple[Defense, ...]) -> None:
         raise AdvbenchError(f"defense {twice!r} stands twice in one chain")
 
 
-def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> None:
+def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> set[str]:
     """Try the plugin's commands on an empty app first: what can't be built must not take the command line with it."""
     if not one.manager.hook.advbench_commands.get_hookimpls():
-        return
+        return set()
     import typer
 
     scratch = typer.Typer()
@@ -243,12 +248,14 @@ def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> None:
     if scratch.registered_callback is not None:
         raise PluginError("advbench_commands may add commands, not a callback")
     if not scratch.registered_commands and not scratch.registered_groups:
-        return
-    if twice := (taken | _command_names(app)) & _command_names(scratch):
+        return set()
+    names = _command_names(scratch)
+    if twice := (taken | _command_names(app)) & names:
         raise PluginError(f"the command {min(twice)!r} exists already")
     typer.main.get_command(scratch)
     app.registered_commands += scratch.registered_commands
     app.registered_groups += scratch.registered_groups
+    return names
 
 
 def _command_names(app: typer.Typer) -> set[str]:

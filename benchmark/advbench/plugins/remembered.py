@@ -29,7 +29,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Row:
-    """An entrant, for `advbench plugins`."""
+    """An entrant or a command, for `advbench plugins`."""
 
     kind: str
     label: str
@@ -42,9 +42,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """The entrants and commands that a full discovery found, as they are written down."""
+    """What a full discovery found, as it is written down."""
 
     entrants: tuple[Row, ...]
+    """And commands, who shipped what."""
     commands: Mapping[str, str]
     """Strangers' commands by name, each with its help."""
     whole: bool
