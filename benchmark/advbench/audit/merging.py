@@ -23,7 +23,7 @@ from advbench.audit.recrafting import Recrafted, Recrafting, craft_again, lots
 from advbench.audit.refereeing import Verified
 from advbench.audit.verification import Verifier
 from advbench.data import DataFolders
-from advbench.errors import one_line, plain
+from advbench.errors import one_line, printable
 from advbench.plugins.foreign import no_exit, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
@@ -76,7 +76,7 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
     with other.snapshot():
         cells = other.read(CellRow, IN_ORDER)
         verifier = Verifier(other, checking.registry, checking.folders, checking.device)
-        merging = _Merging(Joining(into, other, plain(name)[:200]), verifier, checking.device)
+        merging = _Merging(Joining(into, other, printable(name)[:200]), verifier, checking.device)
         theirs, unsound = _boards(other, verifier) if boards else ([], [])
         ranking = [*into.boards(), *theirs]
         due = []
@@ -130,14 +130,14 @@ class _Merging:
 
     def before(self, cell: CellRow) -> Arrival:
         """What can be said of a cell before it is refereed; `due` where it may come in."""
-        arrival = Arrival(plain(str(cell.key)), plain(f"{cell.attack} in {cell.family}"), "due")
+        arrival = Arrival(printable(str(cell.key)), printable(f"{cell.attack} in {cell.family}"), "due")
         with _refusing(arrival):
             if self.joining.origin.cell_status(cell.key) is None:
                 arrival.status = "unfinished"
             elif self.joining.is_there(cell.key):
                 arrival.status = "there"
             elif wrong := self.verifier.contradictions(cell):
-                arrival.status, arrival.reasons = "rejected", [plain(text) for text in wrong]
+                arrival.status, arrival.reasons = "rejected", [printable(text) for text in wrong]
         return arrival
 
     def sample(self, due: list[tuple[CellRow, Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
@@ -184,7 +184,7 @@ class _Merging:
             arrival = arrivals[cell.key]
             exact = self.verifier.answers[cell.source].target.repeats
             again = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
-            words = plain(again.words)
+            words = printable(again.words)
             if again.failed:
                 arrival.status, arrival.reasons = "rejected", [words]
             else:
@@ -208,7 +208,7 @@ class _Merging:
             arrival.status, arrival.reasons = "rejected", [one_line(error)]
             return None
         result = found[-1]
-        arrival.label, arrival.refereed = plain(result.label), True
+        arrival.label, arrival.refereed = printable(result.label), True
         arrival.reasons += [*result.differences, *([result.unchecked] if result.unchecked else [])]
         if result.shaken:
             arrival.reasons.append(f"clean answers of {result.shaken} differ")
@@ -234,7 +234,7 @@ class _Merging:
                     cell,
                     refereed=result is not None,
                     crafted=crafted is not None and crafted.same,
-                    crafting=None if crafted is None else plain(crafted.words),
+                    crafting=None if crafted is None else printable(crafted.words),
                 )
                 if result:
                     self._mark(cell, result)
@@ -281,8 +281,8 @@ def _boards(origin: Store, verifier: Verifier) -> tuple[list[BoardRow], list[Arr
             board = BoardRow(**row)
             reasons = verifier.wrong_board(board)
         if reasons:
-            key, name = plain(str(row["key"])), plain(str(row["name"]))
-            unsound.append(Arrival(key, f"the board {name}", "rejected", reasons=[plain(one) for one in reasons]))
+            key, name = printable(str(row["key"])), printable(str(row["name"]))
+            unsound.append(Arrival(key, f"the board {name}", "rejected", reasons=[printable(one) for one in reasons]))
         else:
             sound.append(board)
     return sound, unsound

@@ -14,7 +14,7 @@ from advbench.audit.claims import Known, wrong_board, wrong_cell
 from advbench.crafting.alarm import stopped_after
 from advbench.crafting.engine import Punctual
 from advbench.data import Examples
-from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
+from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, printable
 from advbench.plugin import Attack
 from advbench.plugins import ball_form
 from advbench.plugins.foreign import attributed
@@ -151,9 +151,9 @@ def reproduce(
                 scratch.outcomes(fresh.key, ready[plans[row.key]].key),
             )
         ]
-    label = plain(f"{cell.attack} in {threat.name} on {rows[0].label}")
+    label = printable(f"{cell.attack} in {threat.name} on {rows[0].label}")
     other = "" if fresh.key == cell.key else _other(cell, fresh, rows[0], ready[plans[rows[0].key]])
-    wrong = tuple(map(plain, wrong_cell(cell, registry, (dataset, data))))
+    wrong = tuple(map(printable, wrong_cell(cell, registry, (dataset, data))))
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
 
 
@@ -236,11 +236,13 @@ def _numbers(
     again: Sequence[OutcomeRow],
 ) -> list[Number]:
     usual = _usual(cell, stored)
-    radii: dict[str, float | None] = {plain(board.name): board.eps for board in boards} or {plain(cell.family): usual}
+    radii: dict[str, float | None] = {printable(board.name): board.eps for board in boards} or {
+        printable(cell.family): usual
+    }
     before = {row.example: row for row in stored}
     after = {row.example: row for row in again}
     differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
-    label, numbers = plain(target.label), []
+    label, numbers = printable(target.label), []
     for name, radius in radii.items():
         fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
         turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
@@ -281,7 +283,7 @@ def _other(cell: CellRow, fresh: CellRow, row: TargetRow, ready: Ready) -> str:
         parts.append(f"the ball ({_version(cell.ball or {})} then, {_version(fresh.ball or {})} now)")
     if row.key != ready.key:
         parts.append("the target's plugins or their versions")
-    return plain(" and ".join(parts) or "its key")
+    return printable(" and ".join(parts) or "its key")
 
 
 def _version(origin: Mapping[str, Any]) -> str:

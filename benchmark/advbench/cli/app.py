@@ -31,7 +31,7 @@ class App:
     def registry(self) -> Registry:
         """All plugins that are installed, discovered once."""
         if self._registry is None:
-            self._registry = self._discovered()
+            self._registry = self._discover()
         return self._registry
 
     def checked(self, strict: bool = False) -> Registry:
@@ -49,19 +49,19 @@ class App:
     @cached_property
     def memory(self) -> Memory:
         """What a full discovery found, the last one while nothing has changed since."""
-        if found := recalled():
-            return found
-        remember(found := self._memory())
-        return found
+        if memory := recalled():
+            return memory
+        remember(memory := self._new_memory())
+        return memory
 
     @cached_property
     def points(self) -> dict[str, Point]:
         """Entry points of commands by name; advbench's own are always there, and the first of a name has it."""
-        found: dict[str, Point] = {}
+        points: dict[str, Point] = {}
         for point, origin in _command_points():
             if point.name not in loading.COMMANDS:
-                found.setdefault(point.name, (point, origin))
-        return found
+                points.setdefault(point.name, (point, origin))
+        return points
 
     @cached_property
     def strangers(self) -> bool:
@@ -74,12 +74,12 @@ class App:
         if not self.strangers:
             return None
         _ = self.registry
-        if (found := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
-            remember(memory := self._memory())  # what was remembered is not so
+        if (command := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
+            remember(memory := self._new_memory())  # what was remembered is not so
             self.memory = memory
-        return found
+        return command
 
-    def _discovered(self) -> Registry:
+    def _discover(self) -> Registry:
         """Everything that is installed; who wants a command that is taken is broken like one that can't be loaded."""
         from advbench.plugins.discovery import discover
 
@@ -91,7 +91,7 @@ class App:
         registry.commands(self._answered, (*loading.COMMANDS, *self.points))
         return registry
 
-    def _memory(self) -> Memory:
+    def _new_memory(self) -> Memory:
         registry = self.registry
         commands = {name: command.help or "" for name, command in loading.all_of(self._answered).items()}
         for name, (point, origin) in self.points.items():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from typing import Any
 
-from advbench.errors import plain
+from advbench.errors import printable
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Origin:
             version = str(distribution.version) if distribution else "?"
         except Exception:  # metadata without a name or a version
             name, version = "?", "?"
-        return cls(plain(name), plain(version), plain(entry_point))
+        return cls(printable(name), printable(version), printable(entry_point))
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} (entry point {self.entry_point})"

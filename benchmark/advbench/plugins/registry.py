@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, plain
+from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, printable
 from advbench.interrupts import by_a_person
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.foreign import no_exit
@@ -174,8 +174,8 @@ class Registry:
             Row(
                 kind_of(entrant),
                 entrant.label,
-                plain(entrant.summary),
-                plain(entrant.reference),
+                printable(entrant.summary),
+                printable(entrant.reference),
                 one.origin.distribution,
                 one.origin.version,
                 one.origin.entry_point,

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from advbench.errors import plain
+from advbench.errors import printable
 from advbench.store.forms import DIGEST, document
 from advbench.store.records import FORMS, UnreadableError, parsed, wrong
 
@@ -48,7 +48,7 @@ def fault(connection: sqlite3.Connection) -> str:
     Everything is read, so this is asked when something could not be, to say why.
     """
     if (found := connection.execute("PRAGMA main.integrity_check(1)").fetchone()[0]) != "ok":
-        return plain(" ".join(str(found).split()))[:160]
+        return printable(" ".join(str(found).split()))[:160]
     for table in FORMS:
         for row in _rows(connection, table, "main"):
             if problem := _problem(table, row):
@@ -132,7 +132,7 @@ def _problem(table: str, row: Mapping[str, Any]) -> str:
 def _name(table: str, row: Mapping[str, Any]) -> str:
     """The table and the keys by which a person finds a row."""
     words = [row[name] for name in ("key", "fingerprint", "id", "run", "cell", "target", "label") if name in row]
-    return plain(f"{table} {' '.join(str(word)[:12] for word in words[:2])}")
+    return printable(f"{table} {' '.join(str(word)[:12] for word in words[:2])}")
 
 
 def _same(row: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advbench.errors import AdvbenchError, MalformedError, plain
+from advbench.errors import AdvbenchError, MalformedError, printable
 from advbench.protocol import PROTOCOL
 from advbench.store.artifacts import Artifacts
 from advbench.store.connection import configured, connect_memory, in_words, located, open_readonly
@@ -71,7 +71,7 @@ def _refuse_other_protocols(connection: sqlite3.Connection, path: Path) -> None:
         for (protocol,) in connection.execute(f"SELECT DISTINCT protocol FROM {table}"):
             if protocol != PROTOCOL:
                 raise AdvbenchError(
-                    f"{path}: judged by protocol {plain(str(protocol))[:20]}, this advbench judges by {PROTOCOL}; "
+                    f"{path}: judged by protocol {printable(str(protocol))[:20]}, this advbench judges by {PROTOCOL}; "
                     "results of different protocols never meet: run its suite again with this version"
                 )
 
@@ -108,11 +108,11 @@ def _harmless(value: Any, name: str, depth: int = 0) -> Any:
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT:
             raise RefusedError(f"{name}: {len(value)} characters are too many")
-        return plain(value)
+        return printable(value)
     if depth > DEEPEST:
         raise RefusedError(f"{name}: nested too deep")
     if isinstance(value, dict):
-        return {plain(str(key)): _harmless(inner, name, depth + 1) for key, inner in value.items()}
+        return {printable(str(key)): _harmless(inner, name, depth + 1) for key, inner in value.items()}
     if isinstance(value, list):
         return [_harmless(inner, name, depth + 1) for inner in value]
     return value
