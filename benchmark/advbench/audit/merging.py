@@ -30,7 +30,7 @@ from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.run.ready import doubts
 from advbench.run.session import Settings
 from advbench.store import Store, marks
-from advbench.store.incoming import RefusedError, said
+from advbench.store.incoming import RefusedError, harmless_rows
 from advbench.store.joining import IN_ORDER, ConflictError, Joining
 from advbench.store.records import wrong
 from advbench.store.rows import BoardRow, CellRow
@@ -274,7 +274,7 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
 def _boards(origin: Store, verifier: Verifier) -> tuple[list[BoardRow], list[Arrival]]:
     """The entry's boards, and those that are not what they say."""
     sound, unsound = [], []
-    for row in said(origin, "SELECT * FROM boards ORDER BY key"):
+    for row in harmless_rows(origin, "SELECT * FROM boards ORDER BY key"):
         if problem := wrong("boards", row):
             reasons = [problem]
         else:

@@ -61,7 +61,7 @@ class _Standing:
 
 @dataclass
 class Judged:
-    """What a database knows by place and target's label: which examples are right in the worst case, or why there is no such number."""
+    """What a database knows by place and target's label: which examples are right in the worst case, or why none is."""
 
     right: dict[tuple[Place, str], dict[int, bool]] = field(default_factory=dict)
     unranked: dict[tuple[Place, str], str] = field(default_factory=dict)

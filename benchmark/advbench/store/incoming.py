@@ -79,8 +79,8 @@ def _refuse_other_protocols(connection: sqlite3.Connection, path: Path) -> None:
 def _schema(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
     """Tables and indices: what is read. Views are not, and no trigger hears of reading."""
     sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
-    found = connection.execute(sql)
-    return {tuple(row) for row in found if not str(row[1]).startswith("sqlite_stat")}
+    parts = connection.execute(sql)
+    return {tuple(row) for row in parts if not str(row[1]).startswith("sqlite_stat")}
 
 
 class RefusedError(AdvbenchError):
@@ -95,13 +95,13 @@ def rows(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
         return [decoded(dict(zip(columns, row, strict=True))) for row in cursor]
 
 
-def said(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
+def harmless_rows(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
     """Rows of a stranger's database, without what would steer a terminal."""
     try:
-        found = rows(store, sql, *values)
+        theirs = rows(store, sql, *values)
     except MalformedError as error:
         raise RefusedError(f"its facts can't be read ({error.__cause__})") from error
-    return [{name: _harmless(value, name) for name, value in row.items()} for row in found]
+    return [{name: _harmless(value, name) for name, value in row.items()} for row in theirs]
 
 
 def _harmless(value: Any, name: str, depth: int = 0) -> Any:
@@ -118,5 +118,5 @@ def _harmless(value: Any, name: str, depth: int = 0) -> Any:
     return value
 
 
-def names(found: Sequence[dict[str, Any]], column: str) -> list[str]:
-    return sorted({str(row[column]) for row in found if row[column] is not None})
+def names(theirs: Sequence[dict[str, Any]], column: str) -> list[str]:
+    return sorted({str(row[column]) for row in theirs if row[column] is not None})
