@@ -10,7 +10,7 @@ import typer
 
 from advbench import hooks
 from advbench.cli import loading
-from advbench.errors import AdvbenchError, PluginError, one_line, plain
+from advbench.errors import AdvbenchError, PluginError, one_line
 from advbench.plugins.installed import Point, chosen, installed
 from advbench.plugins.remembered import Memory, Row, recalled, remember
 from advbench.terminal.text import complain
@@ -34,7 +34,7 @@ class App:
     def registry(self) -> Registry:
         """All plugins that are installed, discovered once."""
         if self._registry is None:
-            self._registry = self._discovered()
+            self._registry = self._discover()
         return self._registry
 
     def checked(self, strict: bool = False) -> Registry:
@@ -52,19 +52,19 @@ class App:
     @cached_property
     def memory(self) -> Memory:
         """What a full discovery found, the last one while nothing has changed since."""
-        if found := recalled():
-            return found
-        remember(found := self._memory())
-        return found
+        if memory := recalled():
+            return memory
+        remember(memory := self._new_memory())
+        return memory
 
     @cached_property
     def points(self) -> dict[str, Point]:
         """Entry points of commands by name; advbench's own are always there, and the first of a name has it."""
-        found: dict[str, Point] = {}
+        points: dict[str, Point] = {}
         for point, origin in _command_points():
             if point.name not in loading.COMMANDS:
-                found.setdefault(point.name, (point, origin))
-        return found
+                points.setdefault(point.name, (point, origin))
+        return points
 
     @cached_property
     def strangers(self) -> bool:
@@ -77,12 +77,12 @@ class App:
         if not self.strangers:
             return None
         _ = self.registry
-        if (found := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
-            remember(memory := self._memory())  # what was remembered is not so
+        if (command := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
+            remember(memory := self._new_memory())  # what was remembered is not so
             self.memory = memory
-        return found
+        return command
 
-    def _discovered(self) -> Registry:
+    def _discover(self) -> Registry:
         """Everything that is installed; who wants a command that is taken is broken like one that can't be loaded."""
         from advbench.plugins.discovery import discover
 
@@ -94,7 +94,7 @@ class App:
         self._answerers = registry.commands(self._answered, (*loading.COMMANDS, *self.points))
         return registry
 
-    def _memory(self) -> Memory:
+    def _new_memory(self) -> Memory:
         strangers = {name: words for name, (origin, words) in self._commands.items() if not origin.built_in}
         return Memory(tuple(self.described()), strangers, whole=not self.registry.broken)
 
@@ -102,7 +102,7 @@ class App:
         """Who shipped what: every entrant, and every command but the core's own."""
         rows = self.registry.describe()
         for name, (origin, words) in self._commands.items():
-            summary = plain(words.split("\n\n")[0])
+            summary = printable(words.split("\n\n")[0])
             rows.append(Row("command", name, summary, "", origin.distribution, origin.version, origin.entry_point))
         return rows
 
@@ -111,14 +111,14 @@ class App:
         """By name, who shipped it and its help."""
         _ = self.registry  # which asks plugins for theirs
         answered = loading.all_of(self._answered).items()
-        found = {name: (self._answerers[name], command.help or "") for name, command in answered}
+        commands = {name: (self._answerers[name], command.help or "") for name, command in answered}
         for name, (point, origin) in self.points.items():
             try:
                 words = loading.loaded(point, origin).help or ""
             except PluginError as error:
                 words = f"Can't be loaded: {one_line(error)}"
-            found[name] = origin, words
-        return found
+            commands[name] = origin, words
+        return commands
 
 
 def _command_points() -> list[Point]:

@@ -35,14 +35,14 @@ class Artifacts:
 
     def put(self, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
         """Store the tensors; the sha256 to find them by, and how many bytes they take."""
-        data = _serialised(tensors)
+        data = _serialise(tensors)
         sha = hashlib.sha256(data).hexdigest()
         self._write(sha, data)
         return sha, len(data)
 
     def restore(self, sha: str, tensors: Mapping[str, Tensor]) -> bool:
         """Put back what was lost, if these tensors are it; nothing is written otherwise."""
-        data = _serialised(tensors)
+        data = _serialise(tensors)
         if hashlib.sha256(data).hexdigest() != sha:
             return False
         self._write(sha, data)
@@ -125,8 +125,8 @@ class Artifacts:
         try:
             # a pipe in the place of a file would keep its reader waiting
             with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-                found = os.fstat(file.fileno())
-                if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
                     raise AdvbenchError(f"{path}: no file of at most {LARGEST >> 20} MiB, so no artifact")
                 return file.read()
         except FileNotFoundError:
@@ -154,7 +154,7 @@ class ArtifactsInMemory(Artifacts):
         return self._files[sha]
 
 
-def _serialised(tensors: Mapping[str, Tensor]) -> bytes:
+def _serialise(tensors: Mapping[str, Tensor]) -> bytes:
     from safetensors.torch import save
 
     return save({name: tensors[name].detach().cpu().contiguous() for name in sorted(tensors)})
