@@ -10,7 +10,7 @@ import typer
 
 from advbench import hooks
 from advbench.cli import loading
-from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.errors import AdvbenchError, PluginError, one_line, printable
 from advbench.plugins.installed import Point, chosen, installed
 from advbench.plugins.remembered import Memory, Row, recalled, remember
 from advbench.terminal.text import complain
