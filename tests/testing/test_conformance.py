@@ -766,9 +766,9 @@ def checked(*arguments: str, **entrants: dict[str, Plugin]) -> tuple[int, str]:
 
 
 def test_the_command_passes_what_is_right_and_fails_what_is_wrong() -> None:
-    code, output = checked(attacks={"bad": Fair()}, threats={"linf": Linf(0.1)})
+    code, output = checked(attacks={"bad": Fair()}, threats={"linf": Linf()})
     assert (code, output.strip().split(" ", 1)[1]) == (0, "passed")
-    code, output = checked("bad", attacks={"bad": LeavesTheBall()}, threats={"linf": Linf(0.1)})
+    code, output = checked("bad", attacks={"bad": LeavesTheBall()}, threats={"linf": Linf()})
     assert code == 1
     assert "FAILED   bad-linf-stays-in-ball: bad:" in output
     assert "return problem.project(p)" in output
