@@ -20,7 +20,7 @@ class Origin:
     version: str
     entry_point: str
     digest: str = ""
-    """Of the Python sources that its outcomes depend on (`sources`); empty where there are none to read."""
+    """The digest of the Python sources that its outcomes depend on (`sources`); empty where there are none to read."""
 
     @classmethod
     def of(cls, distribution: Distribution | None, entry_point: str) -> Origin:
@@ -51,7 +51,7 @@ class Origin:
         return bool({name, canonical(name)} & self.names)
 
     def params(self) -> dict[str, str]:
-        """As it is stored."""
+        """The origin as it is stored."""
         return dataclasses.asdict(self)
 
 

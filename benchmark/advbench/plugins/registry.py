@@ -78,7 +78,7 @@ class Registry:
 
     def attack(self, text: str) -> Attack:
         """The attack that a text names, with the parameters that it gives."""
-        return self.settle(self._configured("attack", self.attacks, parse(text)))
+        return self.settle(self._configure("attack", self.attacks, parse(text)))
 
     def settle(self, attack: Attack, above: tuple[str, ...] = ()) -> Attack:
         """The attack with those that it builds on; an AdvbenchError says which of them is unknown.
@@ -92,27 +92,27 @@ class Registry:
         others = {}
         for name in attack.builds_on:
             try:
-                other = self._configured("attack", self.attacks, parse(getattr(attack, name)))
+                other = self._configure("attack", self.attacks, parse(getattr(attack, name)))
             except AdvbenchError as error:
                 raise AdvbenchError(f"{attack.label}: {name}: {error}") from error
             others[name] = self.settle(other, (*above, attack.label))
         return attack.with_others(others)
 
     def model(self, text: str) -> Model:
-        return self._configured("model", self.models, parse(text))
+        return self._configure("model", self.models, parse(text))
 
     def dataset(self, text: str) -> Dataset:
-        return self._configured("data set", self.datasets, parse(text))
+        return self._configure("data set", self.datasets, parse(text))
 
     def defense(self, text: str) -> tuple[Defense, ...]:
         """The defenses that `a+b` names, in the order written; `none` stands alone."""
-        chain = tuple(self._configured("defense", self.defenses, call) for call in parse_chain(text))
+        chain = tuple(self._configure("defense", self.defenses, call) for call in parse_chain(text))
         check_chain(chain)
         return chain
 
     def threat(self, text: str) -> Threat:
         """The ball that a text describes: `linf(eps=8/255)`."""
-        return self._configured("threat", self.threats, parse(text))
+        return self._configure("threat", self.threats, parse(text))
 
     def threat_type(self, name: str) -> type[Threat]:
         """The class of the balls of that name."""
@@ -130,8 +130,8 @@ class Registry:
 
     def find(self, kind: str, call: Call) -> Plugin:
         """The entrant whose parameters the call changes: the one of that very label, else the first of that name."""
-        found: Plugin = self._find(kind, self.of_kind(kind), call)
-        return found
+        entrant: Plugin = self._find(kind, self.of_kind(kind), call)
+        return entrant
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """Entrants by label, of kind `attack`, `model`, `defense`, `data set` or `threat`."""
@@ -192,7 +192,7 @@ class Registry:
         to_blame = isinstance(error, PluginError) or not isinstance(error, AdvbenchError)
         self.broken.append(Broken(origin, one_line(error), "".join(tracebacks.format_exception(error)), to_blame))
 
-    def _configured(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
+    def _configure(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
         return configure(self._find(kind, entrants, call), call.params)
 
     def _find(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
