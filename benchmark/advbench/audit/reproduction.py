@@ -90,7 +90,8 @@ def reproduce(
     reporter: Reporter | None = None,
     timeout: float | None = None,
 ) -> Reproduced:
-    """The same attack, ball, goal, seed, stop, budget and examples on the same target, in a database of its own.
+    """Craft a cell again, in a database of its own, with the attack, ball, goal, seed, stop, budget, examples and
+    target that it had.
 
     The attack is the one that its label names here, the ball that of the board on which the cell stands, whatever
     parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
@@ -158,7 +159,7 @@ def reproduce(
 
 
 def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> list[BoardRow]:
-    """Those on which the cell stands and that say what they are made from.
+    """The boards on which the cell stands and that say what they are made from.
 
     No view is asked, since the database may be a stranger's.
     """
@@ -169,7 +170,7 @@ def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> li
 
 
 def _ball(boards: Sequence[BoardRow], cell: CellRow, attack: Attack, registry: Registry) -> Threat:
-    """That of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
+    """The ball of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
     ball = threat_of(boards[0] if boards else cell, registry)
     return ball.at(math.inf) if attack.minimizes and ball.unbounded else ball
 
@@ -178,7 +179,7 @@ def _targets(store: Store, registry: Registry, cell: CellRow, on: Sequence[str])
     """The source first, then those that were asked for; each must have been judged."""
     judged = {key for key, _ in store.judged(cell.key)}
     rows = {row.key: row for row in store.targets()}
-    found = [rows[cell.source]]
+    targets = [rows[cell.source]]
     for text in on:
         spelled = {text, target_named(registry, text)}
         named = [row for key, row in rows.items() if key in judged and (row.label in spelled or key.startswith(text))]
@@ -187,8 +188,8 @@ def _targets(store: Store, registry: Registry, cell: CellRow, on: Sequence[str])
             raise AdvbenchError(
                 f"--on {text}: {len(named)} of this cell's targets are called so; it was judged on {known}"
             )
-        found += [row for row in named if row not in found]
-    return found
+        targets += [row for row in named if row not in targets]
+    return targets
 
 
 def _suite(store: Store, cell: CellRow, source: TargetRow, plan: TargetPlan, timeout: float | None) -> Suite:
@@ -244,13 +245,15 @@ def _numbers(
     differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
     label, numbers = printable(target.label), []
     for name, radius in radii.items():
-        fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
-        turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
+        fooled, now = (_examples_fooled(rows, cell, radius) for rows in (stored, again))
+        turned = max(
+            len(fooled ^ now), len(_examples_fooled(stored, cell, usual) ^ _examples_fooled(again, cell, usual))
+        )
         numbers.append(Number(name, label, len(stored), len(fooled), len(now), differing, turned))
     return numbers
 
 
-def _fooled(rows: Sequence[OutcomeRow], cell: CellRow, radius: float | None) -> set[int]:
+def _examples_fooled(rows: Sequence[OutcomeRow], cell: CellRow, radius: float | None) -> set[int]:
     return {row.example for row in rows if fools(row, cell, radius)}
 
 
