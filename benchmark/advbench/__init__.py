@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from advbench.problem.set_wide import SharedProblem as SharedProblem
     from advbench.recipe import Recipe as Recipe
     from advbench.run.stored_perturbations import StoredPerturbations as StoredPerturbations
+    from advbench.store import Store as Store
     from advbench.threats import L2 as L2
     from advbench.threats import Corruption as Corruption
     from advbench.threats import Linf as Linf
@@ -77,6 +78,7 @@ _HOMES = {
     "RotateShift": "threats",
     "SharedProblem": "problem.set_wide",
     "Stop": "problem.problem",
+    "Store": "store",
     "StoredPerturbations": "run.stored_perturbations",
     "Threat": "threats",
     "Wasserstein": "threats",

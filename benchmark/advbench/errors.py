@@ -40,7 +40,7 @@ class TimeUpError(AdvbenchError):
 
 def one_line(error: BaseException) -> str:
     """An error in one line: our own words as they are, others' with their kind."""
-    text = plain(words(error))[:500]
+    text = printable(words(error))[:500]
     if isinstance(error, AdvbenchError):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
@@ -56,8 +56,8 @@ def words(error: BaseException) -> str:
         return "(its message can't be read)"
 
 
-def plain(text: str, *, newlines: bool = False) -> str:
-    """Without escape sequences and control characters, which would steer a terminal; one line unless `newlines`."""
+def printable(text: str, *, newlines: bool = False) -> str:
+    """A text without escape sequences and control characters, which steer a terminal; one line unless `newlines`."""
     text = _ESCAPES.sub("", text)
     if not text.isprintable():
         kept = "\n" if newlines else ""
@@ -68,7 +68,7 @@ def plain(text: str, *, newlines: bool = False) -> str:
 def shown(value: object) -> str:
     """A value that a stranger wrote, made safe and short enough for a message."""
     try:
-        return plain(repr(value))[:80]
+        return printable(repr(value))[:80]
     except Exception:  # a stranger's repr
         return f"a {type(value).__name__}"
 

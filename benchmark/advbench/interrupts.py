@@ -48,7 +48,7 @@ def by_a_person(error: BaseException) -> bool:
     if handler is not signal.SIG_IGN and not isinstance(handler, Listener):
         return True
     # a plugin may have caught it to tidy up, and raised another one
-    found: BaseException | None = error
-    while found is not None and not isinstance(found, Interrupted):
-        found = found.__context__
-    return found is not None
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, Interrupted):
+        cause = cause.__context__
+    return cause is not None

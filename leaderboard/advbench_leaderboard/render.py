@@ -51,6 +51,7 @@ PAGES: tuple[ModuleType, ...] = (
 )
 """Every kind of page. A module has `pages(site)`, and may have `FOLDER`, which turns links to that folder on, and
 `NAVIGATION`, (path, words) for the bar at the top."""
+FOLDERS = frozenset(module.FOLDER for module in PAGES if hasattr(module, "FOLDER"))
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ def render(database: Path, out: Path, *, with_database: bool = False) -> Rendere
 
 def _render(database: Path, out: Path, *, with_database: bool) -> Rendered:
     download = f"data/{database.name}" if with_database else None
-    with opened(database, frozenset(m.FOLDER for m in PAGES if hasattr(m, "FOLDER")), download) as site:
+    with opened(database, FOLDERS, download) as site:
         folder = Folder(out)
         COMPILED.recall()
         facts = changes.remembered(changes.facts(site), folder.state)

@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import typer
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 
 from advbench import (
     Access,
+    AdvbenchError,
     Attack,
     Data,
     DataFolders,
@@ -20,6 +22,7 @@ from advbench import (
     Model,
     Problem,
     Recipe,
+    Store,
     Threat,
     hookimpl,
 )
@@ -191,3 +194,17 @@ threats: ["linf(eps=0.2)", acme-fade]
 def suite() -> None:
     """Print a suite that tries what acme ships."""
     typer.echo(SUITE, nl=False)
+
+
+def lowest(db: Path = Path("results.sqlite")) -> None:
+    """Print the target of the lowest robust accuracy on every board."""
+    question = """
+        SELECT board_name, target_label, min(accuracy) AS accuracy FROM robust_accuracy
+        WHERE accuracy IS NOT NULL GROUP BY board ORDER BY board_name
+    """
+    with Store.open(db, readonly=True) as store:
+        found = store.rows(question)
+    if not found:
+        raise AdvbenchError(f"{db}: no target was attacked by all of a board's attacks; `advbench run` does that")
+    for row in found:
+        typer.echo(f"{row['board_name']}  {row['target_label']}  {row['accuracy']:.1%}")

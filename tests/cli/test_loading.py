@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import subprocess
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from advbench import cli
 from advbench.cli.app import App
 from advbench.cli.loading import COMMANDS
 from advbench.hooks import COMMAND_GROUP
@@ -78,6 +80,17 @@ def in_turn(
     return Ended(done.stdout, "\n".join(err), [(list(a), c, t) for a, c, t in json.loads(told)])
 
 
+def test_every_module_of_the_command_line_that_holds_a_command_is_listed() -> None:
+    """A command is a function of the name of its module; one that is not listed would be silently none."""
+    trees = {path.stem: ast.parse(path.read_text(encoding="utf-8")) for path in Path(cli.__file__).parent.glob("*.py")}
+    commands = {
+        module
+        for module, tree in trees.items()
+        if any(isinstance(node, ast.FunctionDef) and node.name == module for node in tree.body)
+    }
+    assert commands == set(COMMANDS)
+
+
 def test_help_version_and_completion_load_no_torch(tmp_path: Path) -> None:
     own = [*COMMANDS, *(point.name for point, origin in installed(COMMAND_GROUP) if origin.built_in)]
     assert {"render", "serve", "speed"} <= set(own)
@@ -108,7 +121,7 @@ def test_what_reads_results_loads_no_torch(results: Results, tmp_path: Path) -> 
     assert [command for command in done.commands if command[1:] != (0, False)] == []
     assert "http://127.0.0.1:" in done.out
     assert (tmp_path / "site/index.html").is_file()
-    assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "cache/plugins").exists()
 
 
 Install = Callable[..., Path]
@@ -291,6 +304,24 @@ def test_a_command_of_a_name_that_is_taken_is_broken(here: Path, advbench: Advbe
         assert f"broken: stranger 1.0 (entry point {entry}): the command '{name}' exists already" in listed.out
     assert advbench("stranger-hook").out == "hello from the entry point\n"
     assert "Run a suite" in advbench("run", "--help").out
+
+
+def test_a_package_of_commands_alone_is_listed_and_known_to_check(here: Path, advbench: Advbench) -> None:
+    points = here / "stranger-1.0.dist-info/entry_points.txt"
+    points.write_text("[advbench.commands]\nstranger-point = stranger_plugin:pointed\n")
+    for again in range(2):
+        (row,) = [line for line in advbench("plugins").out.splitlines() if "stranger-point" in line]
+        assert row.split() == ["command", "stranger-point", "stranger", "1.0", "From", "an", "entry", "point."], again
+    for name in ("stranger", "stranger-point"):
+        assert advbench("check", name).complaint == (
+            "stranger 1.0 (entry point stranger-point) ships nothing that can be checked, but a command"
+        )
+
+
+def test_commands_by_the_hook_are_listed_with_who_shipped_them(here: Path, advbench: Advbench) -> None:
+    rows = [line.split()[:4] for line in advbench("plugins").out.splitlines() if line.strip().startswith("command")]
+    assert ["command", "stranger-hook", "stranger", "1.0"] in rows
+    assert ["command", "stranger-point", "stranger", "1.0"] in rows
 
 
 def test_an_application_is_a_group_of_commands(here: Path, advbench: Advbench) -> None:

@@ -51,5 +51,10 @@ def test_the_leaderboard_names_no_torch() -> None:
     assert [(file, name) for file, name in named(ROOT / "leaderboard/advbench_leaderboard") if name in heavy] == []
 
 
+def test_a_strangers_command_reads_results_without_loading_torch() -> None:
+    code = "import sys; from advbench import AdvbenchError, Store; print('torch' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "False\n"
+
+
 def test_pages_are_written_without_loading_torch() -> None:
     assert "torch" not in loaded_by("advbench_leaderboard")

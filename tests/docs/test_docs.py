@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import dataclasses
 import re
 import shlex
 import sys
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import attack_table
 import pytest
 
 import advbench
@@ -187,14 +187,22 @@ def test_every_key_of_a_suite_is_documented() -> None:
 
 
 def test_the_table_of_attacks_says_what_they_declare() -> None:
-    from advbench.plugins.discovery import discover
-    from advbench.plugins.serves import markdown
+    page = attack_table.DOCUMENT.read_text(encoding="utf-8")
+    written = page.split(attack_table.BEGIN)[1].split(attack_table.END)[0]
+    assert written == attack_table.table(), "python tests/attack_table.py writes it"
 
-    page = (ROOT / "docs/attacks/README.md").read_text(encoding="utf-8")
-    registry = discover()
-    built_in = {n: a for n, a in registry.attacks.items() if type(a).__module__.startswith("advbench_attacks.")}
-    due = markdown(dataclasses.replace(registry, attacks=built_in))
-    assert due in page, f"docs/attacks/README.md should hold this table:\n{due}"
+
+@pytest.mark.parametrize("kind", ["attack", "model", "defense", "data set"])
+def test_every_built_in_entrant_is_in_the_first_table_of_its_page(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from advbench.plugins.discovery import discover
+
+    monkeypatch.setenv("ADVBENCH_PLUGINS", "builtin")
+    page = ROOT / "docs" / f"{kind.replace(' ', '')}s" / "README.md"
+    opening = page.read_text(encoding="utf-8").partition("\n## ")[0]
+    names = 2 if kind == "attack" else 1  # the column after the families', and the first
+    columns = [line.split("|")[names] for line in opening.splitlines() if line.startswith("|")]
+    listed = {name for column in columns for name in re.findall(r"`(.+?)`", column)}
+    assert listed == {entrant.name for entrant in discover().of_kind(kind).values()}
 
 
 def test_every_environment_variable_is_documented() -> None:

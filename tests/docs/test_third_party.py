@@ -202,6 +202,14 @@ def test_a_run_judges_its_attack_on_its_model_behind_its_defense(database: Path)
     assert not [cell for cell in found if cell[2] != "done"]
 
 
+def test_its_command_reads_what_a_run_has_stored_and_refuses_in_one_line(machine: Machine, database: Path) -> None:
+    (board, *_) = machine.advbench("acme-lowest", "--db", str(database)).splitlines()
+    assert board.startswith("acme-corners/acme-fade/0.5  acme-linear")
+    refused = machine.advbench("acme-lowest", "--db", "nowhere.sqlite", code=2)
+    assert refused.startswith("advbench: nowhere.sqlite")
+    assert refused.count("\n") == 1
+
+
 def test_the_facts_name_its_distribution_and_version(database: Path) -> None:
     query = "select distribution, version from plugins where label = 'acme-stripes'"
     assert rows(database, query) == [("advbench-acme", "1.0")]

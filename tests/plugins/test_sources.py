@@ -100,7 +100,7 @@ def test_what_a_class_inherits_from_elsewhere_counts(tmp_path: Path, monkeypatch
 
 
 def test_a_plugin_that_ships_reaches_its_helpers_and_no_other_attack() -> None:
-    reached = sources._reached("advbench_attacks.pgd")
+    reached = sources._modules_of("advbench_attacks.pgd")
     assert {"advbench_attacks.pgd", "advbench_attacks.common.climb"} <= reached
     assert not any(name in reached for name in ("advbench_attacks", "advbench_attacks.cw", "advbench_attacks.apgd"))
     assert len({source_digest(kind) for kind in (PGD, APGD, CW)}) == 3
@@ -121,7 +121,7 @@ def test_the_tree_in_words_is_this_on_every_python() -> None:
 
 
 def test_the_digest_of_the_core_is_of_what_a_verdict_comes_from() -> None:
-    reached = {name for module in sources.CRAFTING for name in sources._reached(module)}
+    reached = {name for module in sources.CRAFTING for name in sources._modules_of(module)}
     assert {"advbench.threats.linf", "advbench.problem.problem", "advbench.target.referee", "advbench.draws"} <= reached
     assert not any(name.startswith(("advbench.cli", "advbench.testing", "advbench.audit")) for name in reached)
     assert len(core_digest()) == 64

@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
+import covering
 import pytest
 
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
+from advbench.plugins.values import core_threat
 from advbench.suite.plan import Plan, make_plan
 from advbench.suite.suite import Suite, load_suite
 from advbench.target.identity import chain_label
+from advbench.threats import advbench_threats
 
 FILE = Path(__file__).parents[2] / "docs" / "suites" / "everything.yaml"
 
@@ -38,9 +41,11 @@ def test_nothing_that_ships_is_missing(registry: Registry, suite: Suite) -> None
     assert {chain[0].name for chain in suite.defenses} == set(registry.defenses)
     for board in suite.boards:
         assert {attack.name for attack in board.attacks} == set(registry.attacks)
-    assert {board.threat.name for board in suite.boards} == {
-        *("linf", "l2", "rotate-shift", "wasserstein", "corruption", "box")
-    }
+    assert {board.threat.name for board in suite.boards} == {ball.name for ball in advbench_threats()}
+
+
+def test_the_covering_set_leaves_no_ball_of_the_core_out() -> None:
+    assert {core_threat(ball).name for ball in covering.BALLS} == {ball.name for ball in advbench_threats()}
 
 
 def test_every_pair_runs_or_has_a_reason(suite: Suite, planned: Plan) -> None:

@@ -39,8 +39,8 @@ class Agreement:
     @classmethod
     def of(cls, ready: Ready) -> Self:
         suspicion = ready.clean.suspicion
-        found = suspicion.double()[suspicion.isfinite()] if suspicion is not None else torch.empty(0)
-        low, high = found.quantile(_MIDDLE).tolist() if len(found) else (0.0, 0.0)
+        numbers = suspicion.double()[suspicion.isfinite()] if suspicion is not None else torch.empty(0)
+        low, high = numbers.quantile(_MIDDLE).tolist() if len(numbers) else (0.0, 0.0)
         return cls(high - low)
 
     def alike(self, name: str, fresh: float | None, stored: float | None) -> bool:
@@ -54,15 +54,15 @@ class Agreement:
         return abs(fresh - stored) <= allowed
 
     def other_answers(self, fresh: list[CleanRow], stored: Mapping[int, CleanRow], exact: bool) -> Iterator[str]:
-        """Of answers that can't be repeated, only the labels are held against it, and how many are right."""
+        """Answers that differ from those stored; where they can't be repeated, only labels and how many are right."""
         if not exact:
             kept = [stored[row.example] for row in fresh]
             yield from lopsided("right", _right(fresh), _right(kept))
-        told = ("label", "predicted", "confidence", "suspicion") if exact else ("label",)
+        columns = ("label", "predicted", "confidence", "suspicion") if exact else ("label",)
         for row in fresh:
-            found = stored[row.example]
-            for name in told:
-                here, there = getattr(row, name), getattr(found, name)
+            stored_row = stored[row.example]
+            for name in columns:
+                here, there = getattr(row, name), getattr(stored_row, name)
                 whole = name in ("label", "predicted")
                 if here != there if whole else not self.alike(name, here, there):
                     yield f"example {row.example}: {name} {here}, stored {there}"

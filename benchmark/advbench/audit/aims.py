@@ -22,7 +22,7 @@ NEAR = 5e-3
 
 @dataclass(frozen=True)
 class Aims:
-    """By example of the cell's set, the labels that its goal may have asked for; None stands for being left out."""
+    """Labels that the goal may have asked for, by example of the cell's set; None stands for being left out."""
 
     allowed: Mapping[int, frozenset[int | None]]
 
@@ -51,13 +51,13 @@ class Aims:
         if not set(ids) <= place.keys():
             return None
         rows = torch.tensor([place[example] for example in ids], dtype=torch.int64)
-        found = [{label} for label in source.clean.least_likely[rows].tolist()]
+        classes = [{label} for label in source.clean.least_likely[rows].tolist()]
         if source.target.draws == 1:
-            found = [one | other for one, other in zip(found, _as_unlikely(source, rows, device), strict=True)]
+            classes = [one | other for one, other in zip(classes, _as_unlikely(source, rows, device), strict=True)]
         return cls(
             {
                 example: frozenset(None if label == own else label for label in unlikely)
-                for example, own, unlikely in zip(ids, labels, found, strict=True)
+                for example, own, unlikely in zip(ids, labels, classes, strict=True)
             }
         )
 
@@ -74,11 +74,11 @@ class Aims:
 
 def _as_unlikely(source: Ready, rows: torch.Tensor, device: torch.device) -> list[set[int]]:
     """For each example, the classes that another machine might find least likely."""
-    found: list[set[int]] = []
+    classes: list[set[int]] = []
     for first in range(0, len(rows), BATCH):
         images = source.examples[rows[first : first + BATCH]].pixels(device)
         logits = run_in_batches(source.target.logits, images, BatchSize(BATCH)).float().cpu()
         lowest, highest = logits.amin(1, keepdim=True), logits.amax(1, keepdim=True)
         # comparisons with NaN are false, so that such a row stays empty; its class comes from the pass itself
-        found += [set(row.nonzero().flatten().tolist()) for row in logits - lowest <= NEAR * (highest - lowest)]
-    return found
+        classes += [set(row.nonzero().flatten().tolist()) for row in logits - lowest <= NEAR * (highest - lowest)]
+    return classes

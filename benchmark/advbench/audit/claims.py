@@ -45,17 +45,17 @@ def wrong_cell(row: CellRow, registry: Registry, known: Known | None) -> list[st
 
     `known` is its data set; without it, what depends on images is taken as stored.
     """
-    return _held(row, registry, known)[0]
+    return _examine(row, registry, known)[0]
 
 
 def unproved_cell(row: CellRow, registry: Registry, known: Known | None) -> list[str]:
     """What a cell of protocol 1 says and nobody can check any more, where nothing contradicts it."""
-    return _held(row, registry, known)[1]
+    return _examine(row, registry, known)[1]
 
 
-def _held(row: CellRow, registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
+def _examine(row: CellRow, registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
     """What contradicts a cell, and what can't be checked of one of protocol 1."""
-    attack = _configured(registry.attacks, row.attack, row.attack_params, "attack")
+    attack = _configure(registry.attacks, row.attack, row.attack_params, "attack")
     threat = threat_of(row, registry)
     says = cell_says(attack, threat, _shipper(row, threat))
     unproved: list[str] = []
@@ -65,9 +65,9 @@ def _held(row: CellRow, registry: Registry, known: Known | None) -> tuple[list[s
     wrong += _wrong_ways(row, attack, threat, known)
     filled = row
     if known and not wrong:
-        found, faults = _fingerprints(row, attack, known)
+        fingerprints, faults = _fingerprints(row, attack, known)
         wrong += faults
-        for name, value in found.items():
+        for name, value in fingerprints.items():
             stored = getattr(row, name)
             if stored is None and row.content is None:  # older than these columns
                 filled = replace(filled, **{name: value})
@@ -133,7 +133,7 @@ def _wrong_goal(goal: str, known: Known | None) -> str | None:
 
 
 def _fingerprints(row: CellRow, attack: Attack, known: Known) -> tuple[dict[str, Any], list[str]]:
-    """Of the images that a cell was crafted on and with, and what is wrong with those that it names."""
+    """Fingerprints of the images that a cell was crafted on and with, and what is wrong with those that it names."""
     dataset, data = known
     wrong = list(_unlike(row, {"dataset": dataset.label, "data_fingerprint": data.judge.fingerprint}))
     if wrong_set := wrong_examples(row, known):
@@ -250,7 +250,7 @@ def _brief(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}…"
 
 
-def _configured(entrants: Mapping[str, Attack], label: str, params: Mapping[str, Any] | None, kind: str) -> Attack:
+def _configure(entrants: Mapping[str, Attack], label: str, params: Mapping[str, Any] | None, kind: str) -> Attack:
     """The entrant of that name with every stored parameter, whatever else its label says."""
     name = short_name(label)
     entry = entrants.get(label) or next((one for one in entrants.values() if one.name == name), None)
@@ -263,5 +263,5 @@ def _shipper(row: BallRow, threat: Threat) -> dict[str, str] | None:
     """Who shipped the ball, as stored: another version may be here. The core's six are the protocol's own."""
     if is_core(threat):
         return None
-    said = row.ball or {}
-    return {field.name: str(said.get(field.name) or "") for field in fields(Origin)}
+    stored = row.ball or {}
+    return {field.name: str(stored.get(field.name) or "") for field in fields(Origin)}

@@ -23,14 +23,14 @@ from advbench.audit.recrafting import Recrafted, Recrafting, craft_again, lots
 from advbench.audit.refereeing import Verified
 from advbench.audit.verification import Verifier
 from advbench.data import DataFolders
-from advbench.errors import one_line, plain
+from advbench.errors import one_line, printable
 from advbench.plugins.foreign import no_exit, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.run.ready import doubts
 from advbench.run.session import Settings
 from advbench.store import Store, marks
-from advbench.store.incoming import RefusedError, said
+from advbench.store.incoming import RefusedError, harmless_rows
 from advbench.store.joining import IN_ORDER, ConflictError, Joining
 from advbench.store.records import wrong
 from advbench.store.rows import BoardRow, CellRow
@@ -76,7 +76,7 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
     with other.snapshot():
         cells = other.read(CellRow, IN_ORDER)
         verifier = Verifier(other, checking.registry, checking.folders, checking.device)
-        merging = _Merging(Joining(into, other, plain(name)[:200]), verifier, checking.device)
+        merging = _Merging(Joining(into, other, printable(name)[:200]), verifier, checking.device)
         theirs, unsound = _boards(other, verifier) if boards else ([], [])
         ranking = [*into.boards(), *theirs]
         due = []
@@ -87,7 +87,7 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
             else:
                 yield arrival
         keys = [cell.key for cell, _ in due]
-        looked = {} if checking.sample is None else merging.sample(due, _chosen(keys, checking.sample))
+        looked = {} if checking.sample is None else merging.sample(due, _choose(keys, checking.sample))
         doubtful = next((arrival.cell for _, arrival in due if arrival.status == "rejected"), "")
         suspected = ""
         for tried in merging.recraft(due, looked, checking, ranking):
@@ -115,7 +115,7 @@ def _suspicion(tried: Arrival) -> str:
     return f"{tried.cell[:12]} of the same database {tried.reasons[0]}" if tried.status == "differs" else ""
 
 
-def _chosen(keys: list[str], count: int) -> frozenset[str]:
+def _choose(keys: list[str], count: int) -> frozenset[str]:
     """The keys of the cells to referee, drawn from the system's randomness, so that nobody can know them beforehand."""
     return frozenset(random.SystemRandom().sample(keys, min(count, len(keys))))
 
@@ -130,20 +130,20 @@ class _Merging:
 
     def before(self, cell: CellRow) -> Arrival:
         """What can be said of a cell before it is refereed; `due` where it may come in."""
-        arrival = Arrival(plain(str(cell.key)), plain(f"{cell.attack} in {cell.family}"), "due")
+        arrival = Arrival(printable(str(cell.key)), printable(f"{cell.attack} in {cell.family}"), "due")
         with _refusing(arrival):
             if self.joining.origin.cell_status(cell.key) is None:
                 arrival.status = "unfinished"
             elif self.joining.is_there(cell.key):
                 arrival.status = "there"
             elif wrong := self.verifier.contradictions(cell):
-                arrival.status, arrival.reasons = "rejected", [plain(text) for text in wrong]
+                arrival.status, arrival.reasons = "rejected", [printable(text) for text in wrong]
         return arrival
 
     def sample(self, due: list[tuple[CellRow, Arrival]], chosen: frozenset[str]) -> dict[str, Verified]:
         """Referee the chosen cells, before anything joins, and return the results of those that hold."""
-        found = {cell.key: self.referee(cell, arrival) for cell, arrival in due if cell.key in chosen}
-        return {key: result for key, result in found.items() if result}
+        results = {cell.key: self.referee(cell, arrival) for cell, arrival in due if cell.key in chosen}
+        return {key: result for key, result in results.items() if result}
 
     def recraft(
         self,
@@ -166,15 +166,15 @@ class _Merging:
             done = [cell for cell in done if cell.key in looked]
         settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
         here = {board.key for board in self.joining.into.boards()}
-        found = list(lots(origin, done, boards, here, everything=left is not None))
+        draws = list(lots(origin, done, boards, here, everything=left is not None))
         drawn: set[str] = set()
         end = time.monotonic() + checking.recrafting.longest
-        for number, lot in enumerate(found):
+        for number, lot in enumerate(draws):
             if left is not None and len(drawn) >= left:
                 return
             if left is None and time.monotonic() > end:
                 words = "it took too long; `--reproduce` with a number gives it the time that it needs"
-                yield Arrival("", f"{len(found) - number} of {len(found)} draws", "left", reasons=[words])
+                yield Arrival("", f"{len(draws) - number} of {len(draws)} draws", "left", reasons=[words])
                 return
             there = (one for one in lot.cells if lot.deciding or one.key not in drawn)
             cell = next((one for one in there if self._holds(one, looked, arrivals[one.key])), None)
@@ -184,7 +184,7 @@ class _Merging:
             arrival = arrivals[cell.key]
             exact = self.verifier.answers[cell.source].target.repeats
             again = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
-            words = plain(again.words)
+            words = printable(again.words)
             if again.failed:
                 arrival.status, arrival.reasons = "rejected", [words]
             else:
@@ -203,16 +203,16 @@ class _Merging:
         try:
             self._refuse_files_elsewhere(cell)
             with no_exit("what it names"):
-                found = list(self.verifier.cell(cell))
+                results = list(self.verifier.cell(cell))
         except Exception as error:  # whatever a stranger's facts make our code stumble over concerns that cell alone
             arrival.status, arrival.reasons = "rejected", [one_line(error)]
             return None
-        result = found[-1]
-        arrival.label, arrival.refereed = plain(result.label), True
+        result = results[-1]
+        arrival.label, arrival.refereed = printable(result.label), True
         arrival.reasons += [*result.differences, *([result.unchecked] if result.unchecked else [])]
         if result.shaken:
             arrival.reasons.append(f"clean answers of {result.shaken} differ")
-            arrival.reasons += [f"{one.label}: {text}" for one in found[:-1] for text in one.differences]
+            arrival.reasons += [f"{one.label}: {text}" for one in results[:-1] for text in one.differences]
         if not arrival.reasons:
             return result
         arrival.status = "rejected"
@@ -234,7 +234,7 @@ class _Merging:
                     cell,
                     refereed=result is not None,
                     crafted=crafted is not None and crafted.same,
-                    crafting=None if crafted is None else plain(crafted.words),
+                    crafting=None if crafted is None else printable(crafted.words),
                 )
                 if result:
                     self._mark(cell, result)
@@ -243,7 +243,7 @@ class _Merging:
             self.joining.settle(cell)
 
     def _mark(self, cell: str, result: Verified) -> None:
-        """Of the targets that were judged there: what this database knew of others was not looked at."""
+        """Mark the cell as verified on targets that were judged there: what is known here of others was not checked."""
         into = self.joining.into
         number = into.id_of("cells", cell)
         here = marks.facts_of(into, [number]).get(number, {})
@@ -274,15 +274,15 @@ def _refusing(arrival: Arrival) -> Iterator[None]:
 def _boards(origin: Store, verifier: Verifier) -> tuple[list[BoardRow], list[Arrival]]:
     """The entry's boards, and those that are not what they say."""
     sound, unsound = [], []
-    for row in said(origin, "SELECT * FROM boards ORDER BY key"):
+    for row in harmless_rows(origin, "SELECT * FROM boards ORDER BY key"):
         if problem := wrong("boards", row):
             reasons = [problem]
         else:
             board = BoardRow(**row)
             reasons = verifier.wrong_board(board)
         if reasons:
-            key, name = plain(str(row["key"])), plain(str(row["name"]))
-            unsound.append(Arrival(key, f"the board {name}", "rejected", reasons=[plain(one) for one in reasons]))
+            key, name = printable(str(row["key"])), printable(str(row["name"]))
+            unsound.append(Arrival(key, f"the board {name}", "rejected", reasons=[printable(one) for one in reasons]))
         else:
             sound.append(board)
     return sound, unsound

@@ -68,33 +68,33 @@ def craft_again(
 ) -> Recrafted:
     """`exact` is whether its target answers the same again; else only what the cell says can be held against it."""
     try:
-        found = reproduce(store, registry, cell, settings, timeout=patience)
+        reproduced = reproduce(store, registry, cell, settings, timeout=patience)
     except TimeUpError as error:
         return Recrafted(str(error))
     except Exception as error:
         words = one_line(error)
         return Recrafted(f"could not be crafted again: {words}", failed=True)
-    turned = any(number.turned > TOLERATED * number.n for number in found.numbers)
-    if turned and not exact and not found.contradictions and not any(map(_lopsided, found.numbers)):
-        return Recrafted(f"{_words(found)}; its target never answers twice the same, so nothing follows from that")
-    differs = turned or bool(found.contradictions)
-    return Recrafted(_words(found), same=not differs, differs=differs)
+    turned = any(number.turned > TOLERATED * number.n for number in reproduced.numbers)
+    if turned and not exact and not reproduced.contradictions and not any(map(_is_lopsided, reproduced.numbers)):
+        return Recrafted(f"{_words(reproduced)}; its target never answers twice the same, so nothing follows from that")
+    differs = turned or bool(reproduced.contradictions)
+    return Recrafted(_words(reproduced), same=not differs, differs=differs)
 
 
-def _lopsided(number: Number) -> bool:
+def _is_lopsided(number: Number) -> bool:
     """Whether those that turned did so in one direction, as chance alone would hardly ever have it."""
     fewer = (number.turned - abs(number.again - number.stored)) // 2
     return binomial(fewer, number.turned) < UNLIKELY
 
 
-def _words(found: Reproduced) -> str:
+def _words(reproduced: Reproduced) -> str:
     counts = dict.fromkeys(
         f"fools {number.again} of {number.n}, {number.stored} as stored, {number.turned} of them others"
         if number.turned
         else f"fools {number.again} of {number.n}, the same as stored"
-        for number in found.numbers
+        for number in reproduced.numbers
     )
-    return "; ".join([*found.contradictions, *counts])
+    return "; ".join([*reproduced.contradictions, *counts])
 
 
 @dataclass(frozen=True)
@@ -125,14 +125,14 @@ def lots(
             groups[cell.source, ""].append((_left(store, cell, None), cell))
     chance = random.SystemRandom()
     for wanted in (True, False):  # the host's own boards first: nobody who hands something in has chosen them
-        found = [
+        cells_by_board = [
             [cell for _, cell in sorted(group, key=lambda one: (one[0], one[1].key))]
             for (_, board), group in groups.items()
             if (board in here) == wanted
         ]
-        chance.shuffle(found)
-        yield from (Lot(group, deciding=True) for group in found)
-        yield from (Lot(chance.sample(group, len(group))) for group in found)
+        chance.shuffle(cells_by_board)
+        yield from (Lot(group, deciding=True) for group in cells_by_board)
+        yield from (Lot(chance.sample(group, len(group))) for group in cells_by_board)
     if everything:
         yield from (Lot([cell]) for cell in chance.sample(list(cells), len(cells)))
 
@@ -147,12 +147,12 @@ def requires(board: BoardRow, cell: CellRow) -> bool:
         cell.place == board.place
         and (cell.eps == board.eps or (cell.eps is None and bool(cell.minimizes)))
         and board.seed in (None, cell.seed)
-        and _shipped(cell) == _shipped(board)
+        and _shipper_identity(cell) == _shipper_identity(board)
         and named in board.required
     )
 
 
-def _shipped(row: BallRow) -> dict[str, Any] | None:
+def _shipper_identity(row: BallRow) -> dict[str, Any] | None:
     """What a key takes in of who shipped the ball; None for the core's own."""
     return identity(row.ball) if row.ball else None
 

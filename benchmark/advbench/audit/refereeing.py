@@ -30,7 +30,7 @@ class Verified:
     """What became of one cell's outcomes, of one target's clean answers, or of a board."""
 
     cell: str
-    """Its key; empty for clean answers and boards."""
+    """The cell's key; empty for clean answers and boards."""
     label: str
     noun: str = "outcomes"
     """What was refereed; empty for a board, where nothing is."""
@@ -39,9 +39,9 @@ class Verified:
     unchecked: str = ""
     """Why nothing, or not everything, could be checked."""
     facts: dict[str, str] = field(default_factory=dict)
-    """Of a cell: the checksums, by target, of what was stored when this began (`store.marks`)."""
+    """A cell's checksums, by target, of what was stored when this began (`store.marks`)."""
     shaken: str = ""
-    """Of a cell: the targets whose clean answers differ or could not be checked, so that its rates can't be trusted."""
+    """A cell's targets whose clean answers differ or could not be checked, so that its rates can't be trusted."""
 
     @property
     def sound(self) -> bool:
@@ -57,15 +57,15 @@ class Refereeing:
     ball: Threat
     known: Known
     targets: Mapping[str, Target | str]
-    """By key, or why one is not here."""
+    """Targets by key, or why one is not here."""
     answers: Mapping[str, Ready]
-    """By target key, what it answers here to clean images."""
+    """Answers to clean images here, by target key."""
     device: torch.device
     result: Verified
     seen: set[int] = field(default_factory=set)
     """Examples whose perturbation was met."""
     drawn: dict[str, list[tuple[Verdict, OutcomeRow]]] = field(default_factory=lambda: defaultdict(list))
-    """By target whose draws can't be repeated: its verdict, and the stored outcome."""
+    """Fresh verdicts and stored outcomes, by target whose draws can't be repeated."""
 
     def run(self) -> None:
         self.result.unchecked = "; ".join(str(self.targets[k]) for k in self.keys if isinstance(self.targets[k], str))
@@ -88,7 +88,7 @@ class Refereeing:
 
     @cached_property
     def keys(self) -> list[str]:
-        """Of the cell's own target, and of all others that judged it."""
+        """Keys of the cell's own target, and of all others that judged it."""
         return sorted({self.cell.source, *(target for target, _ in self.judged)})
 
     @cached_property

@@ -14,7 +14,7 @@ from advbench.audit.claims import Known, wrong_board, wrong_cell
 from advbench.data import Examples
 from advbench.engines.alarm import stopped_after
 from advbench.engines.serial import Serial
-from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, plain
+from advbench.errors import TIME_UP, AdvbenchError, TimeUpError, printable
 from advbench.plugin import Attack
 from advbench.plugins import ball_form
 from advbench.plugins.foreign import attributed
@@ -90,7 +90,8 @@ def reproduce(
     reporter: Reporter | None = None,
     timeout: float | None = None,
 ) -> Reproduced:
-    """The same attack, ball, goal, seed, stop, budget and examples on the same target, in a database of its own.
+    """Craft a cell again, in a database of its own, with the attack, ball, goal, seed, stop, budget, examples and
+    target that it had.
 
     The attack is the one that its label names here, the ball that of the board on which the cell stands, whatever
     parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
@@ -153,14 +154,14 @@ def reproduce(
                 scratch.outcomes(fresh.key, ready[plans[row.key]].key),
             )
         ]
-    label = plain(f"{cell.attack} in {threat.name} on {rows[0].label}")
+    label = printable(f"{cell.attack} in {threat.name} on {rows[0].label}")
     other = "" if fresh.key == cell.key else _other(cell, fresh, rows[0], ready[plans[rows[0].key]])
-    wrong = tuple(map(plain, wrong_cell(cell, registry, (dataset, data))))
+    wrong = tuple(map(printable, wrong_cell(cell, registry, (dataset, data))))
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
 
 
 def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> list[BoardRow]:
-    """Those on which the cell stands and that say what they are made from.
+    """The boards on which the cell stands and that say what they are made from.
 
     No view is asked, since the database may be a stranger's.
     """
@@ -171,7 +172,7 @@ def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> li
 
 
 def _ball(boards: Sequence[BoardRow], cell: CellRow, attack: Attack, registry: Registry) -> Threat:
-    """That of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
+    """The ball of the board on which the cell stands, unbounded for attacks that search all of it; else its own."""
     ball = threat_of(boards[0] if boards else cell, registry)
     return ball.at(math.inf) if attack.minimizes and ball.unbounded else ball
 
@@ -180,7 +181,7 @@ def _targets(store: Store, registry: Registry, cell: CellRow, on: Sequence[str])
     """The source first, then those that were asked for; each must have been judged."""
     judged = {key for key, _ in store.judged(cell.key)}
     rows = {row.key: row for row in store.targets()}
-    found = [rows[cell.source]]
+    targets = [rows[cell.source]]
     for text in on:
         spelled = {text, target_named(registry, text)}
         named = [row for key, row in rows.items() if key in judged and (row.label in spelled or key.startswith(text))]
@@ -189,8 +190,8 @@ def _targets(store: Store, registry: Registry, cell: CellRow, on: Sequence[str])
             raise AdvbenchError(
                 f"--on {text}: {len(named)} of this cell's targets are called so; it was judged on {known}"
             )
-        found += [row for row in named if row not in found]
-    return found
+        targets += [row for row in named if row not in targets]
+    return targets
 
 
 def _suite(store: Store, cell: CellRow, source: TargetRow, plan: TargetPlan, timeout: float | None) -> Suite:
@@ -238,19 +239,23 @@ def _numbers(
     again: Sequence[OutcomeRow],
 ) -> list[Number]:
     usual = _usual(cell, stored)
-    radii: dict[str, float | None] = {plain(board.name): board.eps for board in boards} or {plain(cell.family): usual}
+    radii: dict[str, float | None] = {printable(board.name): board.eps for board in boards} or {
+        printable(cell.family): usual
+    }
     before = {row.example: row for row in stored}
     after = {row.example: row for row in again}
     differing = sum(_verdict(before.get(e)) != _verdict(after.get(e)) for e in before.keys() | after.keys())
-    label, numbers = plain(target.label), []
+    label, numbers = printable(target.label), []
     for name, radius in radii.items():
-        fooled, now = (_fooled(rows, cell, radius) for rows in (stored, again))
-        turned = max(len(fooled ^ now), len(_fooled(stored, cell, usual) ^ _fooled(again, cell, usual)))
+        fooled, now = (_examples_fooled(rows, cell, radius) for rows in (stored, again))
+        turned = max(
+            len(fooled ^ now), len(_examples_fooled(stored, cell, usual) ^ _examples_fooled(again, cell, usual))
+        )
         numbers.append(Number(name, label, len(stored), len(fooled), len(now), differing, turned))
     return numbers
 
 
-def _fooled(rows: Sequence[OutcomeRow], cell: CellRow, radius: float | None) -> set[int]:
+def _examples_fooled(rows: Sequence[OutcomeRow], cell: CellRow, radius: float | None) -> set[int]:
     return {row.example for row in rows if fools(row, cell, radius)}
 
 
@@ -283,7 +288,7 @@ def _other(cell: CellRow, fresh: CellRow, row: TargetRow, ready: Ready) -> str:
         parts.append(f"the ball ({_version(cell.ball or {})} then, {_version(fresh.ball or {})} now)")
     if row.key != ready.key:
         parts.append("the target's plugins or their versions")
-    return plain(" and ".join(parts) or "its key")
+    return printable(" and ".join(parts) or "its key")
 
 
 def _version(origin: Mapping[str, Any]) -> str:

@@ -69,12 +69,12 @@ class Verifier:
         self.loaded: dict[Dataset, Data | str] = {}
         self.targets: dict[str, Target | str] = {}
         self.clean: dict[str, Verified] = {}
-        """By target key, where there are answers to check."""
+        """Results by target key, where there are answers to check."""
         self.answers: dict[str, Ready] = {}
-        """By target key: what it answers here to the clean images that are stored."""
+        """Answers here to the clean images that are stored, by target key."""
         self.rows = {row.key: row for row in store.targets()}
         self.protocols: dict[str, int] = {}
-        """By target key: the protocol of the cell that asked for it first, by whose rules it answers."""
+        """Protocols by target key: that of the cell that asked for it first, by whose rules it answers."""
 
     def boards(self) -> Iterator[Verified]:
         """Whether every board says what its parameters do; nothing where all of them do."""
@@ -134,8 +134,8 @@ class Verifier:
         """
         if cell.source not in self.rows:
             return ["nothing is said of its target"]
-        found = self.known(cell)
-        known = None if isinstance(found, str) else found
+        known_or_reason = self.known(cell)
+        known = None if isinstance(known_or_reason, str) else known_or_reason
         wrong = []
         with suppress(UnknownPartError):
             wrong += self._wrong_cell(cell, known)
@@ -151,14 +151,14 @@ class Verifier:
         source = there.label if there else "a target that is not there"
         result = Verified(cell.key, f"{cell.attack} in {cell.family} on {source}")
         try:
-            yield from self._refereed(cell, result)
+            yield from self._referee(cell, result)
         except AdvbenchError as error:
             result.differences.append(str(error))
         except Exception as error:  # whatever stored facts make our code stumble over concerns this cell alone
             result.differences.append(f"it can't be refereed: {one_line(error)}")
         yield result
 
-    def _refereed(self, cell: CellRow, result: Verified) -> Iterator[Verified]:
+    def _referee(self, cell: CellRow, result: Verified) -> Iterator[Verified]:
         """What became of clean answers that were not asked for before; the rest goes into the cell's result."""
         if cell.source not in self.rows:
             result.differences.append("nothing is said of its target")

@@ -10,12 +10,13 @@ import typer
 
 from advbench import hooks
 from advbench.cli import loading
-from advbench.errors import AdvbenchError, PluginError, one_line
+from advbench.errors import AdvbenchError, PluginError, one_line, printable
 from advbench.plugins.installed import Point, chosen, installed
-from advbench.plugins.remembered import Memory, recalled, remember
+from advbench.plugins.remembered import Memory, Row, recalled, remember
 from advbench.terminal.text import complain
 
 if TYPE_CHECKING:
+    from advbench.plugins.origin import Origin
     from advbench.plugins.registry import Registry
 
 
@@ -26,12 +27,14 @@ class App:
         self._registry = registry
         self._answered = typer.Typer()
         """Commands by `advbench_commands`."""
+        self._answerers: dict[str, Origin] = {}
+        """Who added which of them."""
 
     @property
     def registry(self) -> Registry:
         """All plugins that are installed, discovered once."""
         if self._registry is None:
-            self._registry = self._discovered()
+            self._registry = self._discover()
         return self._registry
 
     def checked(self, strict: bool = False) -> Registry:
@@ -49,19 +52,19 @@ class App:
     @cached_property
     def memory(self) -> Memory:
         """What a full discovery found, the last one while nothing has changed since."""
-        if found := recalled():
-            return found
-        remember(found := self._memory())
-        return found
+        if memory := recalled():
+            return memory
+        remember(memory := self._new_memory())
+        return memory
 
     @cached_property
     def points(self) -> dict[str, Point]:
         """Entry points of commands by name; advbench's own are always there, and the first of a name has it."""
-        found: dict[str, Point] = {}
+        points: dict[str, Point] = {}
         for point, origin in _command_points():
             if point.name not in loading.COMMANDS:
-                found.setdefault(point.name, (point, origin))
-        return found
+                points.setdefault(point.name, (point, origin))
+        return points
 
     @cached_property
     def strangers(self) -> bool:
@@ -74,12 +77,12 @@ class App:
         if not self.strangers:
             return None
         _ = self.registry
-        if (found := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
-            remember(memory := self._memory())  # what was remembered is not so
+        if (command := loading.all_of(self._answered).get(name)) is None and name in self.memory.commands:
+            remember(memory := self._new_memory())  # what was remembered is not so
             self.memory = memory
-        return found
+        return command
 
-    def _discovered(self) -> Registry:
+    def _discover(self) -> Registry:
         """Everything that is installed; who wants a command that is taken is broken like one that can't be loaded."""
         from advbench.plugins.discovery import discover
 
@@ -88,19 +91,34 @@ class App:
         for point, origin in _command_points():
             if self.points.get(point.name, (None, None))[1] != origin:
                 registry.set_aside(origin, PluginError(f"the command {point.name!r} exists already"))
-        registry.commands(self._answered, (*loading.COMMANDS, *self.points))
+        self._answerers = registry.commands(self._answered, (*loading.COMMANDS, *self.points))
         return registry
 
-    def _memory(self) -> Memory:
-        registry = self.registry
-        commands = {name: command.help or "" for name, command in loading.all_of(self._answered).items()}
+    def _new_memory(self) -> Memory:
+        strangers = {name: words for name, (origin, words) in self._commands.items() if not origin.built_in}
+        return Memory(tuple(self.described()), strangers, whole=not self.registry.broken)
+
+    def described(self) -> list[Row]:
+        """Who shipped what: every entrant, and every command but the core's own."""
+        rows = self.registry.describe()
+        for name, (origin, words) in self._commands.items():
+            summary = printable(words.split("\n\n")[0])
+            rows.append(Row("command", name, summary, "", origin.distribution, origin.version, origin.entry_point))
+        return rows
+
+    @cached_property
+    def _commands(self) -> dict[str, tuple[Origin, str]]:
+        """By name, who shipped it and its help."""
+        _ = self.registry  # which asks plugins for theirs
+        answered = loading.all_of(self._answered).items()
+        commands = {name: (self._answerers[name], command.help or "") for name, command in answered}
         for name, (point, origin) in self.points.items():
-            if not origin.built_in:
-                try:
-                    commands[name] = loading.loaded(point, origin).help or ""
-                except PluginError as error:
-                    commands[name] = f"Can't be loaded: {one_line(error)}"
-        return Memory(tuple(registry.describe()), commands, whole=not registry.broken)
+            try:
+                words = loading.loaded(point, origin).help or ""
+            except PluginError as error:
+                words = f"Can't be loaded: {one_line(error)}"
+            commands[name] = origin, words
+        return commands
 
 
 def _command_points() -> list[Point]:

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, did_you_mean, plain
+from advbench.errors import AdvbenchError, did_you_mean, printable
+from advbench.hooks import COMMAND_GROUP
+from advbench.plugins.installed import chosen, installed
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
 from advbench.terminal.text import complain
@@ -67,13 +69,13 @@ class Hand:
     told: set[str] = field(default_factory=set)
     """One line is enough to say that a data set is elsewhere."""
 
-    def hold(self, name: str, found: list[Check]) -> None:
+    def hold(self, name: str, checks: list[Check]) -> None:
         """All checks of what was named; that none of them could be tried is a failure, too."""
         from advbench.testing import run_checks
 
         tried = False
         reasons: dict[str, None] = {}
-        for check, (_, ok, message) in zip(found, run_checks(found), strict=True):
+        for check, (_, ok, message) in zip(checks, run_checks(checks), strict=True):
             self.counts[ok] += 1
             tried |= ok is not None and not check.on_paper
             if ok is None:
@@ -87,8 +89,8 @@ class Hand:
 
     def line(self, ok: bool | None, name: str, message: str) -> None:
         word, style = WORDS[ok]
-        remark = f": {plain(message)}" if message else ""
-        self.console.print(Text.assemble((f"{word:<9}", style), plain(name), remark), soft_wrap=True)
+        remark = f": {printable(message)}" if message else ""
+        self.console.print(Text.assemble((f"{word:<9}", style), printable(name), remark), soft_wrap=True)
 
     def sum_up(self) -> None:
         words = (f"{count} {WORDS[ok][0].lower()}" for ok, count in self.counts.items() if count)
@@ -108,6 +110,9 @@ def find(registry: Registry, name: str) -> Sequence[Plugin | Broken]:
     call = parse(name)
     named = [entrant for entrant in every if entrant.name == call.name]
     if not named:
+        for _, origin in chosen(installed(COMMAND_GROUP)):
+            if origin.is_called(name):
+                raise AdvbenchError(f"{origin} ships nothing that can be checked, but a command")
         names = sorted({entrant.name for entrant in every})
         known = f"{did_you_mean(call.name, names)}; known: {', '.join(names)}{registry.perhaps_missing()}"
         raise AdvbenchError(f"no plugin is called {name!r}{known}")

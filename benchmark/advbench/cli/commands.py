@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from typer.core import TyperGroup
 
 from advbench.cli import loading
-from advbench.errors import plain
+from advbench.errors import printable
 
 if TYPE_CHECKING:
     from advbench.cli.app import App
@@ -34,7 +34,7 @@ class Commands(TyperGroup):
 
         def later() -> None: ...
 
-        later.__doc__ = plain(self.app.memory.commands[cmd_name])
+        later.__doc__ = printable(self.app.memory.commands[cmd_name])
         return loading.command(cmd_name, later)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:

@@ -13,13 +13,13 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, plain
+from advbench.errors import AdvbenchError, printable
 from advbench.rates.comparison import Comparison
 from advbench.rates.comparison import compare as compare_targets
 from advbench.rates.notes import Note, notes
 from advbench.store import Store
 from advbench.store.rows import BoardRow, listed
-from advbench.terminal.tables import names, numbers, show_table, table
+from advbench.terminal.tables import names, new_table, numbers, show_table
 from advbench.terminal.text import interval, percent, say, tell, terminal
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ _WIDE = 120
 
 
 class Place(NamedTuple):
-    """Where two worst cases compare: the same images, ball and required attacks under the same rules."""
+    """A place where two worst cases compare: the same images, ball and required attacks under the same rules."""
 
     board: str
     required: tuple[str, ...]
@@ -61,7 +61,7 @@ class _Standing:
 
 @dataclass
 class Judged:
-    """By place and target's label: which examples are right in the worst case, or why there is no such number."""
+    """What a database knows by place and target's label: which examples are right in the worst case, or why none is."""
 
     right: dict[tuple[Place, str], dict[int, bool]] = field(default_factory=dict)
     unranked: dict[tuple[Place, str], str] = field(default_factory=dict)
@@ -72,19 +72,19 @@ class Judged:
 
 
 @dataclass
-class Found:
+class Findings:
     """What compares; in words, a board's name before them, what does not and which notes are on what does."""
 
     comparisons: list[Comparison] = field(default_factory=list)
     lacking: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
-    def on(self, boards: list[str]) -> Found:
+    def on(self, boards: list[str]) -> Findings:
         """The part that concerns these boards."""
         lacking, doubts = (
             [line for line in lines if line.partition(": ")[0] in boards] for lines in (self.lacking, self.doubts)
         )
-        return Found([c for c in self.comparisons if c.board in boards], lacking, doubts)
+        return Findings([c for c in self.comparisons if c.board in boards], lacking, doubts)
 
 
 def compare(
@@ -109,24 +109,24 @@ def compare(
     databases = [name for name in (a, b) if _is_database(name)]
     if len(databases) == 1:
         raise AdvbenchError(f"{databases[0]} is a database and the other is not: name two databases or two targets")
-    found = _databases(Path(a), Path(b)) if databases else _targets(a, b, db, context.obj)
-    if not found.comparisons:
-        why = f": {found.lacking[0]}" if found.lacking else ""
+    findings = _databases(Path(a), Path(b)) if databases else _targets(a, b, db, context.obj)
+    if not findings.comparisons:
+        why = f": {findings.lacking[0]}" if findings.lacking else ""
         raise AdvbenchError(f"{a} and {b} have no board with the same images and required attacks in common{why}")
-    there = {c.board for c in found.comparisons} | {line.partition(": ")[0] for line in found.lacking}
+    there = {c.board for c in findings.comparisons} | {line.partition(": ")[0] for line in findings.lacking}
     if missing := set(board or ()) - there:
         raise AdvbenchError(
             f"{a} and {b} have no board {min(missing)!r} in common; there are: {', '.join(sorted(there))}"
         )
-    found = found.on(board) if board else found
+    findings = findings.on(board) if board else findings
     console = terminal()
-    _print(console, found.comparisons, a, b)
-    for doubt in found.doubts:
+    _print(console, findings.comparisons, a, b)
+    for doubt in findings.doubts:
         tell(console, doubt)
-    failures = list(found.lacking) if fail_under is not None or fail_if_worse else []
-    for line in () if failures else found.lacking:
+    failures = list(findings.lacking) if fail_under is not None or fail_if_worse else []
+    for line in () if failures else findings.lacking:
         say(console, line)
-    for c in found.comparisons:
+    for c in findings.comparisons:
         where = f"{c.board}, {c.b}" if c.a == c.b else c.board
         if fail_under is not None and c.right_b / c.n < fail_under:
             failures.append(f"{where}: robust accuracy {percent(c.right_b / c.n)} % is under {percent(fail_under)} %")
@@ -142,18 +142,18 @@ def _is_database(text: str) -> bool:
     return Path(text).suffix in _SUFFIXES or Path(text).is_file()
 
 
-def _databases(a: Path, b: Path) -> Found:
+def _databases(a: Path, b: Path) -> Findings:
     with Store.open(a, readonly=True) as first, Store.open(b, readonly=True) as second:
-        judged_a, judged_b = _judged(first), _judged(second)
+        judged_a, judged_b = _read_judged(first), _read_judged(second)
     labels = {label for judged in (judged_a, judged_b) for _, label in (*judged.right, *judged.unranked)}
     pairs = [_pair(judged_a, judged_b, label, label) for label in sorted(labels)]
-    return Found(*([one for pair in pairs for one in getattr(pair, f.name)] for f in fields(Found)))
+    return Findings(*([one for pair in pairs for one in getattr(pair, f.name)] for f in fields(Findings)))
 
 
-def _targets(a: str, b: str, db: Path, app: App) -> Found:
+def _targets(a: str, b: str, db: Path, app: App) -> Findings:
     """Targets by their labels; plugins are asked only where a label is written otherwise than it is stored."""
     with Store.open(db, readonly=True) as store:
-        judged = _judged(store)
+        judged = _read_judged(store)
         known = {row.label for row in store.targets()}
     if not {a, b} <= known:
         from advbench.run.stored import target_named
@@ -165,9 +165,9 @@ def _targets(a: str, b: str, db: Path, app: App) -> Found:
     return _pair(judged, judged, a, b)
 
 
-def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
-    """Where both have a worst case, and in words where one of them has none."""
-    found = Found()
+def _pair(first: Judged, second: Judged, a: str, b: str) -> Findings:
+    """The findings on two targets: where both have a worst case, and in words where one of them has none."""
+    findings = Findings()
     both = {place for place, label in first.unranked if label == a and second.knows(place, b)}
     for place in sorted(both | {place for place, label in first.right if label == a}):
         sides = ((first, a, "A"), (second, b, "B"))
@@ -176,21 +176,22 @@ def _pair(first: Judged, second: Judged, a: str, b: str) -> Found:
             for judged, label, _ in sides
             if (place, label) not in judged.right
         }
-        found.lacking += [f"{place.board}: {label} has no robust accuracy: {why}" for label, why in without.items()]
+        findings.lacking += [f"{place.board}: {label} has no robust accuracy: {why}" for label, why in without.items()]
         if without:
             continue
         compared = compare_targets(place.board, a, b, first.right[place, a], second.right[place, b])
-        found.comparisons += [compared] if compared else []
+        findings.comparisons += [compared] if compared else []
         sharing: dict[str, list[str]] = {}
         for judged, label, side in sides:
             for note in judged.doubts.get((place, label), ()):
                 sharing.setdefault(f"{note.kind}: {note.reason}", []).append(label if a != b else f"{label} in {side}")
-        found.doubts += [f"{place.board}: {' and '.join(who)}: {doubt}" for doubt, who in sharing.items()]
-    return found
+        findings.doubts += [f"{place.board}: {' and '.join(who)}: {doubt}" for doubt, who in sharing.items()]
+    return findings
 
 
-def _judged(store: Store) -> Judged:
-    """Of targets with one label, the one that was attacked last; of boards at one place, the one of most examples.
+def _read_judged(store: Store) -> Judged:
+    """What a database knows of one target by label and one board by place: the target that was attacked last, the board
+    of most examples.
 
     A target that a merge has brought takes the place of none that was attacked here: it may be another network.
     """
@@ -247,15 +248,15 @@ def _print(console: Console, comparisons: list[Comparison], a: str, b: str) -> N
 
 
 def _table(heading: str, rows: list[tuple[str, Comparison]], width: int) -> Table:
-    found = table()
-    names(found, heading, (name for name, _ in rows))
+    table = new_table()
+    names(table, heading, (name for name, _ in rows))
     for each in ("examples", "A", "B", "B − A", "p"):
-        numbers(found, each)
-    found.add_column("verdict", overflow="fold")
+        numbers(table, each)
+    table.add_column("verdict", overflow="fold")
     for name, c in rows:
         intervals = [f" {interval(*ends)}" if width >= _WIDE else "" for ends in (c.interval_a, c.interval_b)]
-        found.add_row(
-            Text(plain(name)),
+        table.add_row(
+            Text(printable(name)),
             str(c.n),
             f"{percent(c.right_a / c.n)}{intervals[0]}",
             f"{percent(c.right_b / c.n)}{intervals[1]}",
@@ -263,4 +264,4 @@ def _table(heading: str, rows: list[tuple[str, Comparison]], width: int) -> Tabl
             f"{c.p_value:.2g}",
             c.verdict,
         )
-    return found
+    return table

@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, plain
-from advbench.terminal.tables import table
+from advbench.errors import AdvbenchError, printable
+from advbench.terminal.tables import new_table
 from advbench.terminal.text import say, terminal
 
 
@@ -29,10 +29,10 @@ def data(
     folders = opt.folders(data, offline)
     wanted = [registry.dataset(text) for text in name] if name else list(registry.datasets.values())
     say(console, "Looked in: " + ", ".join(str(folder) for folder in folders.folders))
-    found = table()
+    table = new_table()
     for heading in ("data set", "classes", "shape", *(("train / calibrate / judge", "fingerprint") if name else ())):
-        found.add_column(heading, overflow="fold")
-    found.add_column("found", overflow="fold")
+        table.add_column(heading, overflow="fold")
+    table.add_column("found", overflow="fold")
     for dataset in wanted:
         words = [dataset.label, str(dataset.classes), "×".join(str(side) for side in dataset.shape)]
         if name:
@@ -45,5 +45,5 @@ def data(
                 words += [data_intake.place(dataset, folders) or "not on this machine"]
             except AdvbenchError as error:
                 words += [str(error)]
-        found.add_row(*(Text(plain(word)) for word in words))
-    console.print(found)
+        table.add_row(*(Text(printable(word)) for word in words))
+    console.print(table)

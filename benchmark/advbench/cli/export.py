@@ -36,27 +36,27 @@ def export(
     if out.suffix not in {".npz", ".safetensors"}:
         raise AdvbenchError(f"{out}: the name must end in .npz or .safetensors")
     with Store.open(db, readonly=True) as store:
-        found = store.cell(cell)
+        stored = store.cell(cell)
         folders = opt.folders(data, offline)
         registry = context.obj.checked()
-        _, loaded = load_dataset(registry, folders, found.dataset, found.data_fingerprint)
-        threat = crafted_in(found, registry)
-        verdicts = {row.example: row for row in store.outcomes(found.key, found.source)}
+        _, loaded = load_dataset(registry, folders, stored.dataset, stored.data_fingerprint)
+        threat = crafted_in(stored, registry)
+        verdicts = {row.example: row for row in store.outcomes(stored.key, stored.source)}
         originals, adversarials, facts = [], [], []
-        for shard in stored_shards(store, found, threat, loaded.judge, torch.device("cpu")):
+        for shard in stored_shards(store, stored, threat, loaded.judge, torch.device("cpu")):
             originals.append(shard.x.numpy())
             adversarials.append(render(threat, shard.x, shard.p).images.numpy())
             ids = shard.examples.ids.tolist()
             if missing := [example for example in ids if example not in verdicts]:
-                raise AdvbenchError(f"cell {found.key[:12]}: example {missing[0]} has no verdict; `advbench verify`")
+                raise AdvbenchError(f"cell {stored.key[:12]}: example {missing[0]} has no verdict; `advbench verify`")
             for example in ids:
                 if verdicts[example].label is None or verdicts[example].goal_label is None:
                     raise AdvbenchError(
-                        f"cell {found.key[:12]}: example {example} has no label or goal; `advbench verify`"
+                        f"cell {stored.key[:12]}: example {example} has no label or goal; `advbench verify`"
                     )
             facts += [verdicts[example] for example in ids]
     if not facts:
-        raise AdvbenchError(f"cell {found.key[:12]} has no examples stored yet")
+        raise AdvbenchError(f"cell {stored.key[:12]} has no examples stored yet")
     arrays: dict[str, Any] = {
         "original": np.concatenate(originals),
         "adversarial": np.concatenate(adversarials),

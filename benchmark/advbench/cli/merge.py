@@ -85,7 +85,7 @@ def merge(
     with Store.open(into) as store:
         for path in origin:
             with open_incoming(path) as incoming:
-                refused += _one(console, store, incoming, path, checking, boards=not keep_boards)
+                refused += _merge_one(console, store, incoming, path, checking, boards=not keep_boards)
     if refused:
         raise typer.Exit(1)
 
@@ -113,7 +113,7 @@ def _count(option: str, text: str, other: str) -> int:
     return int(text)
 
 
-def _one(console: Console, into: Store, origin: Store, path: Path, checking: Checking, *, boards: bool) -> int:
+def _merge_one(console: Console, into: Store, origin: Store, path: Path, checking: Checking, *, boards: bool) -> int:
     """Merge one database, tell what became of each cell, and return how many cells were kept out."""
     from advbench.audit.merging import merge as merge_cells
 

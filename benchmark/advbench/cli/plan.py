@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import PluginError, one_line, plain
-from advbench.terminal.tables import names, numbers, show_table, table
+from advbench.errors import PluginError, one_line, printable
+from advbench.terminal.tables import names, new_table, numbers, show_table
 from advbench.terminal.text import say, terminal
 
 if TYPE_CHECKING:
@@ -65,9 +65,9 @@ def _lacking(laid_out: Plan, broken: dict[str, None]) -> list[str]:
                 here[dataset] = data_intake.load(dataset, folders)
         except PluginError as error:
             broken[one_line(error)] = None
-    found = list(missing_weights((target for target in laid_out.targets if target.dataset in here), here))
-    many = len({one.target.dataset for one in found}) > 1
-    return [f"{one.label} on {one.target.dataset.label}" if many else one.label for one in found]
+    lacking = list(missing_weights((target for target in laid_out.targets if target.dataset in here), here))
+    many = len({one.target.dataset for one in lacking}) > 1
+    return [f"{one.label} on {one.target.dataset.label}" if many else one.label for one in lacking]
 
 
 def _passes(cell: CellPlan, broken: dict[str, None] | None = None) -> int | None:
@@ -89,25 +89,25 @@ def _cells(cells: Iterable[CellPlan], *, show_data: bool) -> Table:
     rows: dict[tuple[str, str, int | None, str], dict[str, list[CellPlan]]] = {}
     for (data, threat, examples, target), own in by_target.items():
         rows.setdefault((data, threat, examples, _entrants(own)), {})[target] = own
-    found = table()
+    table = new_table()
     for heading in ("data", "threat", "attacks") if show_data else ("threat", "attacks"):
-        found.add_column(heading, overflow="fold")
-    names(found, "targets", (target for targets in rows.values() for target in targets))
+        table.add_column(heading, overflow="fold")
+    names(table, "targets", (target for targets in rows.values() for target in targets))
     for heading in ("examples", "cells", "passes,\nat most"):
-        numbers(found, heading)
+        numbers(table, heading)
     for (data, threat, examples, entrants), targets in rows.items():
         inside = [cell for own in targets.values() for cell in own]
         passes = [_passes(cell) for cell in inside]
         total = sum(one or 0 for one in passes)
-        found.add_row(
-            *(Text(plain(word)) for word in ((data, threat, entrants) if show_data else (threat, entrants))),
-            Text("\n".join(plain(target) for target in targets)),
+        table.add_row(
+            *(Text(printable(word)) for word in ((data, threat, entrants) if show_data else (threat, entrants))),
+            Text("\n".join(printable(target) for target in targets)),
             str(examples or "all"),
             str(len(inside)),
             f"{total:,}" if None not in passes else f"{total:,} + ?" if total else "?",
         )
-        found.add_section()
-    return found
+        table.add_section()
+    return table
 
 
 def _entrants(cells: Iterable[CellPlan]) -> str:
@@ -130,13 +130,13 @@ def _skips(laid_out: Plan) -> Table:
     rows: dict[tuple[str, str, str], dict[str, None]] = {}
     for skip in laid_out.skips:
         rows.setdefault((skip.dataset, skip.what, skip.reason), {})[skip.target] = None
-    found = table()
+    table = new_table()
     for heading in ("data", "what"):
-        found.add_column(heading, overflow="fold")
-    names(found, "targets", (target for targets in rows.values() for target in targets))
-    found.add_column("why", overflow="fold")
+        table.add_column(heading, overflow="fold")
+    names(table, "targets", (target for targets in rows.values() for target in targets))
+    table.add_column("why", overflow="fold")
     for (data, what, reason), targets in rows.items():
         many = len(targets) > _MOST_TARGETS and set(targets) == set(everyone.get(data, ()))
-        listed = Text(f"all {len(targets)}" if many else "\n".join(plain(target) for target in targets))
-        found.add_row(Text(plain(data)), Text(plain(what)), listed, Text(plain(reason)))
-    return found
+        listed = Text(f"all {len(targets)}" if many else "\n".join(printable(target) for target in targets))
+        table.add_row(Text(printable(data)), Text(printable(what)), listed, Text(printable(reason)))
+    return table

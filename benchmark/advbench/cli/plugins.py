@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import plain
-from advbench.terminal.tables import table
+from advbench.errors import printable
+from advbench.terminal.tables import new_table
 from advbench.terminal.text import complain, say, terminal
 
 if TYPE_CHECKING:
@@ -30,28 +30,28 @@ def plugins(
         from advbench.plugins import serves
 
         registry = context.obj.checked(strict)
-        matrix = table()
+        matrix = new_table()
         for heading in serves.headings(registry):
             matrix.add_column(heading)
         for row in serves.rows(registry):
-            matrix.add_row(*(Text(plain(word)) for word in row))
+            matrix.add_row(*(Text(printable(word)) for word in row))
         console.print(matrix)
         return
     listed: Iterable[Row] = context.obj.memory.entrants
     broken: list[Broken] = []
     if strict or traceback or not context.obj.memory.whole:  # what fails is tried again: it may have been mended
-        listed, broken = context.obj.registry.describe(), context.obj.registry.broken
+        listed, broken = context.obj.described(), context.obj.registry.broken
     for one in broken:
         say(console, f"broken: {one.origin}: {one.error}", "red")
         if traceback:
-            console.print(Text(plain(one.traceback, newlines=True), style="dim"), soft_wrap=True)
-    found = table()
+            console.print(Text(printable(one.traceback, newlines=True), style="dim"), soft_wrap=True)
+    table = new_table()
     for heading in ("kind", "name", "shipped by", "what it is"):
-        found.add_column(heading, overflow="fold")
+        table.add_column(heading, overflow="fold")
     for entrant in listed:
         words = (entrant.kind, entrant.label, f"{entrant.distribution} {entrant.version}", entrant.summary)
-        found.add_row(*(Text(plain(word)) for word in words))
-    console.print(found)
+        table.add_row(*(Text(printable(word)) for word in words))
+    console.print(table)
     if broken:
         context.obj.refuse_broken(strict)
         who = ", ".join(str(one.origin) for one in broken)

@@ -9,7 +9,7 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from advbench.errors import plain
+from advbench.errors import printable
 from advbench.run.report import Reporter
 from advbench.terminal.text import duration, say
 
@@ -51,10 +51,10 @@ class Display(Reporter):
     def preparing(self, target: str, done: int, total: int) -> None:
         if self._task is None:
             self._task = self._progress.add_task("preparing targets", total=total, detail="")
-        self._progress.update(self._task, completed=done, total=total, detail=plain(target))
+        self._progress.update(self._task, completed=done, total=total, detail=printable(target))
 
     def training(self, target: str, fraction: float, text: str) -> None:
-        detail = f"training {plain(target)}: {fraction:.0%}, {plain(text)}"
+        detail = f"training {printable(target)}: {fraction:.0%}, {printable(text)}"
         if self._task is not None:
             self._progress.update(self._task, detail=detail)
         self._now_and_then(detail)
@@ -66,7 +66,7 @@ class Display(Reporter):
             self._progress.update(self._task, description="cells", completed=0, total=cells, detail="")
 
     def cell(self, label: str) -> None:
-        self._label = plain(label)
+        self._label = printable(label)
         self._show()
 
     def shard(self, examples: int, *, cached: bool) -> None:

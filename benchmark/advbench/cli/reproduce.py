@@ -55,28 +55,30 @@ def reproduce(
         for one in [store.cell(prefix) for prefix in cell]:
             try:
                 with Display(console) as display:
-                    found = reproduce_cell(store, registry, one, settings, on=on or (), reporter=display, timeout=limit)
+                    reproduced = reproduce_cell(
+                        store, registry, one, settings, on=on or (), reporter=display, timeout=limit
+                    )
             except TimeUpError as error:
                 say(console, f"{one.key[:12]} {error}", "red")
                 same = False
                 continue
-            say(console, f"{one.key[:12]} {found.label}: {_made(found)}")
-            same &= found.same
-            for number in found.numbers:
-                say(console, _told(number), "" if number.same else "red")
-            for text in found.contradictions:
+            say(console, f"{one.key[:12]} {reproduced.label}: {_effort(reproduced)}")
+            same &= reproduced.same
+            for number in reproduced.numbers:
+                say(console, _comparison(number), "" if number.same else "red")
+            for text in reproduced.contradictions:
                 say(console, f"· {text}", "red")
-            if found.other_versions:
-                say(console, f"· made under other versions: {found.other_versions}")
+            if reproduced.other_versions:
+                say(console, f"· made under other versions: {reproduced.other_versions}")
     if not same:
         raise typer.Exit(1)
 
 
-def _made(found: Reproduced) -> str:
-    return f"{found.examples} examples crafted again in {duration(found.seconds)}"
+def _effort(reproduced: Reproduced) -> str:
+    return f"{reproduced.examples} examples crafted again in {duration(reproduced.seconds)}"
 
 
-def _told(number: Number) -> str:
+def _comparison(number: Number) -> str:
     shares = [percent(count / number.n) if number.n else "–" for count in (number.stored, number.again)]
     verdicts = f"{number.differing} verdicts differ" if number.differing else "every verdict is the same"
     return (

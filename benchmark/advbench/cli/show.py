@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.text import Text
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, did_you_mean, plain
+from advbench.errors import AdvbenchError, did_you_mean, printable
 from advbench.rates import detection
 from advbench.rates.story import story
 from advbench.rates.uncertainty import undetected_at
 from advbench.store import Store
 from advbench.store.rows import listed
 from advbench.terminal.cells import board_of, cell_table
-from advbench.terminal.tables import names, numbers, print_boards, show_table, table
+from advbench.terminal.tables import names, new_table, numbers, print_boards, show_table
 from advbench.terminal.text import percent, say, terminal
 
 ALARMS = (0.01, 0.05, 0.1, 0.2)
@@ -141,26 +141,26 @@ def _print_sweeps(console: Console, store: Store, boards: list[str] | None) -> N
     if not rows:
         say(console, "No attack was run with several parameters.")
         return
-    found = table()
-    names(found, "board", (row.board_name for row in rows))
-    names(found, "target", (row.target_label for row in rows))
-    found.add_column("attack", overflow="fold")
+    table = new_table()
+    names(table, "board", (row.board_name for row in rows))
+    names(table, "target", (row.target_label for row in rows))
+    table.add_column("attack", overflow="fold")
     for heading in ("tried", "fooled by one", "by any", "undetected, one", "any"):
-        numbers(found, heading)
-    found.add_column("the best one", overflow="fold")
+        numbers(table, heading)
+    table.add_column("the best one", overflow="fold")
     for row in sorted(rows, key=lambda row: (row.board_name, row.target_label, row.name, row.goal)):
-        found.add_row(
-            plain(row.board_name),
-            plain(row.target_label),
-            plain(row.name if row.goal == "untargeted" else f"{row.name} → {row.goal}"),
+        table.add_row(
+            printable(row.board_name),
+            printable(row.target_label),
+            printable(row.name if row.goal == "untargeted" else f"{row.name} → {row.goal}"),
             str(row.entrants),
             percent(row.best_fooled / row.n),
             percent(row.rate),
             "" if row.best_undetected is None else percent(row.best_undetected / row.n),
             "" if row.undetected is None else percent(row.undetected_rate),
-            plain(row.best if row.undetected is None else row.best_hidden),
+            printable(row.best if row.undetected is None else row.best_hidden),
         )
-    console.print(found)
+    console.print(table)
 
 
 def _print_detectors(console: Console, store: Store, boards: list[str] | None) -> None:
@@ -172,23 +172,23 @@ def _print_detectors(console: Console, store: Store, boards: list[str] | None) -
     if not rows:
         say(console, "No detector was attacked.")
         return
-    found = table()
-    names(found, "board", (row.board_name for row in rows))
-    names(found, "target", (row.target_label for row in rows))
-    found.add_column("attack", overflow="fold")
+    table = new_table()
+    names(table, "board", (row.board_name for row in rows))
+    names(table, "target", (row.target_label for row in rows))
+    table.add_column("attack", overflow="fold")
     for heading in ("fooled", *(f"{share:.0%} alarms" for share in ALARMS)):
-        numbers(found, heading)
+        numbers(table, heading)
     lines = []
     for row, curve in zip(rows, curves, strict=True):
-        words = [plain(name) for name in (row.board_name, row.target_label, row.entrant)]
+        words = [printable(name) for name in (row.board_name, row.target_label, row.entrant)]
         shares = [row.fooled / row.n, *(undetected_at(curve, share).undetected for share in ALARMS)]
         lines.append([*words, *map(percent, shares)])
     for line in sorted(lines):
-        found.add_row(*map(Text, line))
+        table.add_row(*map(Text, line))
     remarks = ["Percent fooled, then undetected where at most so many clean images raise an alarm."]
     if any(row.stop == "first" for row in rows):
         remarks.append("Attacked with `stop: first`, which suits the threshold that was set; `stop: end` is fair.")
-    show_table(console, found, remarks=remarks)
+    show_table(console, table, remarks=remarks)
 
 
 def _print_cells(console: Console, store: Store, boards: list[str] | None) -> None:
@@ -217,12 +217,12 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
         for board in served.get(row.key, [None])
         if not boards or board in boards
     ]
-    found = table()
-    found.add_column("key", no_wrap=True, overflow="fold")
-    names(found, "source", (row.label for row, _ in rows))
-    found.add_column("board", overflow="fold")
-    names(found, "attack", (row.entrant for row, _ in rows))
-    numbers(found, "fooled")
+    table = new_table()
+    table.add_column("key", no_wrap=True, overflow="fold")
+    names(table, "source", (row.label for row, _ in rows))
+    table.add_column("board", overflow="fold")
+    names(table, "attack", (row.entrant for row, _ in rows))
+    numbers(table, "fooled")
     failures: dict[str, None] = {}
     everywhere = store.boards()
     for row, board in rows:
@@ -238,10 +238,10 @@ def _print_cells(console: Console, store: Store, boards: list[str] | None) -> No
         elif share is None:
             how = "no verdict" if row.current else "replaced"
         words = (row.key[:12], row.label, board or board_of(row, everywhere), row.entrant, how)
-        found.add_row(*(Text(plain(word)) for word in words))
+        table.add_row(*(Text(printable(word)) for word in words))
     if unplaced:
         failures |= {
             "On no board: no board here judges the examples of these cells. `advbench show` sets them beside the "
             "numbers of the boards that have the same target and ball.": None
         }
-    show_table(console, found, remarks=failures)
+    show_table(console, table, remarks=failures)

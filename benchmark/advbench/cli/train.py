@@ -63,7 +63,7 @@ def train(
         plan = TargetPlan(on, each, defenses)
         try:
             with attributed(plan.label):
-                lines, agrees = _trained(console, plan, loaded, where, check=check, publish=publish)
+                lines, agrees = _train_or_check(console, plan, loaded, where, check=check, publish=publish)
         except PluginError as error:  # a stranger's: the others go on
             say(console, f"failed: {one_line(error)}", "red")
             failed = True
@@ -75,7 +75,7 @@ def train(
         raise typer.Exit(1)
 
 
-def _trained(
+def _train_or_check(
     console: Console, plan: TargetPlan, loaded: Data, where: torch.device, *, check: bool, publish: Path | None
 ) -> tuple[list[str], bool]:
     """What is to be said of one model, and whether a check of it agrees."""
@@ -98,8 +98,8 @@ def _trained(
                 f"again {again} %; largest difference of a weight {checked.largest_difference:.2g}; "
                 f"{duration(checked.seconds)} on {checked.hardware} ({checked.origin})"
             ]
-        elif found := find_weights(plan, loaded):
-            lines = [f"already there: {found.origin}"]
+        elif weights := find_weights(plan, loaded):
+            lines = [f"already there: {weights.origin}"]
         else:
             began = time.monotonic()
             made = obtain_weights(plan, loaded, device=where, progress=progress)
@@ -116,9 +116,9 @@ def published(plan: TargetPlan, data: Data, folder: Path) -> str:
     from advbench.weights.weight_files import publish_weights
     from advbench.weights.weights import find_weights
 
-    found = find_weights(plan, data)
-    if found is None or found.path is None:
+    weights = find_weights(plan, data)
+    if weights is None or weights.path is None:
         raise AdvbenchError(f"{plan.model.label}: no file of weights to publish")
-    right = accuracy(found.net, data.judge)
-    path = publish_weights(found.path, folder, tested=round(right, 4))
+    right = accuracy(weights.net, data.judge)
+    path = publish_weights(weights.path, folder, tested=round(right, 4))
     return f"published: {path}, {percent(right)} % right on the {len(data.judge)} judged images"

@@ -44,7 +44,7 @@ class Shard:
     predicted: Tensor
     lead: Tensor
     places: Tensor | None = None
-    """Those of the examples in the order of judging; None for 0, 1, …."""
+    """Places of the examples in the order of judging; None for 0, 1, …."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +186,7 @@ def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadlin
     if len(given.images) == 0 or problem.done:
         p = problem.finish(problem.start()).detach()
     else:
-        p = _watched(job.attack, problem, guard, given)
+        p = _perturb_guarded(job.attack, problem, guard, given)
     if p.is_cuda:
         torch.cuda.synchronize(device)
     return Crafted(
@@ -199,8 +199,8 @@ def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadlin
     )
 
 
-def _watched(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Tensor:
-    """What is to be judged; refused where the attack has touched anything that it may not."""
+def _perturb_guarded(attack: Attack, problem: Problem, guard: Guard, given: Given) -> Tensor:
+    """The perturbations to judge; refused where the attack has touched anything that it may not."""
     asked = guard.answers.asked - problem.asked
     with guard.watching():
         p = check_form(attack, problem, perturbed(attack, problem))
@@ -230,7 +230,7 @@ def _craft_shared(job: Job, shard: Shard, fit: Fit, guard: Guard, batch: BatchSi
     p = problem.start()
     if len(given.images):
         with _chance(job, "shared"):
-            p = _watched(job.attack, problem, guard, given)
+            p = _perturb_guarded(job.attack, problem, guard, given)
     p = p.cpu()
     first = shard.number == 0
     return Crafted(

@@ -34,7 +34,7 @@ class Part:
     identity: int
     training: bool
     forward: int
-    """Of a `forward` that was put on this one object; its class has its own."""
+    """The identity of a `forward` that was put on this one object; its class has its own."""
     hooks: tuple[tuple[int, ...], ...]
 
     @classmethod
@@ -79,11 +79,11 @@ class Condition:
                 seen.add(id(module))
                 where = f"{prefix}{name or type(module).__name__}"
                 parts[where] = Part.of(module)
-                for key, value in _held(module):
+                for key, value in _contents(module):
                     label = f"{where}.{key}"
                     if isinstance(value, Tensor):
                         kept[label] = value
-                        tensors[label] = _seen(value)
+                        tensors[label] = _observe(value)
                     else:
                         values[label] = value
         everywhere = tuple(len(vars(torch_module)[f"_global{hooks}"]) for hooks in _HOOKS)
@@ -130,8 +130,8 @@ class Condition:
                 yield Change(name, f"is {is_!r}, not {was!r}", held=True)
 
 
-def _held(module: nn.Module) -> Iterator[tuple[str, object]]:
-    """Tensors, also those that are no parameter and no buffer, and plain numbers, texts and flags."""
+def _contents(module: nn.Module) -> Iterator[tuple[str, object]]:
+    """What a module holds: tensors, also those that are no parameter and no buffer, numbers, texts and flags."""
     for held in (module._parameters, module._buffers):
         yield from ((key, value) for key, value in held.items() if value is not None)
     for key, value in vars(module).items():
@@ -139,29 +139,29 @@ def _held(module: nn.Module) -> Iterator[tuple[str, object]]:
             yield key, value
 
 
-def _seen(value: Tensor) -> Seen:
+def _observe(value: Tensor) -> Seen:
     version = None if value.is_inference() else value._version
-    plain = value.layout == torch.strided
+    strided = value.layout == torch.strided
     form = (value.dtype, tuple(value.shape), value.device, value.requires_grad, value.layout)
-    return Seen((id(value), value.data_ptr() if plain else 0), form, version)
+    return Seen((id(value), value.data_ptr() if strided else 0), form, version)
 
 
 def _sums(tensors: dict[str, Tensor]) -> dict[str, int]:
     """A checksum of each one's bits; all of an accelerator's come over together, with one wait."""
-    found: dict[str, int] = {}
+    checksums: dict[str, int] = {}
     elsewhere: dict[torch.device, list[tuple[str, Tensor]]] = {}
     for name, value in tensors.items():
         if value.layout != torch.strided or value.is_quantized:
             continue
         value = torch.view_as_real(value.detach().resolve_conj()) if value.is_complex() else value.detach()
         if value.device.type == "cpu":
-            found[name] = zlib.crc32(value.contiguous().view(-1).view(torch.uint8).numpy().data)
+            checksums[name] = zlib.crc32(value.contiguous().view(-1).view(torch.uint8).numpy().data)
         elif value.device.type != "meta":
             elsewhere.setdefault(value.device, []).append((name, mixed(value)))
     for sums in elsewhere.values():
         numbers = torch.stack([bits for _, bits in sums]).tolist()
-        found |= {name: number for (name, _), number in zip(sums, numbers, strict=True)}
-    return found
+        checksums |= {name: number for (name, _), number in zip(sums, numbers, strict=True)}
+    return checksums
 
 
 def mixed(value: Tensor) -> Tensor:

@@ -51,9 +51,9 @@ class Guard:
         left += [f"its own `{name}` is another one" for name in own.restore()]
         damage = [f"`{name}` is another one" for name in others.restore()] + self._damage()
         if damage:
-            raise DamagedTargetError(self._told("changed its target", damage + left, failure)) from failure
+            raise DamagedTargetError(self._message("changed its target", damage + left, failure)) from failure
         if left:
-            raise PluginError(self._told("left something changed", left, failure)) from failure
+            raise PluginError(self._message("left something changed", left, failure)) from failure
         if failure is not None:
             raise failure
 
@@ -76,7 +76,7 @@ class Guard:
         self._condition = now
         return [str(change) for change in changed if change.name not in own]
 
-    def _told(self, what: str, changes: list[str], failure: Exception | None) -> str:
+    def _message(self, what: str, changes: list[str], failure: Exception | None) -> str:
         more = f"; and {len(changes) - 3} more" if len(changes) > 3 else ""
         ended = f" (and ended with: {one_line(failure)})" if failure else ""
         return f"{self.attack.label}: `perturb` {what}: {'; '.join(changes[:3])}{more}{ended}"
@@ -105,14 +105,14 @@ class Fields:
 
     def restore(self) -> list[str]:
         """Put back what is another value than it was, and say which fields these are."""
-        found = []
+        changed = []
         for owner, values in self.kept:
             for name, value in values.items():
                 now = getattr(owner, name, None)
                 if now is not value and not (isinstance(value, _PLAIN) and now == value):
                     object.__setattr__(owner, name, value)
-                    found.append(name)
-        return found
+                    changed.append(name)
+        return changed
 
 
 _PLAIN = (bool, int, float, str, tuple, type(None))
@@ -229,12 +229,12 @@ def _own_changes(nets: Sequence[nn.Module], before: Condition, target: Target) -
         x = Draws(0, "guard", ids).uniform(*shape) * torch.tensor([1.0, 0.0, 100.0, -100.0], device=device).view(
             -1, *[1] * len(shape)
         )
-        found: set[str] = set()
+        names: set[str] = set()
         for graph in (False, True, False):
             with torch.set_grad_enabled(graph), seeded(f"guard/{graph}", x.device):
                 for net in copies:
                     net(x.clone().requires_grad_(graph))
-            found |= {change.name for change in first.changes(Condition.of(copies)) if change.held}
+            names |= {change.name for change in first.changes(Condition.of(copies)) if change.held}
     except Exception:  # what can't be tried is nobody's excuse
         return set()
-    return found
+    return names

@@ -79,14 +79,14 @@ class TorchState:
 
     def restore(self) -> list[str]:
         """Put back what is other than it was, and say what that is."""
-        found = []
+        changes = []
         for setting, before in zip(SETTINGS, self.values, strict=True):
             after = setting.read()
             if after != before:
                 setting.write(before)
-                found.append(f"torch's {setting.words} is {_said(after)}, not {_said(before)}")
-        return found
+                changes.append(f"torch's {setting.words} is {_words(after)}, not {_words(before)}")
+        return changes
 
 
-def _said(value: Any) -> str:
+def _words(value: Any) -> str:
     return {True: "on", False: "off"}.get(value, str(value)) if isinstance(value, bool) else str(value)

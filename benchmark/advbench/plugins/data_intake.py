@@ -36,7 +36,7 @@ def read(dataset: Dataset, folders: DataFolders) -> Data:
 
 
 def place(dataset: Dataset, folders: DataFolders) -> str | None:
-    """Where it is on this machine, in words; None where it is not."""
+    """Where a data set is on this machine, in words; None where it is not."""
     with attributed(f"{dataset.label}: `find` failed"):
         where: object = dataset.find(folders)
     if where is not None and not isinstance(where, str):
@@ -82,8 +82,8 @@ def _wrong_images(images: Tensor, shape: tuple[int, int, int]) -> str:
         return ""
     low, high = (float(end) for end in images.aminmax())
     if not (low >= 0 and high <= 1):
-        found = f"pixels from {low:.3g} to {high:.3g}" if low == low else "pixels that are NaN"
-        return f"{found}, outside [0, 1]; leave normalising to the models"
+        pixels = f"pixels from {low:.3g} to {high:.3g}" if low == low else "pixels that are NaN"
+        return f"{pixels}, outside [0, 1]; leave normalising to the models"
     return ""
 
 
@@ -129,4 +129,4 @@ def _contents(part: Examples, raw: bool) -> Iterator[bytes]:
 
 
 FAULTS: tuple[Callable[[Dataset, Data], str], ...] = (wrong_form, wrong_labels, wrong_ids, calibrated_on_judged)
-"""In this order: the later ones count on what the earlier ones have found in order."""
+"""Checks of an example's parts, in this order: the later ones count on what the earlier ones have found in order."""

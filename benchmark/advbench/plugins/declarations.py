@@ -76,7 +76,7 @@ def check_declarations(plugin: Plugin) -> None:
     if not isinstance(name, str) or not _NAME.fullmatch(name):
         given = "declares no name" if name is None else f"has the name {shown(name)}"
         raise PluginError(f"{title} {given}; a name is made of a-z, 0-9, '-' and '.', as in `name = \"my-attack\"`")
-    for declaration, wanted, right in _declared(plugin):
+    for declaration, wanted, right in _declarations(plugin):
         value = getattr(plugin, declaration, None)
         if not right(value):
             given = (
@@ -98,7 +98,7 @@ def check_declarations(plugin: Plugin) -> None:
         raise PluginError(f"{title}: its label {shown(plugin.label)} can't be read back")
 
 
-def _declared(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
+def _declarations(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
     """Declarations that this kind must make: the name, an example, and a test of the value."""
     for flag in _FLAGS:
         if hasattr(plugin, flag):

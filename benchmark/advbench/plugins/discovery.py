@@ -70,12 +70,12 @@ def _load(point: EntryPoint, origin: Origin) -> Loaded:
         entrant
         for name, (_, kind) in KINDS.items()
         for function in answered.get(name, ())
-        for entrant in _checked(function(), name, kind)
+        for entrant in _check(function(), name, kind)
     )
     return Loaded(origin, manager, entrants)
 
 
-def _checked(returned: object, hook: str, kind: type[Plugin]) -> Iterator[Plugin]:
+def _check(returned: object, hook: str, kind: type[Plugin]) -> Iterator[Plugin]:
     """What a hook returned, each entrant held against the contract."""
     if not isinstance(returned, Iterable):
         raise PluginError(f"{hook} returned {shown(returned)}; it should return a list of {kind.__name__} instances")

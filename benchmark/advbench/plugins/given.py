@@ -88,7 +88,7 @@ class GivenData(Dataset):
 
 
 def refuse_given_images(label: str) -> None:
-    """Where a database names images that `evaluate` was handed in memory, they can't be had again."""
+    """Refuse images that `evaluate` was handed in memory: a database names them, and they can't be had again."""
     if label == GivenData.name:
         raise AdvbenchError(
             "its images were given to `evaluate` in memory and are not in the database: what needs them again (verify, "
@@ -106,7 +106,7 @@ def refuse_given_model(label: str, params: Mapping[str, Any]) -> None:
 
 
 def count_classes(model: Model | str, examples: Examples) -> int:
-    """As many as the network answers with; else as many as the labels name."""
+    """The number of classes: as many as the network answers with; else as many as the labels name."""
     named = int(examples.labels.max()) + 1
     if not isinstance(model, GivenModel):
         return max(2, named)
@@ -152,11 +152,11 @@ def checked_examples(images: Images, labels: Images) -> Examples:
 
 def held_out_examples(images: Images, labels: Images, judged: Examples) -> Examples:
     """Clean images to set thresholds on, with ids that no judged image has."""
-    found = checked_examples(images, labels)
-    if found.images.shape[1:] != judged.images.shape[1:]:
-        shapes = f"{tuple(found.images.shape[1:])}, those to judge {tuple(judged.images.shape[1:])}"
+    examples = checked_examples(images, labels)
+    if examples.images.shape[1:] != judged.images.shape[1:]:
+        shapes = f"{tuple(examples.images.shape[1:])}, those to judge {tuple(judged.images.shape[1:])}"
         raise AdvbenchError(f"calibrate: its images have the shape {shapes}")
-    return Examples(found.images, found.labels, found.ids + len(judged))
+    return Examples(examples.images, examples.labels, examples.ids + len(judged))
 
 
 def _digest(net: nn.Module) -> str:
@@ -164,7 +164,7 @@ def _digest(net: nn.Module) -> str:
     parts = [repr(net)]
     for name, module in net.named_modules():
         held = {key: value for key, value in vars(module).items() if key not in _TORCH_HOLDS}
-        parts += [f"{name}.{key}={_held(value)}" for key, value in sorted(held.items())]
+        parts += [f"{name}.{key}={_identity(value)}" for key, value in sorted(held.items())]
     for kind in sorted({type(m) for m in net.modules()}, key=lambda k: (k.__module__, k.__qualname__)):
         if not kind.__module__.startswith("torch."):
             try:
@@ -178,18 +178,18 @@ _TORCH_HOLDS = set(vars(nn.Module()))
 """What every module has; weights and buffers are hashed by themselves."""
 
 
-def _held(value: Any) -> str:
+def _identity(value: Any) -> str:
     """Numbers, texts and tensors by value, functions by their source, the rest by kind: an address says nothing."""
     if isinstance(value, Tensor):
         numbers = value.detach().cpu().contiguous()
         content = hashlib.sha256(numbers.flatten().view(torch.uint8).numpy().tobytes()).hexdigest()
         return f"{numbers.dtype}{tuple(numbers.shape)}{content}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_held(item) for item in value)}]"
+        return f"[{', '.join(_identity(item) for item in value)}]"
     if isinstance(value, dict):
-        return f"{{{', '.join(f'{key!r}: {_held(item)}' for key, item in value.items())}}}"
+        return f"{{{', '.join(f'{key!r}: {_identity(item)}' for key, item in value.items())}}}"
     if isinstance(value, np.ndarray):
-        return _held(torch.as_tensor(value))
+        return _identity(torch.as_tensor(value))
     if inspect.isroutine(value):
         try:
             return inspect.getsource(value)

@@ -31,8 +31,10 @@ def installed(group: str = hooks.GROUP, report: Report | None = None) -> list[Po
         points = list(entry_points(group=group))
     except Exception:  # one unreadable entry_points.txt anywhere: go through the distributions one by one
         points = [point for one in distributions() for point in _points_of(one, group, report)]
-    found = {(owner.distribution, owner.entry_point): (point, owner) for point, owner in map(_owned, reversed(points))}
-    return sorted(found.values(), key=lambda one: (not one[1].built_in, *_sort_key(one[1])))
+    newest = {
+        (owner.distribution, owner.entry_point): (point, owner) for point, owner in map(_with_origin, reversed(points))
+    }
+    return sorted(newest.values(), key=lambda one: (not one[1].built_in, *_sort_key(one[1])))
 
 
 def chosen(points: Iterable[Point]) -> list[Point]:
@@ -62,7 +64,7 @@ def _points_of(distribution: Distribution, group: str, report: Report | None) ->
         return []
 
 
-def _owned(point: EntryPoint) -> Point:
+def _with_origin(point: EntryPoint) -> Point:
     return point, Origin.of(point.dist, point.name)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from importlib.metadata import Distribution
 from typing import Any
 
-from advbench.errors import plain
+from advbench.errors import printable
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Origin:
     version: str
     entry_point: str
     digest: str = ""
-    """Of the Python sources that its outcomes depend on (`sources`); empty where there are none to read."""
+    """The digest of the Python sources that its outcomes depend on (`sources`); empty where there are none to read."""
 
     @classmethod
     def of(cls, distribution: Distribution | None, entry_point: str) -> Origin:
@@ -30,7 +30,7 @@ class Origin:
             version = str(distribution.version) if distribution else "?"
         except Exception:  # metadata without a name or a version
             name, version = "?", "?"
-        return cls(plain(name), plain(version), plain(entry_point))
+        return cls(printable(name), printable(version), printable(entry_point))
 
     def __str__(self) -> str:
         return f"{self.distribution} {self.version} (entry point {self.entry_point})"
@@ -51,7 +51,7 @@ class Origin:
         return bool({name, canonical(name)} & self.names)
 
     def params(self) -> dict[str, str]:
-        """As it is stored."""
+        """The origin as it is stored."""
         return dataclasses.asdict(self)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import pluggy
 
-from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, plain
+from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, printable
 from advbench.interrupts import by_a_person
 from advbench.plugin import Attack, Dataset, Defense, Model, Plugin
 from advbench.plugins.foreign import no_exit
@@ -78,7 +78,7 @@ class Registry:
 
     def attack(self, text: str) -> Attack:
         """The attack that a text names, with the parameters that it gives."""
-        return self.settle(self._configured("attack", self.attacks, parse(text)))
+        return self.settle(self._configure("attack", self.attacks, parse(text)))
 
     def settle(self, attack: Attack, above: tuple[str, ...] = ()) -> Attack:
         """The attack with those that it builds on; an AdvbenchError says which of them is unknown.
@@ -92,27 +92,27 @@ class Registry:
         others = {}
         for name in attack.builds_on:
             try:
-                other = self._configured("attack", self.attacks, parse(getattr(attack, name)))
+                other = self._configure("attack", self.attacks, parse(getattr(attack, name)))
             except AdvbenchError as error:
                 raise AdvbenchError(f"{attack.label}: {name}: {error}") from error
             others[name] = self.settle(other, (*above, attack.label))
         return attack.with_others(others)
 
     def model(self, text: str) -> Model:
-        return self._configured("model", self.models, parse(text))
+        return self._configure("model", self.models, parse(text))
 
     def dataset(self, text: str) -> Dataset:
-        return self._configured("data set", self.datasets, parse(text))
+        return self._configure("data set", self.datasets, parse(text))
 
     def defense(self, text: str) -> tuple[Defense, ...]:
         """The defenses that `a+b` names, in the order written; `none` stands alone."""
-        chain = tuple(self._configured("defense", self.defenses, call) for call in parse_chain(text))
+        chain = tuple(self._configure("defense", self.defenses, call) for call in parse_chain(text))
         check_chain(chain)
         return chain
 
     def threat(self, text: str) -> Threat:
         """The ball that a text describes: `linf(eps=8/255)`."""
-        return self._configured("threat", self.threats, parse(text))
+        return self._configure("threat", self.threats, parse(text))
 
     def threat_type(self, name: str) -> type[Threat]:
         """The class of the balls of that name."""
@@ -130,8 +130,8 @@ class Registry:
 
     def find(self, kind: str, call: Call) -> Plugin:
         """The entrant whose parameters the call changes: the one of that very label, else the first of that name."""
-        found: Plugin = self._find(kind, self.of_kind(kind), call)
-        return found
+        entrant: Plugin = self._find(kind, self.of_kind(kind), call)
+        return entrant
 
     def of_kind(self, kind: str) -> dict[str, Any]:
         """Entrants by label, of kind `attack`, `model`, `defense`, `data set` or `threat`."""
@@ -144,11 +144,15 @@ class Registry:
         owners = (one.origin for one in self.loaded for entrant in one.entrants if type(entrant) is type(plugin))
         return dataclasses.replace(next(owners, Origin("", "", "")), digest=source_digest(type(plugin)))
 
-    def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> None:
-        """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside."""
+    def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> dict[str, Origin]:
+        """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside.
+
+        Answers who added which.
+        """
+        added: dict[str, Origin] = {}
         for one in list(self.loaded):
             try:
-                _add_commands(one, app, set(taken))
+                added |= dict.fromkeys(_add_commands(one, app, set(taken)), one.origin)
             except BaseException as error:
                 if by_a_person(error):
                     raise
@@ -156,6 +160,7 @@ class Registry:
                 self.loaded.remove(one)
                 for entrant in one.entrants:
                     self.of_kind(kind_of(entrant)).pop(entrant.label)
+        return added
 
     def finished(self, database: Path) -> list[Path]:
         """Tell plugins that a run has ended; what they have rendered. One that fails is set aside."""
@@ -174,8 +179,8 @@ class Registry:
             Row(
                 kind_of(entrant),
                 entrant.label,
-                plain(entrant.summary),
-                plain(entrant.reference),
+                printable(entrant.summary),
+                printable(entrant.reference),
                 one.origin.distribution,
                 one.origin.version,
                 one.origin.entry_point,
@@ -192,7 +197,7 @@ class Registry:
         to_blame = isinstance(error, PluginError) or not isinstance(error, AdvbenchError)
         self.broken.append(Broken(origin, one_line(error), "".join(tracebacks.format_exception(error)), to_blame))
 
-    def _configured(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
+    def _configure(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
         return configure(self._find(kind, entrants, call), call.params)
 
     def _find(self, kind: str, entrants: Mapping[str, K], call: Call) -> K:
@@ -232,10 +237,10 @@ def check_chain(chain: tuple[Defense, ...]) -> None:
         raise AdvbenchError(f"defense {twice!r} stands twice in one chain")
 
 
-def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> None:
+def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> set[str]:
     """Try the plugin's commands on an empty app first: what can't be built must not take the command line with it."""
     if not one.manager.hook.advbench_commands.get_hookimpls():
-        return
+        return set()
     import typer
 
     scratch = typer.Typer()
@@ -243,12 +248,14 @@ def _add_commands(one: Loaded, app: typer.Typer, taken: set[str]) -> None:
     if scratch.registered_callback is not None:
         raise PluginError("advbench_commands may add commands, not a callback")
     if not scratch.registered_commands and not scratch.registered_groups:
-        return
-    if twice := (taken | _command_names(app)) & _command_names(scratch):
+        return set()
+    names = _command_names(scratch)
+    if twice := (taken | _command_names(app)) & names:
         raise PluginError(f"the command {min(twice)!r} exists already")
     typer.main.get_command(scratch)
     app.registered_commands += scratch.registered_commands
     app.registered_groups += scratch.registered_groups
+    return names
 
 
 def _command_names(app: typer.Typer) -> set[str]:

@@ -29,7 +29,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Row:
-    """An entrant, for `advbench plugins`."""
+    """An entrant or a command, for `advbench plugins`."""
 
     kind: str
     label: str
@@ -42,9 +42,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Memory:
-    """The entrants and commands that a full discovery found, as they are written down."""
+    """What a full discovery found, as it is written down."""
 
     entrants: tuple[Row, ...]
+    """And commands, who shipped what."""
     commands: Mapping[str, str]
     """Strangers' commands by name, each with its help."""
     whole: bool
@@ -54,28 +55,28 @@ class Memory:
 def recalled() -> Memory | None:
     """The memory of the plugins that are installed; None where there is none, or it is of others, or unreadable."""
     try:
-        found = json.loads(_place().read_bytes())
-        if found["fingerprint"] != fingerprint():
+        content = json.loads(_place().read_bytes())
+        if content["fingerprint"] != fingerprint():
             return None
-        return _memory(found)
+        return _memory(content)
     except (OSError, ValueError, TypeError, LookupError):
         return None
 
 
 def remember(memory: Memory) -> None:
-    """Write it down, where that is possible."""
-    found = {"fingerprint": fingerprint(), **dataclasses.asdict(memory)}
+    """Write a memory down, where that is possible."""
+    content = {"fingerprint": fingerprint(), **dataclasses.asdict(memory)}
     with contextlib.suppress(OSError, AdvbenchError):
-        replace_file(_place(), json.dumps(found, ensure_ascii=False).encode())
+        replace_file(_place(), json.dumps(content, ensure_ascii=False).encode())
 
 
-def _memory(found: Mapping[str, Any]) -> Memory:
-    """Out of a file that may say anything; the errors of what is no memory are the caller's."""
-    rows, commands = tuple(Row(**row) for row in found["entrants"]), dict(found["commands"])
+def _memory(content: Mapping[str, Any]) -> Memory:
+    """A memory out of a file that may say anything; the errors of what is none are the caller's."""
+    rows, commands = tuple(Row(**row) for row in content["entrants"]), dict(content["commands"])
     texts = [*commands.items(), *(dataclasses.astuple(row) for row in rows)]
-    if not all(isinstance(word, str) for words in texts for word in words) or not isinstance(found["whole"], bool):
+    if not all(isinstance(word, str) for words in texts for word in words) or not isinstance(content["whole"], bool):
         raise TypeError("not a memory")
-    return Memory(rows, commands, found["whole"])
+    return Memory(rows, commands, content["whole"])
 
 
 def _place() -> Path:
@@ -85,7 +86,7 @@ def _place() -> Path:
 
 
 def fingerprint() -> str:
-    """Of all that decides what a full discovery finds, as far as it can be told without loading any of it.
+    """A digest of all that decides what a full discovery finds, as far as it can be told without loading any of it.
 
     Distributions by name, since a plugin may fail for the lack or the version of any; those with plugins also by the
     record of their files, and by the times of sources that are no part of that record (editable installations).
@@ -101,7 +102,7 @@ def fingerprint() -> str:
             packages["advbench"] = record
         parts.append((point.group, point.value, dataclasses.astuple(origin), _digest(record)))
     for package, record in sorted(packages.items()):
-        parts.append((package, *(() if _recorded(package, record) else _times(package))))
+        parts.append((package, *(() if _is_recorded(package, record) else _times(package))))
     return _digest(repr(parts))
 
 
@@ -125,7 +126,7 @@ def _record(distribution: Distribution | None) -> str:
         return ""
 
 
-def _recorded(package: str, record: str) -> bool:
+def _is_recorded(package: str, record: str) -> bool:
     """Whether the record holds the package's files, each with its digest: not so where an installation is editable."""
     return any(line.startswith((f"{package}/__init__.py,", f"{package}.py,")) for line in record.splitlines())
 
@@ -140,5 +141,5 @@ def _times(package: str) -> Iterator[tuple[str, int, int]]:
     for place in map(Path, places):
         for path in sorted(place.rglob("*.py")) if place.is_dir() else [place]:
             with contextlib.suppress(OSError):
-                found = path.stat()
-                yield str(path), found.st_mtime_ns, found.st_size
+                status = path.stat()
+                yield str(path), status.st_mtime_ns, status.st_size

@@ -33,7 +33,7 @@ def markdown(registry: Registry) -> str:
 
 
 def _balls(registry: Registry) -> dict[str, Threat]:
-    """One of each name."""
+    """Balls by name, one of each."""
     return {ball.name: ball for ball in registry.threats.values()}
 
 

@@ -20,25 +20,25 @@ from pathlib import Path
 from typing import Any
 
 CORE = "advbench"
-"""Its areas have revisions of their own (`advbench.revisions`)."""
+"""The core's package: its areas have revisions of their own (`advbench.revisions`)."""
 CRAFTING = "advbench.crafting.cell", "advbench.run.judging"
-"""With all that they import: what a verdict comes from."""
+"""The modules that a verdict comes from, with all that they import."""
 
 
 def source_digest(kind: type) -> str:
-    """Of the sources that define a class and what it inherits; empty where there are none to read.
+    """The digest of the sources that define a class and what it inherits; empty where there are none to read.
 
     An editable installation changes without a new version, so a version would not tell results apart.
     """
     modules = {one.__module__ for one in kind.__mro__ if not _is_foreign(one.__module__)}
-    names = {name for module in modules for name in _reached(module)}
+    names = {name for module in modules for name in _modules_of(module)}
     return _digest_of(names) if names else _own_source(kind)
 
 
 @functools.cache
 def core_digest() -> str:
-    """Of all in the core that crafting and judging reach: provenance, and in no key."""
-    return _digest_of({name for module in CRAFTING for name in _reached(module)})
+    """The digest of all in the core that crafting and judging reach: provenance, and in no key."""
+    return _digest_of({name for module in CRAFTING for name in _modules_of(module)})
 
 
 def _digest_of(modules: Collection[str]) -> str:
@@ -54,33 +54,33 @@ def _is_foreign(module: str) -> bool:
 
 
 @functools.cache
-def _reached(module: str) -> frozenset[str]:
+def _modules_of(module: str) -> frozenset[str]:
     """Modules with a file that this one imports from its own distribution, at any depth, itself among them."""
-    found: set[str] = set()
+    modules: set[str] = set()
     left = [module] if _file(module) else []
     while left:
-        if (name := left.pop()) not in found:
-            found.add(name)
-            left += _imported(name, module.partition(".")[0])
-    return frozenset(found)
+        if (name := left.pop()) not in modules:
+            modules.add(name)
+            left += _imports(name, module.partition(".")[0])
+    return frozenset(modules)
 
 
 @functools.cache
-def _imported(name: str, home: str) -> tuple[str, ...]:
+def _imports(name: str, home: str) -> tuple[str, ...]:
     """Modules of the home's distribution that a module names in any import, wherever it stands."""
     path = _file(name)
     assert path
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    found = []
+    imports = []
     for node in ast.walk(_tree(path) or ast.Module([], [])):
         for target in _targets(node, package):
             if _same_distribution(target.partition(".")[0], home) and _file(target):
-                found.append(target)
-    return tuple(dict.fromkeys(found))
+                imports.append(target)
+    return tuple(dict.fromkeys(imports))
 
 
 def _targets(node: ast.AST, package: str) -> Iterator[str]:
-    """By name, what an import loads: of `from a import b` the module `a.b` where there is one, else `a`."""
+    """Names of the modules that an import loads: of `from a import b` the module `a.b` where there is one, else `a`."""
     if isinstance(node, ast.Import):
         yield from (alias.name for alias in node.names)
     elif isinstance(node, ast.ImportFrom):
@@ -149,7 +149,7 @@ def _folder(top: str) -> Path | None:
 
 @functools.cache
 def _tree(path: Path) -> ast.Module | None:
-    """None for a file that is no Python, which a plugin may name and never load."""
+    """A file's syntax tree; None for one that is no Python, which a plugin may name and never load."""
     try:
         return ast.parse(path.read_bytes())
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -211,7 +211,7 @@ def _is_mute(node: Any) -> bool:
 
 
 def _own_source(kind: type) -> str:
-    """Of a class that no file holds (a notebook's), where Python still knows its text."""
+    """The digest of a class that no file holds (a notebook's), where Python still knows its text."""
     try:
         return hashlib.sha256(inspect.getsource(kind).encode()).hexdigest()
     except (OSError, TypeError):

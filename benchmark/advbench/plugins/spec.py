@@ -107,15 +107,15 @@ class _Reader:
 
     def skip(self, mark: str) -> bool:
         self.blank()
-        found = self.text.startswith(mark, self.position)
-        self.position += len(mark) if found else 0
-        return found
+        there = self.text.startswith(mark, self.position)
+        self.position += len(mark) if there else 0
+        return there
 
     def match(self, pattern: re.Pattern[str]) -> re.Match[str] | None:
         self.blank()
-        found = pattern.match(self.text, self.position)
-        self.position = found.end() if found else self.position
-        return found
+        match = pattern.match(self.text, self.position)
+        self.position = match.end() if match else self.position
+        return match
 
     def unexpected(self, wanted: str) -> typing.NoReturn:
         self.blank()
@@ -215,27 +215,27 @@ class _Reader:
         self.depth -= 1
         return values, f"[{', '.join(texts)}]"
 
-    def number(self, found: re.Match[str]) -> int | float:
-        above, below = found.groups()
+    def number(self, match: re.Match[str]) -> int | float:
+        above, below = match.groups()
         try:
             if below is None and re.fullmatch(r"[-+]?\d+", above):
                 return int(above)
             value = float(above) / (1.0 if below is None else float(below))
         except ZeroDivisionError:
-            self.fail(f"{found.group()} divides by zero", found.start())
+            self.fail(f"{match.group()} divides by zero", match.start())
         except ValueError:  # Python refuses integers of thousands of digits
             value = math.inf
         if not math.isfinite(value):
-            self.fail(f"{found.group()[:20]} is too large a number; infinity is written inf", found.start())
+            self.fail(f"{match.group()[:20]} is too large a number; infinity is written inf", match.start())
         return value
 
     def quoted(self) -> str:
         start = self.position
         if self.text[start] == "'":
-            found = self.match(re.compile(r"'((?:[^']|'')*)'"))
-            if not found:
+            match = self.match(re.compile(r"'((?:[^']|'')*)'"))
+            if not match:
                 self.fail("this quote is never closed", start)
-            return found.group(1).replace("''", "'")
+            return match.group(1).replace("''", "'")
         try:
             value, self.position = json.JSONDecoder(strict=False).raw_decode(self.text, start)
         except json.JSONDecodeError as error:

@@ -54,7 +54,7 @@ def configure(entry: P | type[P], params: Mapping[str, Any], where: str = "") ->
     """The entry with other parameters; an AdvbenchError names everything that is wrong, after `where`."""
     values, faults = check(entry, params)
     if faults:
-        raise AdvbenchError("\n".join(_placed(where, fault.problem) for fault in faults))
+        raise AdvbenchError("\n".join(_message(where, fault.problem) for fault in faults))
     return construct(entry, values, where)
 
 
@@ -72,15 +72,15 @@ def construct(entry: P | type[P], values: Mapping[str, Any], where: str = "") ->
     ]
     if missing:
         example = ", ".join(f"{key}=…" for key in missing)
-        raise AdvbenchError(_placed(where, f"{kind.name} needs {' and '.join(missing)}: write {kind.name}({example})"))
+        raise AdvbenchError(_message(where, f"{kind.name} needs {' and '.join(missing)}: write {kind.name}({example})"))
     try:
         with no_exit(kind.name):
             return entry(**values) if isinstance(entry, type) else dataclasses.replace(entry, **values)
     except AdvbenchError as error:
-        raise AdvbenchError(_placed(where, str(error))) from error
+        raise AdvbenchError(_message(where, str(error))) from error
     except Exception as error:
         refusal = f"{kind.name} can't be made with these parameters: {one_line(error)}"
-        raise PluginError(_placed(where, refusal)) from error
+        raise PluginError(_message(where, refusal)) from error
 
 
 def core_threat(text: str) -> Threat:
@@ -99,7 +99,7 @@ def core_threat_type(name: str) -> type[Threat]:
     return known[name]
 
 
-def _placed(where: str, problem: str) -> str:
+def _message(where: str, problem: str) -> str:
     return f"{where}: {problem}" if where else problem
 
 
@@ -207,7 +207,7 @@ def _complaint(annotation: Any, value: Any) -> str:
         hint = f'; write "{written(value)}" if it is a text'
     elif not isinstance(value, list | tuple) and _takes(annotation, [value]):
         hint = f"; write [{written(value)}]"
-    return f"expected {_expected(annotation)}, got {shown[:80]}{hint}"
+    return f"expected {_description(annotation)}, got {shown[:80]}{hint}"
 
 
 def _takes(annotation: Any, value: Any) -> bool:
@@ -222,19 +222,19 @@ def _takes(annotation: Any, value: Any) -> bool:
     return type(value) is annotation
 
 
-def _expected(annotation: Any) -> str:
+def _description(annotation: Any) -> str:
     """What a field takes, in words."""
     origin, arguments = typing.get_origin(annotation), typing.get_args(annotation)
     if origin is Literal:
         return "one of " * (len(arguments) > 1) + ", ".join(written(choice) for choice in arguments)
     if origin is Union or origin is types.UnionType:
-        return " or ".join(_expected(member) for member in arguments)
+        return " or ".join(_description(member) for member in arguments)
     if annotation in (tuple, list) or origin in (tuple, list):
         if not arguments:
             return "a list"
         if origin is list or arguments[-1] is Ellipsis:
-            return f"a list (of {_expected(arguments[0])} each)"
-        return f"a list [{', '.join(_expected(member) for member in arguments)}]"
+            return f"a list (of {_description(arguments[0])} each)"
+        return f"a list [{', '.join(_description(member) for member in arguments)}]"
     number = "a number (0.3, 8e-3, 8/255, inf)"
     words = {int: "a whole number", float: number, bool: "true or false", str: "a text", Any: "anything"}
     return words.get(annotation, "null")

@@ -11,7 +11,7 @@ from advbench.problem.problem import Problem
 
 
 class Expected(Problem):
-    """The same problem, with several draws of the target to a point; each is a pass, and counted.
+    """A problem with several draws of the target to a point; each is a pass, and counted.
 
     Losses and gradients are those of the mean logits. A success is what fools in every draw: a lucky one
     would mark its example done, and then not survive the referee.

@@ -230,8 +230,8 @@ class Problem(Successes):
         unsure = self._minimizes or self._stop == "end" or Access.SUSPICION in self._access
         if unsure and not self._measures and not self.done:
             self._forward(p, None)
-        found = self._score > -torch.inf
-        return torch.where(found.view(-1, *[1] * (p.ndim - 1)), self._best, p)
+        successful = self._score > -torch.inf
+        return torch.where(successful.view(-1, *[1] * (p.ndim - 1)), self._best, p)
 
     # The passes
 
@@ -278,11 +278,11 @@ class Problem(Successes):
                         raise PluginError(
                             "no gradient flows from the loss back to the image; the target or the loss cuts it off"
                         )
-                    found = [
+                    by_value = [
                         torch.autograd.grad(value, q, retain_graph=place + 1 < len(values))[0][:real]
                         for place, value in enumerate(values)
                     ]
-                part = found[0].unsqueeze(1) if sums == 1 else torch.stack(found, 1)
+                part = by_value[0].unsqueeze(1) if sums == 1 else torch.stack(by_value, 1)
                 if gradients is None:
                     parts.append(part)
                 else:
@@ -320,14 +320,14 @@ class Problem(Successes):
         if self._changed:  # asking who is active costs a wait on a GPU
             self._index = self._active.nonzero().squeeze(1)
             self._gathered: dict[tuple[int, int], Tensor] = {}
-            self._named: tuple[Tensor | None, int] = None, -1
+            self._gathered_for: tuple[Tensor | None, int] = None, -1
             self._changed = False
 
     def _images(self, who: Tensor, of: Tensor | None, first: int) -> Tensor:
         """The images of one batch of rows; the same ones come again, pass after pass, until somebody leaves."""
-        named = of, -1 if of is None else of._version
-        if self._named[0] is not of or self._named[1] != named[1]:
-            self._named, self._gathered = named, {}
+        asked = of, -1 if of is None else of._version
+        if self._gathered_for[0] is not of or self._gathered_for[1] != asked[1]:
+            self._gathered_for, self._gathered = asked, {}
         key = first, len(who)
         if key not in self._gathered:
             everyone = of is None and len(who) == len(self._x) == len(self._index)

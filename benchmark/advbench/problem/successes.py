@@ -80,7 +80,7 @@ class Successes(ABC):
         return self._best.clone()
 
     @property
-    def _watched(self) -> bool:
+    def _minds_detector(self) -> bool:
         """Whether the attack minds a detector, and there is one."""
         return Access.SUSPICION in self._access and self._target.threshold is not None
 
@@ -98,7 +98,7 @@ class Successes(ABC):
         """Keep the successes among these rows that are better than what their examples have."""
         self._logits[who] = logits.to(self._logits.dtype)
         goal = self._goal[who]
-        hits = self._reached(goal, logits).nonzero().squeeze(1)  # the one host synchronisation of a pass
+        hits = self._reaches(goal, logits).nonzero().squeeze(1)  # the one host synchronisation of a pass
         if len(hits) == 0:
             return
         who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
@@ -107,7 +107,7 @@ class Successes(ABC):
             if len(kept) == 0:
                 return
             who, q, images, logits = who[kept], q[kept], images[kept], logits[kept]
-        if self._minimizes and not self._watched:  # what is no smaller needs no closer look
+        if self._minimizes and not self._minds_detector:  # what is no smaller needs no closer look
             smaller = (-self.threat.size(self._x[who], q) > self._score[who]).nonzero().squeeze(1)
             if len(smaller) == 0:
                 return
@@ -128,7 +128,7 @@ class Successes(ABC):
         self._best[who] = q[kept].to(self._best.dtype)
         self._score[who] = score[kept]
         if self._stop == "first" and not self._minimizes:
-            if self._watched:  # an example that is still detected goes on
+            if self._minds_detector:  # an example that is still detected goes on
                 who = who[self._score[who] >= UNDETECTED / 2]
             self._won[who] = True
             self._active[who] = False
@@ -141,7 +141,7 @@ class Successes(ABC):
         whatever the threshold, so that undetected rates may be read off at any false-positive rate.
         """
         worth = (-size if self._minimizes else self._goal[who].cross_entropy(logits)).to(self._score.dtype)
-        if self._watched:
+        if self._minds_detector:
             threshold = self._target.threshold
             assert threshold is not None
             suspicion = run_in_batches(self._suspect, images, self._batch).to(worth.dtype)
@@ -152,7 +152,7 @@ class Successes(ABC):
             worth = worth.clamp(-UNDETECTED / 4, UNDETECTED / 4) + undetected.to(worth.dtype) * UNDETECTED
         return worth
 
-    def _reached(self, goal: Goal, logits: Tensor) -> Tensor:
+    def _reaches(self, goal: Goal, logits: Tensor) -> Tensor:
         """Which rows reach the goal by more than rounding; an abstention counts as having left the true label."""
         reached = goal.margin(logits) > self.margin
         refused = self._target.abstains(logits if self._target.scale == 1 else logits / self._target.scale)
@@ -164,7 +164,7 @@ class Successes(ABC):
         """Who reaches the goal in most of as many draws as the referee makes: others owe it to luck."""
         goal, won = self._goal[who], torch.zeros_like(who)
         for _ in range(self._target.draws):
-            won += self._reached(goal, run_in_batches(self._ask, images, self._batch))
+            won += self._reaches(goal, run_in_batches(self._ask, images, self._batch))
             self._spend(who)
         return 2 * won > self._target.draws
 

@@ -23,8 +23,8 @@ def entrant(attack: str, goal: str, *, stop: str = "first", budget: int | None =
 
 
 def goal_of(entrant: str) -> str:
-    found = _AIMED.search(entrant)
-    return found[1] if found else UNTARGETED
+    match = _AIMED.search(entrant)
+    return match[1] if match else UNTARGETED
 
 
 def aim_of(required: Sequence[str], classes: Sequence[str] = ()) -> str:
@@ -40,12 +40,12 @@ def aim_of(required: Sequence[str], classes: Sequence[str] = ()) -> str:
     if len(numbers) > 1 and numbers == list(range(len(classes))):
         words.insert(0, "each other class in turn")
     elif numbers:
-        named = [_named(number, classes) for number in numbers]
+        named = [_class_words(number, classes) for number in numbers]
         words.insert(0, f"class {', '.join(named[:-1])} or {named[-1]}" if named[1:] else f"class {named[0]}")
     return " or ".join(words)
 
 
-def _named(number: int, classes: Sequence[str]) -> str:
-    """With the data set's own name where that says more than the number."""
+def _class_words(number: int, classes: Sequence[str]) -> str:
+    """A class by its number, with the data set's own name where that says more."""
     name = str(classes[number]) if number < len(classes) else str(number)
     return str(number) if name == str(number) else f"{number} ({name})"

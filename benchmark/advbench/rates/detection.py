@@ -25,7 +25,7 @@ class _Suspicion:
 
 
 def curve(store: Store, board: str, cell: str, target: str) -> tuple[DetectorPoint, ...]:
-    """Of one cell on one target, all by their keys; empty where the target doesn't detect or was not judged.
+    """The detection curve of one cell on one target, by keys; empty where the target doesn't detect or was not judged.
 
     Only a cell with `stop: end`, of an attack that does not look at the threshold, means the same at all of them: an
     example that stopped at its first undetected success would have gone on under a stricter detector.

@@ -76,10 +76,10 @@ def earlier_targets(store: Store) -> list[Earlier]:
 
 def differs(old: TargetRow, new: TargetRow) -> str:
     """What an earlier target was made with and the later one of its lineage was not."""
-    found = other_parts(old, new)
-    if not found and old.draws != new.draws:
-        found = [f"{old.draws} draws instead of {new.draws}"]
-    return "; ".join(found) or "another revision of the core, or other held-out images"
+    differences = other_parts(old, new)
+    if not differences and old.draws != new.draws:
+        differences = [f"{old.draws} draws instead of {new.draws}"]
+    return "; ".join(differences) or "another revision of the core, or other held-out images"
 
 
 def other_parts(old: TargetRow, new: TargetRow) -> list[str]:
@@ -116,6 +116,6 @@ def _name(label: str) -> str:
     return label.partition("(")[0]
 
 
-def _origin(said: Any) -> Mapping[str, Any]:
-    """Whoever wrote the row may have said anything."""
-    return said if isinstance(said, dict) else {}
+def _origin(stored: Any) -> Mapping[str, Any]:
+    """An origin as a mapping, whatever the one who wrote the row put there."""
+    return stored if isinstance(stored, dict) else {}

@@ -134,7 +134,7 @@ class _Search:
         return [row for row in rows if row.entrant not in self.boards[row.board].required]
 
     def _others(self, rows: Iterable[_Leaves], elsewhere: bool) -> Iterator[Evidence]:
-        """Of attacks on the same examples, which have columns of their own, those alone that contradict."""
+        """Evidence of other attacks; on the same examples, where they have columns of their own, what contradicts."""
         groups: dict[tuple[str, str, str], list[_Leaves]] = defaultdict(list)
         for row in rows:
             if self._asks_the_same(row):

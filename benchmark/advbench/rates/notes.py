@@ -101,9 +101,9 @@ class _Alarms:
 
 def computed(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
     """All notes that the facts raise; quickest within `store.tallied()`, and with the evidence that is known."""
-    raised = (_weak_evidence, _from_attacks, _huge_radius, _unbroken, _false_alarms)
-    found = [note for notes_of in raised for note in notes_of(store)]
-    return sorted([*found, *_contradicted(evidence.gather(store) if apart is None else apart)])
+    raised = (_weak_evidence, _from_attacks, _huge_radius, _unbroken_examples, _false_alarms)
+    all_notes = [note for notes_of in raised for note in notes_of(store)]
+    return sorted([*all_notes, *_contradictions(evidence.gather(store) if apart is None else apart)])
 
 
 def notes(store: Store, apart: Iterable[Evidence] | None = None) -> list[Note]:
@@ -143,13 +143,13 @@ def _weak_evidence(store: Store) -> Iterator[Note]:
         if not any(row.far for row in rows):
             stand = "stands" if len(rows) == 1 else "stand"
             reason = (
-                f"only {_listed(row.entrant for row in rows)} {stand} behind the robust accuracy, "
+                f"only {_enumerate(row.entrant for row in rows)} {stand} behind the robust accuracy, "
                 "and no attack that finds what gradients at the image don't lead to"
             )
             yield Note(board, target, "weak evidence", reason)
 
 
-def _listed(names: Iterable[str]) -> str:
+def _enumerate(names: Iterable[str]) -> str:
     first = list(names)
     shown = [*first[:LISTED], *([f"{len(first) - LISTED} more"] if len(first) > LISTED else [])]
     return " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
@@ -167,16 +167,16 @@ def _from_attacks(store: Store) -> Iterator[Note]:
         """,
     ):
         rows[row.board, row.target].append(row)
-    for found in rows.values():
-        yield from _black_box(store, found)
-        yield from _more_is_weaker(store, found)
+    for attacked in rows.values():
+        yield from _black_box(store, attacked)
+        yield from _more_is_weaker(store, attacked)
 
 
 def _black_box(store: Store, rows: list[_Attacked]) -> Iterator[Note]:
     white = next((row for row in rows if row.needs and "gradients" in row.needs), None)
     black = next((row for row in rows if row.needs and "gradients" not in row.needs), None)
     if white and black and _stronger(store, black, white):
-        reason = f"{_said(black)} without gradients, {_said(white)} with them: gradients may mislead here"
+        reason = f"{_sentence(black)} without gradients, {_sentence(white)} with them: gradients may mislead here"
         yield Note(black.board, black.target, "black-box stronger than white-box", reason)
 
 
@@ -188,7 +188,7 @@ def _more_is_weaker(store: Store, rows: list[_Attacked]) -> Iterator[Note]:
         if few.fooled > many.fooled:
             effort = _only_more(few, many)
             if effort and _stronger(store, few, many):
-                reason = f"{_said(many)}, {_said(few)}: more {effort} fool less"
+                reason = f"{_sentence(many)}, {_sentence(few)}: more {effort} fool less"
                 yield Note(few.board, few.target, f"more {effort} not stronger", reason)
                 return  # one pair says it
 
@@ -210,15 +210,17 @@ def _stronger(store: Store, a: _Attacked, b: _Attacked) -> bool:
     """Whether cell a fools significantly more examples of its own target than cell b, both judged by the board."""
     if a.fooled <= b.fooled:
         return False
-    on_a, on_b = (_fooled(store, row) for row in (a, b))
+    on_a, on_b = (_fooled_by_example(store, row) for row in (a, b))
     both = sorted(on_a.keys() & on_b.keys())
     verdicts_a, verdicts_b = [on_a[e] for e in both], [on_b[e] for e in both]
     return sum(verdicts_a) > sum(verdicts_b) and paired(verdicts_a, verdicts_b) < SIGNIFICANT
 
 
-def _fooled(store: Store, row: _Attacked) -> dict[int, bool]:
+def _fooled_by_example(store: Store, row: _Attacked) -> dict[int, bool]:
     sql = "SELECT example, fooled FROM judged_outcomes WHERE board = ? AND cell = ? AND target = ?"
-    return {found.example: bool(found.fooled) for found in store.read(_Outcome, sql, row.board, row.cell, row.target)}
+    return {
+        outcome.example: bool(outcome.fooled) for outcome in store.read(_Outcome, sql, row.board, row.cell, row.target)
+    }
 
 
 def _huge_radius(store: Store) -> Iterator[Note]:
@@ -241,7 +243,7 @@ def _huge_radius(store: Store) -> Iterator[Note]:
                 yield Note(board.key, row.target, "huge radius not near 0 %", reason)
 
 
-def _unbroken(store: Store) -> Iterator[Note]:
+def _unbroken_examples(store: Store) -> Iterator[Note]:
     """Examples that no minimal-norm attack with gradients fooled at any size."""
     datasets = _datasets(store)
     for row in store.read(
@@ -281,8 +283,8 @@ def _false_alarms(store: Store) -> Iterator[Note]:
             yield Note(row.board, row.target, "false alarms", reason)
 
 
-def _contradicted(apart: Iterable[Evidence]) -> Iterator[Note]:
-    """What does not count on the board leaves less than what does: of such evidence the strongest of each set."""
+def _contradictions(apart: Iterable[Evidence]) -> Iterator[Note]:
+    """Evidence that does not count on the board and leaves less than what does: the strongest of each set."""
     for one in apart:
         if one.contradicts:
             kind = CONTRADICTED if one.elsewhere else NOT_REQUIRED
@@ -294,5 +296,5 @@ def _datasets(store: Store) -> dict[str, tuple[Iterable[int], int]]:
     return {fingerprint: (row.shape, len(row.classes)) for fingerprint, row in store.datasets().items()}
 
 
-def _said(row: _Attacked) -> str:
+def _sentence(row: _Attacked) -> str:
     return f"{row.entrant} fools {row.fooled} of {row.n}"

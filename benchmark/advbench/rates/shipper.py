@@ -7,7 +7,7 @@ from typing import Any
 
 
 def shipper_of(ball: Mapping[str, Any] | None) -> str:
-    """Of a board's or a cell's ball, in words: `advbench-acme 1.0, source 1a2b3c4d`; empty for those of the core."""
+    """Who shipped a board's or a cell's ball: `advbench-acme 1.0, source 1a2b3c4d`; empty for the core's own."""
     if not ball:
         return ""
     who = " ".join(filter(None, (ball.get("distribution"), ball.get("version")))) or "nobody's package"

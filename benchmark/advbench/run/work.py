@@ -14,7 +14,7 @@ from advbench.errors import PluginError, one_line
 from advbench.goal import Goal
 from advbench.run.exhibits import exhibits
 from advbench.run.stored import unpacked
-from advbench.store.artifacts import serialised
+from advbench.store.artifacts import serialise
 from advbench.store.rows import ExhibitRow, OutcomeRow
 from advbench.target.referee import Rendered, Verdict, judge, render
 from advbench.target.target import Target
@@ -99,7 +99,7 @@ class CraftShard:
             pictures = exhibits(panel.targets[0], panel.ball, shard.examples, p, rendered.images, self.shown)
         return MadeShard(
             shard=shard,
-            data=serialised(_packed(panel.ball, shard, x, p)),
+            data=serialise(_packed(panel.ball, shard, x, p)),
             outcomes=outcomes,
             pictures=pictures,
             forwards=crafted.forwards,

@@ -34,7 +34,7 @@ class Artifacts:
         self._swept: set[Path] = set()
 
     def put(self, data: bytes) -> str:
-        """Store `serialised` tensors; the sha256 to find them by."""
+        """Store serialised tensors; the sha256 to find them by."""
         sha = hashlib.sha256(data).hexdigest()
         self._write(sha, data)
         return sha
@@ -123,8 +123,8 @@ class Artifacts:
         try:
             # a pipe in the place of a file would keep its reader waiting
             with os.fdopen(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0)), "rb") as file:
-                found = os.fstat(file.fileno())
-                if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
+                status = os.fstat(file.fileno())
+                if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
                     raise AdvbenchError(f"{path}: no file of at most {LARGEST >> 20} MiB, so no artifact")
                 return file.read()
         except FileNotFoundError:
@@ -152,7 +152,7 @@ class ArtifactsInMemory(Artifacts):
         return self._files[sha]
 
 
-def serialised(tensors: Mapping[str, Tensor]) -> bytes:
+def serialise(tensors: Mapping[str, Tensor]) -> bytes:
     """Tensors as the bytes of an artifact, the same for the same tensors."""
     from safetensors.torch import save
 

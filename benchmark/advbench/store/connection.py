@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from advbench.errors import AdvbenchError, MalformedError, plain
+from advbench.errors import AdvbenchError, MalformedError, printable
 from advbench.store import views
 from advbench.store.migrations import SCHEMA_VERSION, migrate, version_of
 from advbench.store.records import UnreadableError
@@ -42,7 +42,7 @@ def located(path: str | Path) -> Path:
         str(path).encode()
     except ValueError as error:  # SQLite opens what UTF-8 can say
         reason = "not UTF-8" if isinstance(error, UnicodeError) else error
-        raise AdvbenchError(f"{plain(str(path))[:80]!r} is no name of a file for a database ({reason})") from error
+        raise AdvbenchError(f"{printable(str(path))[:80]!r} is no name of a file for a database ({reason})") from error
     path = Path(path)
     try:
         return Path(os.path.realpath(path)) if path.is_symlink() else path
@@ -176,7 +176,9 @@ def in_words(path: Path | None) -> Iterator[None]:
         raise MalformedError(unreadable(path, str(error))) from error
     except UnicodeEncodeError as error:  # of what was asked for: a file's name, say, on a system that allows any bytes
         name = path or "the database in memory"
-        raise AdvbenchError(f"{name}: {plain(str(error.object))[:80]!r} is not UTF-8, and nothing there is") from error
+        raise AdvbenchError(
+            f"{name}: {printable(str(error.object))[:80]!r} is not UTF-8, and nothing there is"
+        ) from error
     except UnicodeDecodeError as error:  # SQLite's own complaint quotes what it found
         raise AdvbenchError(f"{path}: damaged (text that is no UTF-8); restore it from a copy") from error
     except sqlite3.DatabaseError as error:

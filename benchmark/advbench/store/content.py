@@ -62,5 +62,5 @@ QUESTIONS = {
 def content(store: Store) -> dict[str, list[tuple[Any, ...]]]:
     """Every fact by table, sorted, without timings, run ids and timestamps: equal for databases that know the same."""
     with store.snapshot():
-        found = {table: [tuple(row) for row in store.connection.execute(sql)] for table, sql in QUESTIONS.items()}
-    return {table: sorted(rows, key=json.dumps) for table, rows in found.items()}
+        facts = {table: [tuple(row) for row in store.connection.execute(sql)] for table, sql in QUESTIONS.items()}
+    return {table: sorted(rows, key=json.dumps) for table, rows in facts.items()}

@@ -101,9 +101,9 @@ class Store:
     def _blame(self, error: BaseException) -> None:
         """Say which row can't be read where one is to blame; what is our own mistake stays what it is."""
         with in_words(self.path):
-            found = fault(self.connection)
-        if found:
-            raise MalformedError(unreadable(self.path, found)) from error
+            problem = fault(self.connection)
+        if problem:
+            raise MalformedError(unreadable(self.path, problem)) from error
 
     def transaction(self) -> AbstractContextManager[None]:
         """Everything written in the block, or nothing of it; every method that writes opens its own or joins yours."""
@@ -127,10 +127,10 @@ class Store:
     # --- runs and what took part
 
     def begin_run(self, row: Written) -> str:
-        """`started` is now unless given."""
-        told = by_column(row)
-        self.insert("runs", [{"started": now(), **told}])
-        return str(told["id"])
+        """Write a run down, begun at this moment unless `started` is given, and return its id."""
+        values = by_column(row)
+        self.insert("runs", [{"started": now(), **values}])
+        return str(values["id"])
 
     def end_run(self, run: str, how: str) -> None:
         self.insert("run_ends", [{"run": run, "at": now(), "how": how}])
@@ -147,9 +147,9 @@ class Store:
         self.insert("datasets", [row])
 
     def datasets(self) -> dict[str, DatasetRow]:
-        """By the fingerprint of the judged images."""
-        found = self.read(DatasetRow, f"SELECT {listed(DatasetRow)} FROM datasets ORDER BY label, fingerprint")
-        return {row.fingerprint: row for row in found}
+        """Data sets by the fingerprint of the judged images."""
+        rows = self.read(DatasetRow, f"SELECT {listed(DatasetRow)} FROM datasets ORDER BY label, fingerprint")
+        return {row.fingerprint: row for row in rows}
 
     def add_examples(self, fingerprint: str, ids: Iterable[int]) -> None:
         """The ids of the judged examples, in order."""
@@ -157,13 +157,13 @@ class Store:
         self.insert("example_sets", rows)
 
     def examples(self, fingerprint: str) -> list[int]:
-        found = self._all("SELECT example FROM example_sets WHERE fingerprint = ? ORDER BY position", fingerprint)
-        return [row[0] for row in found]
+        rows = self._all("SELECT example FROM example_sets WHERE fingerprint = ? ORDER BY position", fingerprint)
+        return [row[0] for row in rows]
 
     def add_target(self, row: Written) -> int:
-        told = by_column(row)
-        self.insert("targets", [{"randomised": 0, "draws": 1, **told}])
-        return self.id_of("targets", told["key"])
+        values = by_column(row)
+        self.insert("targets", [{"randomised": 0, "draws": 1, **values}])
+        return self.id_of("targets", values["key"])
 
     def add_clean(self, target: str, rows: Iterable[Written]) -> None:
         """What the target answers to unperturbed examples; `target` is its key, here and below."""
@@ -194,9 +194,9 @@ class Store:
     # --- cells
 
     def add_cell(self, row: Written) -> int:
-        told = by_column(row)
-        self.insert("cells", [{"minimizes": 0, **told}])
-        return self.id_of("cells", told["key"])
+        values = by_column(row)
+        self.insert("cells", [{"minimizes": 0, **values}])
+        return self.id_of("cells", values["key"])
 
     def add_event(
         self, cell: str, run: str | None, status: str, reason: str | None = None, seconds: float | None = None
@@ -207,8 +207,8 @@ class Store:
 
     def cell_status(self, cell: str) -> str | None:
         """`done`, `failed`, or None for a cell that is unknown or has not ended yet."""
-        found = self._all(f"SELECT status FROM cell_events WHERE cell = {_CELL} ORDER BY id DESC LIMIT 1", cell)
-        return found[0][0] if found else None
+        rows = self._all(f"SELECT status FROM cell_events WHERE cell = {_CELL} ORDER BY id DESC LIMIT 1", cell)
+        return rows[0][0] if rows else None
 
     def add_shard(
         self,
@@ -223,18 +223,18 @@ class Store:
         False, and nothing is written, when another process has stored the shard with other perturbations: judge those.
         """
         number = self.id_of("cells", cell)
-        told = by_column(shard)
-        kept = artifact.sha256 if artifact else told.get("artifact")
+        values = by_column(shard)
+        kept = artifact.sha256 if artifact else values.get("artifact")
         with self.transaction():
-            found = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, told["shard"])
-            if found and found[0][0] != kept:
+            stored = self._all("SELECT artifact FROM shards WHERE cell = ? AND shard = ?", number, values["shard"])
+            if stored and stored[0][0] != kept:
                 return False
-            self._refuse_other_layout(cell, shard_size(told["shard"], told["first"], told["count"]))
+            self._refuse_other_layout(cell, shard_size(values["shard"], values["first"], values["count"]))
             if artifact:
                 self.insert("artifacts", [artifact])
-            self.insert("shards", [{**told, "cell": number, "artifact": kept}])
+            self.insert("shards", [{**values, "cell": number, "artifact": kept}])
             for target, rows in outcomes.items():
-                self.add_judgement(cell, told["shard"], target, rows)
+                self.add_judgement(cell, values["shard"], target, rows)
             self.insert("exhibits", ({**by_column(row), "cell": number} for row in exhibits))
         return True
 
@@ -257,9 +257,9 @@ class Store:
         return True
 
     def shards(self, cell: str) -> dict[int, ShardRow]:
-        """By number, in order."""
-        found = self.read(ShardRow, f"SELECT {listed(ShardRow)} FROM shards WHERE cell = {_CELL} ORDER BY shard", cell)
-        return {row.shard: row for row in found}
+        """A cell's shards by number, in order."""
+        rows = self.read(ShardRow, f"SELECT {listed(ShardRow)} FROM shards WHERE cell = {_CELL} ORDER BY shard", cell)
+        return {row.shard: row for row in rows}
 
     def judged(self, cell: str) -> set[tuple[str, int]]:
         """(target key, shard) wherever outcomes are stored."""
@@ -292,17 +292,17 @@ class Store:
 
     def rows(self, sql: str, *values: Any) -> list[dict[str, Any]]:
         """Any question in SQL; JSON columns come back as what was put in."""
-        with self._asked(sql, values) as (names, cursor):
+        with self._ask(sql, values) as (names, cursor):
             places = {name: names.index(name) for name in names}  # of two columns of one name, the first
             return [decoded({name: row[place] for name, place in places.items()}) for row in cursor]
 
     def read(self, kind: type[T], sql: str, *values: Any) -> list[T]:
         """Any question in SQL, each row of its answer as a record: a dataclass with a field for every column."""
-        with self._asked(sql, values) as (names, cursor):
+        with self._ask(sql, values) as (names, cursor):
             return list(map(reader(kind, names), cursor))
 
     @contextmanager
-    def _asked(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[list[str], sqlite3.Cursor]]:
+    def _ask(self, sql: str, values: Sequence[Any]) -> Iterator[tuple[list[str], sqlite3.Cursor]]:
         """The columns of the answer, and its rows, while the block lasts."""
         with in_words(self.path):
             self.connection.execute("SAVEPOINT question")
@@ -332,11 +332,11 @@ class Store:
         """The rows of a view of rates (see `views`), of one board or of all."""
         if view not in views.VIEWS:
             raise AdvbenchError(f"no rate is called {view!r}; there are {', '.join(views.VIEWS)}")
-        found = self.rows(f"SELECT * FROM {view}")
-        return [row for row in found if board is None or row.get("board") == board]
+        rows = self.rows(f"SELECT * FROM {view}")
+        return [row for row in rows if board is None or row.get("board") == board]
 
     def robust_examples(self, board: str) -> dict[str, dict[int, bool]]:
-        """By target key: which examples of the board are right, clean and under all of the required set."""
+        """By target key, whether each example of the board is right, clean and under all of the required set."""
         right: dict[str, dict[int, bool]] = {}
         for row in self._all("SELECT target, example, right FROM robust_examples WHERE board = ?", board):
             right.setdefault(row[0], {})[row[1]] = bool(row[2])
@@ -345,11 +345,11 @@ class Store:
     def cell(self, prefix: str) -> CellRow:
         """The cell whose key begins so."""
         sql = f"SELECT {listed(CellRow)} FROM cells WHERE substr(key, 1, ?) = ? ORDER BY key"
-        found = self.read(CellRow, sql, len(prefix), prefix)
-        if len(found) != 1 or not prefix:
-            problem = "no cell's key begins" if not found else f"{len(found)} cells' keys begin"
+        cells = self.read(CellRow, sql, len(prefix), prefix)
+        if len(cells) != 1 or not prefix:
+            problem = "no cell's key begins" if not cells else f"{len(cells)} cells' keys begin"
             raise AdvbenchError(f"{problem} with {prefix!r}; `advbench show` lists them")
-        return found[0]
+        return cells[0]
 
     # --- the doors to SQLite
 
@@ -366,10 +366,10 @@ class Store:
             return self.connection.execute(sql, values).fetchall()
 
     def id_of(self, table: str, key: str) -> int:
-        found = self._all(f"SELECT id FROM {table} WHERE key = ?", key)
-        if not found:
+        rows = self._all(f"SELECT id FROM {table} WHERE key = ?", key)
+        if not rows:
             raise LookupError(f"{table}: no key {key!r}")
-        return int(found[0][0])
+        return int(rows[0][0])
 
     def _look_up_columns(self, table: str) -> tuple[str, ...]:
         self._columns[table] = tuple(row["name"] for row in self._all(f"PRAGMA table_info({table})"))
@@ -379,10 +379,10 @@ class Store:
 def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:
     if not row.keys() <= set(columns):
         raise TypeError(f"{table} has no column {', '.join(sorted(row.keys() - set(columns)))}")
-    return tuple(_written(row[c]) if c in JSON_COLUMNS and c in row else row.get(c) for c in columns)
+    return tuple(_to_column(row[c]) if c in JSON_COLUMNS and c in row else row.get(c) for c in columns)
 
 
-def _written(value: Any) -> str | None:
+def _to_column(value: Any) -> str | None:
     return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 

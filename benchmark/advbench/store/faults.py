@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from advbench.errors import plain
+from advbench.errors import printable
 from advbench.store.forms import DIGEST, document
 from advbench.store.records import FORMS, UnreadableError, parsed, wrong
 
@@ -47,17 +47,17 @@ def fault(connection: sqlite3.Connection) -> str:
 
     Everything is read, so this is asked when something could not be, to say why.
     """
-    if (found := connection.execute("PRAGMA main.integrity_check(1)").fetchone()[0]) != "ok":
-        return plain(" ".join(str(found).split()))[:160]
+    if (report := connection.execute("PRAGMA main.integrity_check(1)").fetchone()[0]) != "ok":
+        return printable(" ".join(str(report).split()))[:160]
     for table in FORMS:
         for row in _rows(connection, table, "main"):
             if problem := _problem(table, row):
                 return problem
     for table, _, parent, _ in connection.execute("PRAGMA main.foreign_key_check"):
         return f"{table}: a row names one of {parent} that is not there"
-    for told, sql in _ORPHANS.items():
+    for sentence, sql in _ORPHANS.items():
         if connection.execute(f"SELECT EXISTS ({sql})").fetchone()[0]:
-            return told
+            return sentence
     return ""
 
 
@@ -67,7 +67,7 @@ def set_aside(connection: sqlite3.Connection) -> list[str]:
     Also what hangs on them: a cell of a target that can't be read has nobody to stand for. Large tables stay as they
     are: what is counted there in SQL is numbers, whatever they are.
     """
-    told = []
+    problems = []
     hidden: set[str] = set()
     for table, children in SMALL.items():
         place = "temp" if table in hidden else "main"
@@ -75,7 +75,7 @@ def set_aside(connection: sqlite3.Connection) -> list[str]:
         for row in _rows(connection, table, place):
             if problem := _problem(table, row):
                 bad.append(row)
-                told.append(f"{_name(table, row)}: {problem}")
+                problems.append(f"{_name(table, row)}: {problem}")
         if bad:
             _hide(connection, table, place, hidden)
             connection.executemany(f"DELETE FROM temp.{table} WHERE {_same(bad[0])}", [tuple(r.values()) for r in bad])
@@ -90,7 +90,7 @@ def set_aside(connection: sqlite3.Connection) -> list[str]:
             for child, column in children.items():
                 _hide(connection, child, "temp" if child in hidden else "main", hidden)
                 connection.execute(f"DELETE FROM temp.{child} WHERE {column} NOT IN (SELECT id FROM temp.cells)")
-    return told
+    return problems
 
 
 _ORPHANS = {
@@ -115,7 +115,7 @@ def _rows(connection: sqlite3.Connection, table: str, place: str) -> Iterator[di
 
 
 def _problem(table: str, row: Mapping[str, Any]) -> str:
-    """As far as reading goes: any key will do, older versions knew less, and `merge` alone takes nothing else."""
+    """What keeps a row from being read: any key will do, and older versions knew less; `merge` alone is stricter."""
     read = {}
     for name, value in row.items():
         try:
@@ -123,16 +123,16 @@ def _problem(table: str, row: Mapping[str, Any]) -> str:
         except UnreadableError as error:
             return str(error)
     forms = FORMS[table]
-    told = {name: v for name, v in read.items() if v is not None and forms.get(name) is not DIGEST}
-    if isinstance(told.get("params"), dict) and not document(told["params"]):
-        del told["params"]
-    return wrong(table, told)
+    values = {name: v for name, v in read.items() if v is not None and forms.get(name) is not DIGEST}
+    if isinstance(values.get("params"), dict) and not document(values["params"]):
+        del values["params"]
+    return wrong(table, values)
 
 
 def _name(table: str, row: Mapping[str, Any]) -> str:
     """The table and the keys by which a person finds a row."""
     words = [row[name] for name in ("key", "fingerprint", "id", "run", "cell", "target", "label") if name in row]
-    return plain(f"{table} {' '.join(str(word)[:12] for word in words[:2])}")
+    return printable(f"{table} {' '.join(str(word)[:12] for word in words[:2])}")
 
 
 def _same(row: Mapping[str, Any]) -> str:

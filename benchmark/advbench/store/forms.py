@@ -17,7 +17,7 @@ LONGEST_LIST = 500_000
 """Characters of all names of a list: ten attacks at each of a thousand classes, with room."""
 LARGEST_COUNT = 10**9
 MOST_PIXELS = 1 << 26
-"""Of an image, over all channels."""
+"""Pixels of an image, over all channels."""
 DEEPEST = 8
 _SCALARS = (str, int, float, bool, type(None))
 
@@ -103,7 +103,9 @@ def origin(value: Any) -> str:
 
 def document(value: Any) -> str:
     """The form of a JSON document of plain values: settings, versions, hardware."""
-    return "" if isinstance(value, dict) and _plain(value) else f"a mapping of plain values, at most {DEEPEST} deep"
+    return (
+        "" if isinstance(value, dict) and _is_document(value) else f"a mapping of plain values, at most {DEEPEST} deep"
+    )
 
 
 def parts(of: Form) -> Form:
@@ -125,10 +127,10 @@ def _scalar(value: Any) -> bool:
     return isinstance(value, _SCALARS) and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def _plain(value: Any, depth: int = 0) -> bool:
+def _is_document(value: Any, depth: int = 0) -> bool:
     if isinstance(value, list | dict):
         inner = list(value.values()) if isinstance(value, dict) else value
-        return depth < DEEPEST and all(_plain(one, depth + 1) for one in inner)
+        return depth < DEEPEST and all(_is_document(one, depth + 1) for one in inner)
     return _scalar(value)
 
 

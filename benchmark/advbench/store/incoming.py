@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from advbench.errors import AdvbenchError, MalformedError, plain
+from advbench.errors import AdvbenchError, MalformedError, printable
 from advbench.protocol import PROTOCOL
 from advbench.store.artifacts import Artifacts
 from advbench.store.connection import configured, connect_memory, in_words, located, open_readonly
@@ -71,7 +71,7 @@ def _refuse_other_protocols(connection: sqlite3.Connection, path: Path) -> None:
         for (protocol,) in connection.execute(f"SELECT DISTINCT protocol FROM {table}"):
             if protocol != PROTOCOL:
                 raise AdvbenchError(
-                    f"{path}: judged by protocol {plain(str(protocol))[:20]}, this advbench judges by {PROTOCOL}; "
+                    f"{path}: judged by protocol {printable(str(protocol))[:20]}, this advbench judges by {PROTOCOL}; "
                     "results of different protocols never meet: run its suite again with this version"
                 )
 
@@ -79,8 +79,8 @@ def _refuse_other_protocols(connection: sqlite3.Connection, path: Path) -> None:
 def _schema(connection: sqlite3.Connection) -> set[tuple[Any, ...]]:
     """Tables and indices: what is read. Views are not, and no trigger hears of reading."""
     sql = "SELECT type, name, tbl_name, sql FROM sqlite_schema WHERE type IN ('table', 'index')"
-    found = connection.execute(sql)
-    return {tuple(row) for row in found if not str(row[1]).startswith("sqlite_stat")}
+    parts = connection.execute(sql)
+    return {tuple(row) for row in parts if not str(row[1]).startswith("sqlite_stat")}
 
 
 class RefusedError(AdvbenchError):
@@ -95,28 +95,28 @@ def rows(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
         return [decoded(dict(zip(columns, row, strict=True))) for row in cursor]
 
 
-def said(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
+def harmless_rows(store: Store, sql: str, *values: Any) -> list[dict[str, Any]]:
     """Rows of a stranger's database, without what would steer a terminal."""
     try:
-        found = rows(store, sql, *values)
+        theirs = rows(store, sql, *values)
     except MalformedError as error:
         raise RefusedError(f"its facts can't be read ({error.__cause__})") from error
-    return [{name: _harmless(value, name) for name, value in row.items()} for row in found]
+    return [{name: _harmless(value, name) for name, value in row.items()} for row in theirs]
 
 
 def _harmless(value: Any, name: str, depth: int = 0) -> Any:
     if isinstance(value, str):
         if len(value) > LONGEST_TEXT:
             raise RefusedError(f"{name}: {len(value)} characters are too many")
-        return plain(value)
+        return printable(value)
     if depth > DEEPEST:
         raise RefusedError(f"{name}: nested too deep")
     if isinstance(value, dict):
-        return {plain(str(key)): _harmless(inner, name, depth + 1) for key, inner in value.items()}
+        return {printable(str(key)): _harmless(inner, name, depth + 1) for key, inner in value.items()}
     if isinstance(value, list):
         return [_harmless(inner, name, depth + 1) for inner in value]
     return value
 
 
-def names(found: Sequence[dict[str, Any]], column: str) -> list[str]:
-    return sorted({str(row[column]) for row in found if row[column] is not None})
+def names(theirs: Sequence[dict[str, Any]], column: str) -> list[str]:
+    return sorted({str(row[column]) for row in theirs if row[column] is not None})

@@ -12,7 +12,7 @@ from typing import Any
 from advbench.errors import AdvbenchError
 from advbench.store import standing_views
 from advbench.store.database import Row, Store, now
-from advbench.store.incoming import RefusedError, names, rows, said
+from advbench.store.incoming import RefusedError, harmless_rows, names, rows
 from advbench.store.records import wrong
 from advbench.store.rows import CellRow, listed
 
@@ -134,15 +134,15 @@ TABLES = (
         frozenset({"original", "perturbed", "redrawn", "moved"}),
     ),
 )
-"""In an order in which each needs only those before it."""
+"""The tables that are joined, in an order in which each needs only those before it."""
 
 _OF_RUN = tuple(table for table in TABLES if table.by == "runs")
 _OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
 _CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
-"""Of a cell that has failed none of these travel: the owner's own run would go on with what nobody crafts again."""
+"""Tables whose rows of a failed cell stay behind: the owner's run would go on with what nobody crafts again."""
 
 _CUT = frozenset({"shards", "judgements"})
-"""What says how a cell's examples were grouped when they were crafted."""
+"""Tables that say how a cell's examples were grouped when they were crafted."""
 
 
 @dataclass
@@ -165,14 +165,14 @@ class Joining:
 
     def take(self, cell: str) -> list[Row]:
         """Copies its perturbations, and says how they are listed. They are in place before a row names them."""
-        found = said(
+        shards = harmless_rows(
             self.origin,
             "SELECT DISTINCT s.artifact FROM shards s JOIN cells c ON c.id = s.cell "
             "WHERE c.key = ? AND s.artifact IS NOT NULL ORDER BY s.artifact",
             cell,
         )
         listed: list[Row] = []
-        for sha in (row["artifact"] for row in found):
+        for sha in (row["artifact"] for row in shards):
             try:
                 data = self.origin.artifacts.read(sha)
             except AdvbenchError as error:
@@ -194,7 +194,7 @@ class Joining:
             missing = self._missing(cell)
             done = into.cell_status(cell) == "done"
             for table in TABLES:
-                into.insert(table.name, [self._numbered(table.name, row) for row in missing[table.name]])
+                into.insert(table.name, [self._with_numbers(table.name, row) for row in missing[table.name]])
             if not done:
                 self._events(cell, bool(missing["cells"]))
             if any(missing[table] for table in _OF_CELL):
@@ -220,7 +220,7 @@ class Joining:
                 missing[table.name] = []
                 continue
             wanted = [key for key in keys[table.by] if key not in self.settled]
-            missing[table.name] = list(self._added(table, wanted, self._renamed))
+            missing[table.name] = list(self._additions(table, wanted, self._new_name))
             if cut_otherwise and table.name == "outcomes" and missing[table.name]:
                 count = len(missing[table.name])
                 raise ConflictError(
@@ -234,23 +234,23 @@ class Joining:
         outcomes agree nothing is missing. New ones would have no shard to stand in."""
         sql = "SELECT s.shard, s.first, s.count FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key = ?"
         ours, theirs = (
-            {row["shard"]: (row["first"], row["count"]) for row in found}
-            for found in (rows(self.into, sql, cell), said(self.origin, sql, cell))
+            {row["shard"]: (row["first"], row["count"]) for row in shards}
+            for shards in (rows(self.into, sql, cell), harmless_rows(self.origin, sql, cell))
         )
         return any(ours[shard] != theirs[shard] for shard in ours.keys() & theirs.keys())
 
-    def _added(self, table: Table, keys: list[str], renamed: Callable[[str], str]) -> Iterable[Row]:
+    def _additions(self, table: Table, keys: list[str], renamed: Callable[[str], str]) -> Iterable[Row]:
         """Their rows of these keys that are not here, under the names that runs have here."""
-        theirs = _well_formed(table.name, said(self.origin, table.sql, json.dumps(keys)))
+        theirs = _well_formed(table.name, harmless_rows(self.origin, table.sql, json.dumps(keys)))
         theirs = [_of_run(table.name, row, renamed) for row in theirs]
         here = json.dumps([renamed(key) for key in keys] if table in _OF_RUN else keys)
         ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, here)}
         return _new(table, theirs, ours)
 
-    def _renamed(self, run: str) -> str:
+    def _new_name(self, run: str) -> str:
         """A number is nobody's: who hands in a run under that of another entry does not keep that one out."""
         if run not in self.runs:
-            facts = said(self.origin, "SELECT * FROM runs WHERE id = ?", run)
+            facts = harmless_rows(self.origin, "SELECT * FROM runs WHERE id = ?", run)
             name = run
             while not self._fits(run, name):
                 name = str(uuid.uuid5(uuid.NAMESPACE_OID, json.dumps([name, facts], sort_keys=True)))
@@ -261,20 +261,20 @@ class Joining:
         """Whether all that is said of their run can stand under this name."""
         try:
             for table in _OF_RUN:
-                list(self._added(table, [run], lambda _: name))
+                list(self._additions(table, [run], lambda _: name))
         except ConflictError:
             return False
         return True
 
     def _keys(self, cell: str) -> dict[str, list[str]]:
-        (row,) = said(self.origin, "SELECT * FROM cells WHERE key = ?", cell)
-        judged = said(
+        (row,) = harmless_rows(self.origin, "SELECT * FROM cells WHERE key = ?", cell)
+        judged = harmless_rows(
             self.origin,
             "SELECT DISTINCT t.key FROM judgements j JOIN cells c ON c.id = j.cell JOIN targets t ON t.id = j.target "
             "WHERE c.key = ?",
             cell,
         )
-        runs = said(
+        runs = harmless_rows(
             self.origin,
             "SELECT run FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? "
             "UNION SELECT run FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key = ?",
@@ -289,14 +289,14 @@ class Joining:
             "runs": names(runs, "run"),
         }
 
-    def _numbered(self, table: str, row: Row) -> Row:
+    def _with_numbers(self, table: str, row: Row) -> Row:
         """The row with the numbers that cells and targets have in the database that it joins."""
-        plain = {name: value for name, value in row.items() if not (name == "id" and table in ("targets", "cells"))}
-        if "cell" in plain:
-            plain["cell"] = self.into.id_of("cells", plain["cell"])
-        if "target" in plain:
-            plain["target"] = self.into.id_of("targets", plain["target"])
-        return plain
+        values = {name: value for name, value in row.items() if not (name == "id" and table in ("targets", "cells"))}
+        if "cell" in values:
+            values["cell"] = self.into.id_of("cells", values["cell"])
+        if "target" in values:
+            values["target"] = self.into.id_of("targets", values["target"])
+        return values
 
     def _events(self, cell: str, new: bool) -> None:
         """How it ended. Of cells that differ only in version, and of targets of one lineage, the one that stands on a
@@ -304,8 +304,8 @@ class Joining:
         number = self.into.id_of("cells", cell)
         rivals, order = self._standing(number), self._order(number)
         sql = "SELECT e.* FROM cell_events e JOIN cells c ON c.id = e.cell WHERE c.key = ? ORDER BY e.id"
-        events = _well_formed("cell_events", said(self.origin, sql, cell))
-        events = [_of_run("cell_events", event, self._renamed) for event in events]
+        events = _well_formed("cell_events", harmless_rows(self.origin, sql, cell))
+        events = [_of_run("cell_events", event, self._new_name) for event in events]
         events = events if new else [event for event in events[-1:] if event["status"] == "done"]
         events = [{**event, "cell": number} for event in events]
         if events:
@@ -330,7 +330,7 @@ class Joining:
         """The last event of each target of the newcomer's lineage in each ball of the family, in their order: said
         again behind the newcomer's own, they keep it. A cell without a radius stands on boards of every radius, so that
         the order of none can be kept alone. Nothing where no other target is of the lineage."""
-        found = self.into.rows(
+        events = self.into.rows(
             """
             SELECT e.*, g.other FROM (
               SELECT c.source <> n.source AS other, max(e.id) AS event FROM cells n
@@ -343,8 +343,8 @@ class Joining:
             """,
             number,
         )
-        others = [row.pop("other") for row in found]
-        return found if any(others) else []
+        others = [row.pop("other") for row in events]
+        return events if any(others) else []
 
 
 def _of_run(table: str, row: dict[str, Any], renamed: Callable[[str], str]) -> dict[str, Any]:
@@ -353,12 +353,12 @@ def _of_run(table: str, row: dict[str, Any], renamed: Callable[[str], str]) -> d
     return row if row.get(column) is None else {**row, column: renamed(row[column])}
 
 
-def _well_formed(table: str, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What can't be read as what it should be would stop every later page."""
-    for row in found:
+def _well_formed(table: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows, refused where one can't be read as what it should be: it would stop every later page."""
+    for row in theirs:
         if problem := wrong(table, row):
             raise RefusedError(problem)
-    return found
+    return theirs
 
 
 def _new(table: Table, theirs: Iterable[Row], ours: Mapping[tuple[Any, ...], Row]) -> Iterable[Row]:

@@ -19,7 +19,7 @@ _FACTORS = (73856093, 19349663, 83492791, 15485863, 32452843, 49979687, 67867967
 _PRIMES = (2147483647, 2147483629)
 
 
-def _mixed(*columns: str) -> str:
+def _checksum_sql(*columns: str) -> str:
     """SQL for one number of many rows, which differs wherever a value in one of them does, but by chance.
 
     SQLite has no digest of its own; ten million rows read out to take one would need half a minute, this needs 5 s.
@@ -34,7 +34,7 @@ def _whole(column: str) -> str:
     return f"CAST({column} * 1e6 AS INTEGER) % 1000003"
 
 
-_OUTCOMES = _mixed(
+_OUTCOMES = _checksum_sql(
     "o.example",
     "o.goal_label",
     "o.reached",
@@ -44,8 +44,8 @@ _OUTCOMES = _mixed(
     _whole("o.suspicion"),
     _whole("o.confidence"),
 )
-_CLEAN = _mixed("c.example", "c.label", "c.predicted", _whole("c.suspicion"), _whole("c.confidence"))
-_CERTIFICATES = _mixed("p.example", "length(p.family)", "p.predicted", _whole("p.radius"))
+_CLEAN = _checksum_sql("c.example", "c.label", "c.predicted", _whole("c.suspicion"), _whole("c.confidence"))
+_CERTIFICATES = _checksum_sql("p.example", "length(p.family)", "p.predicted", _whole("p.radius"))
 _LATER = ("beyond_gradients", "content", "fit_fingerprint", "bank_fingerprint")
 """Columns of cells that the first marks did not know; a cell that is older than them has NULL there."""
 _SILENT = ("ball",)
@@ -83,7 +83,7 @@ class _Shard:
 
 @dataclass(frozen=True)
 class _Checksum:
-    """Of what is said of a target's examples: which cell's or which set's, of how many rows, and the number itself."""
+    """A checksum of a target's examples: of which cell or which set it is, of how many rows, and the number itself."""
 
     of: Any
     target: str
@@ -144,8 +144,8 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
     for shard in store.read(_Shard, question, these):
         shards[shard.cell].append([shard.shard, shard.first, shard.count, shard.artifact])
     # of a cell's columns, whatever they are, none is looked at by itself
-    said = {row["id"]: row for row in store.rows(f"SELECT * FROM cells WHERE id {_THESE}", these)}
-    found: dict[int, dict[str, str]] = defaultdict(dict)
+    cells_by_number = {row["id"]: row for row in store.rows(f"SELECT * FROM cells WHERE id {_THESE}", these)}
+    checksums: dict[int, dict[str, str]] = defaultdict(dict)
     for row in store.read(
         _Checksum,
         f"""
@@ -154,15 +154,15 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
         """,
         these,
     ):
-        known = said[row.of]
+        known = cells_by_number[row.of]
         unknown = {"id", *(name for name in _LATER if known["content"] is None and known[name] is None)}
         unknown |= {name for name in _SILENT if known[name] is None}
         cell = {name: value for name, value in known.items() if name not in unknown}
         clean = answers.get((cell["examples"], row.target))
         facts = [cell, shards[row.of], targets[row.target], clean, row.n, row.checksum]
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-        found[row.of][row.target] = digest[:16]
-    return found
+        checksums[row.of][row.target] = digest[:16]
+    return checksums
 
 
 def _per_target(store: Store) -> dict[str, Any]:

@@ -40,7 +40,7 @@ WHERE {SAME_BALL}
 
 
 def whole(cell: str, target: str) -> str:
-    """That all shards of a cell are judged on a target, both by their numbers: until then it does not count."""
+    """SQL for whether all shards of a cell are judged on a target, both by number: until then it does not count."""
     return (
         f"(SELECT count(*) FROM judgements j WHERE j.cell = {cell} AND j.target = {target}) "
         f"= (SELECT count(*) FROM shards s WHERE s.cell = {cell})"

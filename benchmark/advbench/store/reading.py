@@ -39,9 +39,9 @@ def _refuse_others(kind: type[Any], wanted: Sequence[str], columns: Sequence[str
     lacking = [name for name in wanted if name not in columns]
     idle = [name for name in columns if name not in wanted]
     twice = [name for name, count in Counter(columns).items() if count > 1]
-    told = {"no column for the field": lacking, "no field for the column": idle, "two columns called": twice}
-    if found := "; ".join(f"{words} {', '.join(names)}" for words, names in told.items() if names):
-        raise TypeError(f"{kind.__name__} and its question differ: {found}")
+    differences = {"no column for the field": lacking, "no field for the column": idle, "two columns called": twice}
+    if difference := "; ".join(f"{words} {', '.join(names)}" for words, names in differences.items() if names):
+        raise TypeError(f"{kind.__name__} and its question differ: {difference}")
 
 
 def _change(name: str, annotation: str) -> Callable[[Any], Any] | None:

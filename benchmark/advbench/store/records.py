@@ -68,7 +68,7 @@ JSON_COLUMNS = frozenset(
     ]
 )
 LISTS = frozenset({"classes", "shape", "required"})
-"""Of them, those that hold a list; the others hold a mapping."""
+"""The JSON columns that hold a list; the others hold a mapping."""
 
 
 def wrong(table: str, row: Mapping[str, Any]) -> str:
@@ -87,16 +87,16 @@ def parsed(name: str, value: Any) -> Any:
     if name not in JSON_COLUMNS or not isinstance(value, str):
         return value
     try:
-        found = _parsed(name, value)
+        content = _parse(name, value)
     except (ValueError, RecursionError) as error:
         raise UnreadableError(f"the column {name} should hold JSON and holds {_brief(value)}") from error
-    if not isinstance(found, list if name in LISTS else dict):
+    if not isinstance(content, list if name in LISTS else dict):
         kind = "a list" if name in LISTS else "a mapping"
-        raise UnreadableError(f"the column {name} should hold {kind} and holds {_brief(found)}")
-    return found
+        raise UnreadableError(f"the column {name} should hold {kind} and holds {_brief(content)}")
+    return content
 
 
-def _parsed(name: str, value: Any) -> Any:
+def _parse(name: str, value: Any) -> Any:
     if name not in JSON_COLUMNS or not isinstance(value, str):
         return value
     return json.loads(value, parse_constant=_no_number)
@@ -296,4 +296,4 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "crafting": maybe(WORDS),
     },
 }
-"""By table and column, in the order in which rows need each other."""
+"""The forms of values by table and column, tables in the order in which rows need each other."""

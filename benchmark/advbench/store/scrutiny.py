@@ -74,15 +74,15 @@ def refuse_foreign_parts(connection: sqlite3.Connection, path: Path) -> None:
     An older database has other views than today's; who may write drops them, who may not hides them.
     """
     ours, older = _parts_of(version_of(connection)), version_of(connection) < SCHEMA_VERSION
-    found = {(kind, name): sql for kind, name, sql in _parts(connection)}
+    theirs = {(kind, name): sql for kind, name, sql in _parts(connection)}
     for (kind, name), sql in ours.items():
-        if kind == "table" and found.get((kind, name)) != sql:
-            how = "is missing" if (kind, name) not in found else "is another one"
+        if kind == "table" and theirs.get((kind, name)) != sql:
+            how = "is missing" if (kind, name) not in theirs else "is another one"
             raise AdvbenchError(
                 f"{path}: its tables are not those that advbench makes ({name} {how}); take a database of "
                 "`advbench run`"
             )
-    for (kind, name), sql in found.items():
+    for (kind, name), sql in theirs.items():
         known = older or name in views.VIEWS if kind == "view" else ours.get((kind, name)) == sql
         if kind != "table" and not known:
             raise AdvbenchError(
@@ -101,12 +101,12 @@ def refuse_journal(path: Path) -> None:
             raise AdvbenchError(f"{journal}: no file, and SQLite would read it; remove it")
         with journal.open("rb") as file:
             file.seek(max(0, journal.stat().st_size - len(_NAMES_ANOTHER)))
-            found = file.read()
+            ending = file.read()
     except FileNotFoundError:
         return
     except OSError as error:
         raise AdvbenchError(f"{journal}: can't be read ({error.strerror}); check its permissions") from error
-    if found == _NAMES_ANOTHER:
+    if ending == _NAMES_ANOTHER:
         raise AdvbenchError(f"{journal}: names another file, which SQLite would delete; advbench wrote none such")
 
 
@@ -115,9 +115,9 @@ def refuse_damage(connection: sqlite3.Connection, path: Path) -> None:
     pages, size = (connection.execute(f"PRAGMA {what}").fetchone()[0] for what in ("page_count", "page_size"))
     if pages * size > CHECKED:
         return
-    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    if found != "ok":
-        text = " ".join(str(found).split())[:120]
+    report = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if report != "ok":
+        text = " ".join(str(report).split())[:120]
         raise AdvbenchError(f"{path}: damaged ({text}); restore it from a copy or name another with --db")
 
 

@@ -25,7 +25,7 @@ WINDOW same AS (PARTITION BY data_fingerprint, examples, protocol, family, eps, 
 """
 
 SHIPPED = "substr({row}.ball, 1, instr({row}.ball, '\"entry_point\"'))"
-"""Of who shipped a ball what keys take in: its distribution and the digest of its source, which stand first."""
+"""SQL for what keys take in of who shipped a ball: the distribution and the digest of its source, which stand first."""
 
 SAME_BALL = f"""
   k.data_fingerprint = b.data_fingerprint AND k.protocol = b.protocol
@@ -92,7 +92,7 @@ WINDOW lineage AS (PARTITION BY board, lineage ORDER BY event DESC NULLS LAST, t
 
 
 def stands(board: str, target: str) -> str:
-    """That a board's target is not an earlier one of its lineage.
+    """SQL for whether a board's target is not an earlier one of its lineage.
 
     A plain NOT IN would compare every row wherever it finds none, since it must tell false from NULL.
     """

@@ -37,7 +37,7 @@ VIEWS = {
     "elsewhere": worst_views.ELSEWHERE,
     "unplaced": worst_views.UNPLACED,
 }
-"""In an order in which each needs only those before it."""
+"""All views by name, in an order in which each needs only those before it."""
 
 TALLIED = frozenset({"board_targets", "rates", "answered", "required_cells", "worst_examples", "elsewhere"})
 """The ones that read every outcome or are read by many others."""
@@ -45,7 +45,7 @@ TALLIED = frozenset({"board_targets", "rates", "answered", "required_cells", "wo
 
 def current(connection: sqlite3.Connection) -> bool:
     """Whether the views in the database are those defined here, text for text."""
-    return _stored(connection) == {name: _text(name) for name in VIEWS}
+    return _views_stored(connection) == {name: _text(name) for name in VIEWS}
 
 
 def refresh(connection: sqlite3.Connection, *, temporary: bool = False) -> None:
@@ -68,7 +68,7 @@ def tally(connection: sqlite3.Connection) -> None:
 
 
 def drop(connection: sqlite3.Connection) -> None:
-    for name in _stored(connection):
+    for name in _views_stored(connection):
         connection.execute(f'DROP VIEW "{name}"')
 
 
@@ -76,6 +76,6 @@ def _text(name: str) -> str:
     return f"CREATE VIEW {name} AS\n{VIEWS[name].strip()}"
 
 
-def _stored(connection: sqlite3.Connection) -> dict[str, str]:
-    found = connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = 'view'")
-    return {row[0]: row[1] for row in found}
+def _views_stored(connection: sqlite3.Connection) -> dict[str, str]:
+    rows = connection.execute("SELECT name, sql FROM main.sqlite_schema WHERE type = 'view'")
+    return {row[0]: row[1] for row in rows}

@@ -76,7 +76,7 @@ class BoardReader:
 
     def boards(
         self,
-        said: Mapping[str, Item],
+        entries: Mapping[str, Item],
         written: Item | None,
         examples: int | None,
         given: Mapping[str, Item],
@@ -86,19 +86,19 @@ class BoardReader:
         replacing = {key: key for key in BOARD_KEYS} | {"required": "attacks"}
         balls = [
             dataclasses.replace(ball, options={k: v for k, v in ball.options.items() if replacing[k] not in given})
-            for ball in self.balls(said.get("threats"), written, "threats" in given, root)
+            for ball in self.balls(entries.get("threats"), written, "threats" in given, root)
         ]
         needed = {key: None if balls and all(key in b.options for b in balls) else root for key in ("data", "attacks")}
         if self.unsaid:
             needed["attacks"] = None
         data = self.resolution.several(
-            said.get("data"), "data", self.resolution.entrant(Dataset, "data set"), needed["data"]
+            entries.get("data"), "data", self.resolution.entrant(Dataset, "data set"), needed["data"]
         )
         attacks = self.resolution.several(
-            said.get("attacks"), "attacks", self.resolution.entrant(Attack, "attack"), needed["attacks"]
+            entries.get("attacks"), "attacks", self.resolution.entrant(Attack, "attack"), needed["attacks"]
         )
-        goals = self.resolution.several(said.get("goals"), "goals", self.resolution.goal, None)
-        found: dict[str, Board] = {}
+        goals = self.resolution.several(entries.get("goals"), "goals", self.resolution.goal, None)
+        boards: dict[str, Board] = {}
         for ball in balls:
             own = self.options(ball.options)
             tried = own.attacks or attacks or self.usual(ball)
@@ -114,11 +114,11 @@ class BoardReader:
                     own.goals or goals or ("untargeted",),
                     required,
                 )
-                self.classes(board, ball.options.get("goals") or said.get("goals"))
-                if board.name in found:
+                self.classes(board, ball.options.get("goals") or entries.get("goals"))
+                if board.name in boards:
                     self.resolution.fault(ball.place, f"threats: the board {board.name} is listed twice")
-                found.setdefault(board.name, board)
-        return tuple(found.values())
+                boards.setdefault(board.name, board)
+        return tuple(boards.values())
 
     def usual(self, ball: Ball) -> tuple[Attack, ...]:
         """The attacks of a ball for which none are named; nothing where that is a mistake, which has been told."""
@@ -151,7 +151,7 @@ class BoardReader:
         same += [one for one in kept if one.threat.family == ball.threat.family and one.options]
         by_data: dict[str, Ball] = {}
         for one in same:
-            data = repr(one.options["data"].plain) if "data" in one.options else ""
+            data = repr(one.options["data"].parameter) if "data" in one.options else ""
             by_data.setdefault(data, dataclasses.replace(ball, options=one.options))
         return list(by_data.values()) or [ball]
 

@@ -50,15 +50,15 @@ class Item:
         return self.place.moved(position + self.quotes)
 
     @property
-    def plain(self) -> Any:
+    def parameter(self) -> Any:
         """The value as a parameter holds it: `{linf: {eps: 0.3}}` is the text `linf(eps=0.3)`."""
         if isinstance(self.value, list):
-            return [item.plain for item in self.value]
+            return [item.parameter for item in self.value]
         if isinstance(self.value, dict):
             (name, inner), *rest = self.value.items() or [("", self)]
             if rest or not isinstance(inner.value, dict) or inner is self:
-                return {key: item.plain for key, item in self.value.items()}
-            return Call(name, {key: item.plain for key, item in inner.value.items()}).label
+                return {key: item.parameter for key, item in self.value.items()}
+            return Call(name, {key: item.parameter for key, item in inner.value.items()}).label
         return self.value.label if isinstance(self.value, Parametric) else self.value
 
 

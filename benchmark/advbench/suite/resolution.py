@@ -68,13 +68,13 @@ class Resolution:
 
     def setting(self, key: str, item: Item) -> dict[str, Any]:
         """The checked value by its key; empty when it is wrong."""
-        values, faults = check(Scalars, {key: item.plain})
+        values, faults = check(Scalars, {key: item.parameter})
         for fault in faults:
             self.fault(item.place, fault.problem if item.place.line else fault.problem.removeprefix(f"{key}: "))
         right, problem = _RANGES.get(key, (lambda _: True, ""))
         if values and not right(values[key]):
             title = f"{key}: " if item.place.line else ""  # an option or a path says its own name
-            self.fault(item.place, f"{title}{problem}, not {item.plain}")
+            self.fault(item.place, f"{title}{problem}, not {item.parameter}")
             return {}
         return values
 
@@ -95,15 +95,15 @@ class Resolution:
         if item.value is None or not items:
             self.fault(item.key or item.place, f"{key}: empty; name at least one")
             return ()
-        found: dict[str, T] = {}
+        by_label: dict[str, T] = {}
         for one in items:
             value = read(one)
             if value is None:  # and the reason has been told
                 continue
-            if label(value) in found:
+            if label(value) in by_label:
                 self.fault(one.place, f"{key}: {label(value)!r} is listed twice")
-            found.setdefault(label(value), value)
-        return tuple(found.values())
+            by_label.setdefault(label(value), value)
+        return tuple(by_label.values())
 
     def entrant(self, kind: type[Any], word: str) -> Callable[[Item], Any]:
         """A reader of entrants of one kind."""
@@ -143,14 +143,14 @@ class Resolution:
     def goal(self, item: Item) -> str | None:
         text = item.text
         if isinstance(item.value, dict) and list(item.value) == ["class"]:
-            text = f"class={item.value['class'].plain}"
+            text = f"class={item.value['class'].parameter}"
         text = re.sub(r"\s*=\s*", "=", (text or "").strip())
         if text in GOALS and text != "class=k":
             return text
         if re.fullmatch(r"class=[0-9]{1,9}", text):
             return f"class={int(text.removeprefix('class='))}"
         hint = did_you_mean(text, GOALS) if text else ""
-        self.fault(item.place, f"unknown goal {text or item.plain!r} (known: {', '.join(GOALS)}){hint}")
+        self.fault(item.place, f"unknown goal {text or item.parameter!r} (known: {', '.join(GOALS)}){hint}")
         return None
 
     def configured(self, item: Item, kind: str, word: str, extra: tuple[str, ...] = ()) -> Any:
@@ -171,7 +171,9 @@ class Resolution:
         if isinstance(item.value, dict) and len(item.value) > 1:
             self.fault(item.place, f"expected one {word}, got several keys; start each {word} with '- '")
         else:
-            self.fault(item.place, f"expected {_article(word)}, as name or name(parameter=value), got {item.plain!r}")
+            self.fault(
+                item.place, f"expected {_article(word)}, as name or name(parameter=value), got {item.parameter!r}"
+            )
         return None
 
     def resolved(
@@ -188,7 +190,7 @@ class Resolution:
         for key, content in inner.items():
             if key in call.params:
                 self.fault(content.key or content.place, f"{key!r} is given twice")
-        params = {**call.params, **{key: content.plain for key, content in inner.items()}}
+        params = {**call.params, **{key: content.parameter for key, content in inner.items()}}
         places |= {key: content.key or content.place for key, content in inner.items()}
         try:
             merged = Call(call.name, params)

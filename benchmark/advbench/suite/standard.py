@@ -23,8 +23,8 @@ fails for another reason."""
 
 def standard_attacks(threat: Threat, registry: Registry) -> tuple[Attack, ...]:
     """The attacks that `attacks: standard` stands for in a ball, with default parameters."""
-    found = tuple(registry.attack(name) for name in STANDARD.get(threat.name, ()))
-    able = tuple(attack for attack in found if attack.searches(threat))
+    attacks = tuple(registry.attack(name) for name in STANDARD.get(threat.name, ()))
+    able = tuple(attack for attack in attacks if attack.searches(threat))
     if not able:
         raise AdvbenchError(f"no attacks are standard in {threat.name} balls: name some, as attacks=[…]")
     return able

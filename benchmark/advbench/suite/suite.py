@@ -38,7 +38,7 @@ class Suite:
     budget: int | None
     timeout: float | None
     false_positive_rate: float | None
-    """Of detectors; None where none is there to be told."""
+    """The rate that detectors are set to; None where there is no detector."""
     models: tuple[Model, ...]
     defenses: tuple[tuple[Defense, ...], ...]
     boards: tuple[Board, ...]
@@ -46,7 +46,7 @@ class Suite:
     @property
     def settings(self) -> dict[str, Any]:
         """The suite as a mapping that JSON can hold and `suite_from_mapping` reads back."""
-        plain = {key: getattr(self, key) for key in ("name", "seed", "stop", "fit", "shard", "budget", "timeout")}
+        scalars = {key: getattr(self, key) for key in ("name", "seed", "stop", "fit", "shard", "budget", "timeout")}
         threats = [
             {
                 board.threat.label: {
@@ -60,7 +60,7 @@ class Suite:
             for board in self.boards
         ]
         return {
-            **plain,
+            **scalars,
             "false_positive_rate": self.false_positive_rate,
             "models": [model.label for model in self.models],
             "defenses": [chain_label(chain) for chain in self.defenses],
@@ -97,7 +97,7 @@ def load_suite(path_or_name: str | Path, registry: Registry, overrides: Override
     text, source, name = _read(path_or_name)
     resolution = Resolution(registry)
     root = compose(text, source, resolution.fault)
-    return _resolved(resolution, root, name, overrides or Overrides())
+    return _resolve(resolution, root, name, overrides or Overrides())
 
 
 def suite_from_mapping(
@@ -107,11 +107,11 @@ def suite_from_mapping(
     name: str = "suite",
     unsaid: Callable[[Threat], tuple[Attack, ...]] | None = None,
 ) -> Suite:
-    """The same from Python; models, defenses, attacks, threats and data may also be instances.
+    """A suite from a mapping in Python; models, defenses, attacks, threats and data may also be instances.
 
     `unsaid` gives the attacks of a ball for which the mapping has none; without it that is a mistake.
     """
-    return _resolved(Resolution(registry), from_python(mapping, ""), name, overrides or Overrides(), unsaid)
+    return _resolve(Resolution(registry), from_python(mapping, ""), name, overrides or Overrides(), unsaid)
 
 
 def embedded_suites() -> list[str]:
@@ -148,7 +148,7 @@ def _read(path_or_name: str | Path) -> tuple[str, str, str]:
         raise AdvbenchError(f"{given}:{line}: not UTF-8 text; save the suite as UTF-8") from error
 
 
-def _resolved(
+def _resolve(
     resolution: Resolution,
     root: Item,
     name: str,
@@ -159,14 +159,14 @@ def _resolved(
     top = _top(resolution, root)
     if not isinstance(root.value, dict):
         resolution.refuse()
-    said = {**top, **given}
-    scalars = _scalars(resolution, said, name)
-    models = resolution.several(said.get("models"), "models", resolution.entrant(Model, "model"), root.place)
-    defenses = resolution.several(said.get("defenses"), "defenses", resolution.chain, None, chain_label)
-    boards = BoardReader(resolution, unsaid).boards(said, top.get("threats"), scalars.examples, given, root.place)
+    entries = {**top, **given}
+    scalars = _scalars(resolution, entries, name)
+    models = resolution.several(entries.get("models"), "models", resolution.entrant(Model, "model"), root.place)
+    defenses = resolution.several(entries.get("defenses"), "defenses", resolution.chain, None, chain_label)
+    boards = BoardReader(resolution, unsaid).boards(entries, top.get("threats"), scalars.examples, given, root.place)
     resolution.refuse()
-    plain = {f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars) if f.name != "examples"}
-    return Suite(**plain, models=models, defenses=defenses or (resolution.registry.defense("none"),), boards=boards)
+    values = {f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars) if f.name != "examples"}
+    return Suite(**values, models=models, defenses=defenses or (resolution.registry.defense("none"),), boards=boards)
 
 
 def _top(resolution: Resolution, root: Item) -> dict[str, Item]:
@@ -182,9 +182,9 @@ def _top(resolution: Resolution, root: Item) -> dict[str, Item]:
     return {key: item for key, item in root.value.items() if key in KEYS}
 
 
-def _scalars(resolution: Resolution, said: Mapping[str, Item], name: str) -> Scalars:
+def _scalars(resolution: Resolution, entries: Mapping[str, Item], name: str) -> Scalars:
     values = {"name": name}
     for f in dataclasses.fields(Scalars):
-        if f.name in said:
-            values |= resolution.setting(f.name, said[f.name])
+        if f.name in entries:
+            values |= resolution.setting(f.name, entries[f.name])
     return Scalars(**values)  # type: ignore[arg-type]  # checked one by one

@@ -81,10 +81,10 @@ def assembled(parts: Sequence[tuple[Tensor, Answer]], count: int) -> Answer:
         first = getattr(parts[0][1], name)
         if first is None:
             return None
-        found = first.new_zeros(count)
+        combined = first.new_zeros(count)
         for who, answer in parts:
-            found[who] = getattr(answer, name)
-        return found
+            combined[who] = getattr(answer, name)
+        return combined
 
     return Answer(**{field.name: whole(field.name) for field in fields(Answer)})
 

@@ -50,7 +50,7 @@ class TargetIdentity:
     judge: str
     """The fingerprint of the images that are judged."""
     calibrate: str
-    """That of the held-out images, on which a detector's threshold is set."""
+    """The fingerprint of the held-out images, on which a detector's threshold is set."""
     false_positive_rate: float | None = None
     """None without a detector."""
     draws: int = 1

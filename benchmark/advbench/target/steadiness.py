@@ -51,13 +51,13 @@ def _same(target: Target, device: torch.device, base: int, size: int) -> bool:
 
 def _numbers(target: Target, x: Tensor) -> list[Tensor]:
     """Logits and suspicion of a target with the gradients of their sums, which are compared between two askings."""
-    found = []
+    tensors = []
     for question in (target.logits, target.suspicion) if target.detector else (target.logits,):
         q = x.clone().requires_grad_()
         with torch.enable_grad():
             answer = question(q)
             total = answer.logsumexp(1).sum() if answer.ndim == 2 else answer.sum()
-            found.append(answer.detach())
+            tensors.append(answer.detach())
             if total.requires_grad:
-                found.append(torch.autograd.grad(total, q)[0])
-    return found
+                tensors.append(torch.autograd.grad(total, q)[0])
+    return tensors

@@ -111,14 +111,14 @@ class Target:
         if self.draws == 1 or len(images) == 0:
             return self._once(images, batch)
         places = torch.arange(len(images)) if places is None else places
-        found = []
+        answers = []
         for company, who, rows, whose in in_company(places.to(images.device)):
             drawn = []
             for draw in range(self.draws):
                 with seeded(f"judge/{draw}/{company}", images.device):
                     drawn.append(self._once(images[whose], batch)[rows])
-            found.append((who, majority(drawn)))
-        return assembled(found, len(images))
+            answers.append((who, majority(drawn)))
+        return assembled(answers, len(images))
 
     def _once(self, images: Tensor, batch: BatchSize) -> Answer:
         logits = run_in_batches(self.logits, images, batch).float()
@@ -219,13 +219,13 @@ def by_chance(
 ) -> bool:
     """Whether it gives two answers when asked twice, torch's generators beginning at these places."""
     few = examples[:SAMPLE].pixels(device)
-    found: list[list[Tensor]] = []
+    answers: list[list[Tensor]] = []
     for place in places:
         with torch.no_grad(), seeded(place, device):
-            found.append(
+            answers.append(
                 [ask(few) for ask in ((target.logits, target.suspicion) if target.detector else (target.logits,))]
             )
-    return not all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in zip(*found, strict=True))
+    return not all(torch.allclose(a, b, rtol=0, atol=0, equal_nan=True) for a, b in zip(*answers, strict=True))
 
 
 def scale_of(target: Target, examples: Examples, device: torch.device) -> float:

@@ -8,12 +8,12 @@ from typing import Any, Protocol
 from rich.table import Table
 from rich.text import Text
 
-from advbench.errors import plain
+from advbench.errors import printable
 from advbench.parameters import written_radius
 from advbench.rates.shipper import shipper_of
 from advbench.rates.story import Story
 from advbench.store.rows import BoardRow, ImportRow
-from advbench.terminal.tables import table
+from advbench.terminal.tables import new_table
 from advbench.terminal.text import percent
 
 
@@ -36,46 +36,46 @@ class Crafted(Protocol):
     def eps(self) -> float | None: ...
 
 
-def cell_table(found: Story, boards: Iterable[BoardRow]) -> Table:
+def cell_table(story: Story, boards: Iterable[BoardRow]) -> Table:
     """The facts and rates of one cell; the boards are those of its database."""
-    cell, origin = found.cell, found.cell.origin or {}
-    facts = table(header=False)
+    cell, origin = story.cell, story.cell.origin or {}
+    facts = new_table(header=False)
     facts.add_column(style="dim", overflow="fold")
     facts.add_column(overflow="fold")
-    forwards = sum(shard.forwards for shard in found.shards)
-    backwards = sum(shard.backwards for shard in found.shards)
+    forwards = sum(shard.forwards for shard in story.shards)
+    backwards = sum(shard.backwards for shard in story.shards)
     words = {
         "attack": f"{cell.attack}, {cell.goal}, stop: {cell.stop}, seed {cell.seed}",
         "threat": board_of(cell, boards),
         **({"fitted on": cell.fit} if cell.fit else {}),
         **({"ball shipped by": shipper} if (shipper := shipper_of(cell.ball)) else {}),
-        "status": found.status or "not finished",
+        "status": story.status or "not finished",
         "examples": str(cell.count),
         "passes": f"{forwards:,} forward, {backwards:,} backward",
-        "seconds": f"{sum(shard.seconds for shard in found.shards):.2f}",
+        "seconds": f"{sum(shard.seconds for shard in story.shards):.2f}",
         "shipped by": f"{origin.get('distribution')} {origin.get('version')}",
         "key": cell.key,
     }
-    if found.events and (reason := found.events[-1].reason):
+    if story.events and (reason := story.events[-1].reason):
         words["reason"] = reason
-    if found.imports:
-        words["came from"] = arrival(found.imports)
+    if story.imports:
+        words["came from"] = arrival(story.imports)
     for name, value in words.items():
-        facts.add_row(name, Text(plain(value)))
-    for rate in found.rates:
+        facts.add_row(name, Text(printable(value)))
+    for rate in story.rates:
         own = "own" if rate.own else "transfer"
         share = rate.fooled / rate.n if rate.n else None
         where = f", {rate.board_name}" if cell.minimizes else ""  # without a radius, it serves several boards
         text = f"fooled {percent(share)} % of {rate.n}"
         if rate.violations:
             text += f", {rate.violations} violations"
-        facts.add_row(Text(plain(f"{own}: {rate.target_label}{where}")), text)
-    for one in found.superseded:
+        facts.add_row(Text(printable(f"{own}: {rate.target_label}{where}")), text)
+    for one in story.superseded:
         text = f"{one.board} lists the same network as another target, {one.label}"
-        facts.add_row("not counted", Text(plain(text)))
-    for apart in found.unplaced:
+        facts.add_row("not counted", Text(printable(text)))
+    for apart in story.unplaced:
         text = f"fooled {percent(apart.rate)} % of {apart.n}, which no board judges"
-        facts.add_row(Text(plain(f"own: {apart.source_label}")), text)
+        facts.add_row(Text(printable(f"own: {apart.source_label}")), text)
     return facts
 
 

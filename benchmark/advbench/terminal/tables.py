@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from advbench.errors import plain
+from advbench.errors import printable
 from advbench.protocol import suffix
 from advbench.rates import earlier, evidence
 from advbench.rates.aim import aim_of
@@ -27,36 +27,36 @@ _WHOLE = 30
 """Names up to this length stay on one line."""
 
 
-def table(*, header: bool = True) -> Table:
-    """Without lines between columns: where 100 of them have to do, each counts."""
+def new_table(*, header: bool = True) -> Table:
+    """An empty table without lines between its columns: of the 100 columns of a terminal each counts."""
     return Table(box=box.SIMPLE_HEAD, show_header=header, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def show_table(console: Console, found: Table, title: str = "", remarks: Iterable[str] = ()) -> None:
-    """With a title above and remarks below, which a narrow table does not fold."""
+def show_table(console: Console, table: Table, title: str = "", remarks: Iterable[str] = ()) -> None:
+    """Print a table with a title above and remarks below, which stay whole where a narrow table folds."""
     if title:
         say(console, title, "bold")
-    if console.measure(found).minimum > console.width:
-        for column in found.columns:
+    if console.measure(table).minimum > console.width:
+        for column in table.columns:
             column.no_wrap = False  # better a broken name than half a name
-    console.print(found)
+    console.print(table)
     for remark in remarks:
         say(console, remark)
 
 
 def names(into: Table, heading: str, values: Iterable[str]) -> None:
     """A column of names, broken only where they are long."""
-    longest = max((len(plain(value)) for value in values), default=0)
+    longest = max((len(printable(value)) for value in values), default=0)
     into.add_column(heading, overflow="fold", no_wrap=longest <= _WHOLE)
 
 
 def numbers(into: Table, heading: str, style: str = "") -> None:
-    into.add_column(Text(plain(heading, newlines=True)), justify="right", overflow="fold", style=style)
+    into.add_column(Text(printable(heading, newlines=True)), justify="right", overflow="fold", style=style)
 
 
 @dataclass(frozen=True)
 class _Worst:
-    """In the pointwise worst case; without a share, `unranked` says why."""
+    """A target's accuracy in the pointwise worst case; where it has none, `unranked` says why."""
 
     board: str
     target: str
@@ -125,8 +125,8 @@ class _Rates:
     @classmethod
     def of(cls, store: Store, targets: Collection[str] | None) -> _Rates:
         def read(kind: type[R], view: str) -> list[R]:
-            found = store.read(kind, f"SELECT {listed(kind)} FROM {view}")
-            return [row for row in found if targets is None or row.target in targets]
+            rows = store.read(kind, f"SELECT {listed(kind)} FROM {view}")
+            return [row for row in rows if targets is None or row.target in targets]
 
         return cls(
             read(_Worst, "robust_accuracy"),
@@ -187,10 +187,10 @@ def _board_tables(
     """Targets by pointwise worst-case accuracy, every attack beside it; attacks that don't fit come below."""
     rows = sorted(rates.worst, key=_rank)
     entrants = sorted({row.entrant for row in rates.attacked})
-    headings = {entrant: plain(entrant).replace("(", "\n(").replace(" → ", "\n→ ") for entrant in entrants}
+    headings = {entrant: printable(entrant).replace("(", "\n(").replace(" → ", "\n→ ") for entrant in entrants}
     clean = {row.target: percent(row.accuracy) for row in rates.clean}
     attacked = {(row.target, row.entrant): percent(row.accuracy) for row in rates.attacked}
-    labels = [plain(row.target_label) for row in rows]
+    labels = [printable(row.target_label) for row in rows]
     room = width - max(map(len, labels), default=0) - 2
     parts = list(
         _fitting(
@@ -203,25 +203,25 @@ def _board_tables(
         continued = ", continued" if place else " · percent right, 95 % interval"
         aim = f", aimed at {aimed}" if (aimed := aim_of(board.required, classes)) else ""
         title = f"{board.name}{aim}{suffix(board.protocol)} · {board.count} examples{continued}"
-        found = table()
-        names(found, "target", labels)
+        table = new_table()
+        names(table, "target", labels)
         for heading in ("clean",) if not place else ():
-            numbers(found, heading)
+            numbers(table, heading)
         for entrant in part:
-            numbers(found, headings[entrant])
+            numbers(table, headings[entrant])
         for heading in ("worst case",) if not place else ():
-            numbers(found, heading, "bold")
+            numbers(table, heading, "bold")
         for row, label in zip(rows, labels, strict=True):
             under = [attacked.get((row.target, entrant), "–") for entrant in part]
             whole = [] if place else [clean[row.target], _worst_case(row)]
-            found.add_row(Text(label), *whole[:1], *under, *whole[1:])
+            table.add_row(Text(label), *whole[:1], *under, *whole[1:])
         last = place == len(parts) - 1
         remarks = [*_remarks(rows, rates.undetected), *_proofs(rates.certified)] if last else []
         if aim and last:
             remarks.insert(
                 0, "Images of a class itself are never sent there: the worst case counts them, no attack does."
             )
-        yield found, title, remarks
+        yield table, title, remarks
 
 
 def _fitting(headings: Mapping[str, str], first: int, room: int) -> Iterator[list[str]]:
@@ -283,10 +283,10 @@ def _earlier(superseded: Iterable[Earlier]) -> str:
     return f"earlier, not in the table since the same network is: {named}" if named else ""
 
 
-def doubted(found: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:
+def doubted(all_notes: Iterable[Note], board: str, labels: Mapping[str, str]) -> Iterator[str]:
     """A line for every note on the board's targets, which are named by key; targets of one doubt share a line."""
     sharing: dict[tuple[str, str, str], list[str]] = {}
-    for note in found:
+    for note in all_notes:
         if note.board == board and note.target in labels:
             sharing.setdefault((note.kind, note.cell, note.reason), []).append(labels[note.target])
     for (kind, cell, reason), targets in sharing.items():

@@ -8,7 +8,7 @@ import sys
 from rich.console import Console
 from rich.text import Text
 
-from advbench.errors import plain
+from advbench.errors import printable
 
 _UNFOLDED = 240
 """Columns of what is no terminal."""
@@ -30,17 +30,17 @@ def terminal() -> Console:
 
 def say(console: Console, text: str, style: str = "") -> None:
     """One line, made safe; the terminal itself breaks it where it is too long."""
-    console.print(Text(plain(text), style=style), soft_wrap=True)
+    console.print(Text(printable(text), style=style), soft_wrap=True)
 
 
 def tell(console: Console, text: str) -> None:
     """A sentence, made safe and broken between words."""
-    console.print(Text(plain(text)), soft_wrap=False)
+    console.print(Text(printable(text)), soft_wrap=False)
 
 
 def complain(text: str) -> None:
     """One line on standard error, where it is in nobody's way."""
-    print(f"advbench: {plain(text, newlines=True)}", file=sys.stderr)
+    print(f"advbench: {printable(text, newlines=True)}", file=sys.stderr)
 
 
 def percent(share: float | None) -> str:

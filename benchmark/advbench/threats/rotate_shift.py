@@ -79,12 +79,12 @@ class RotateShift(Threat):
         return gradient.sign().nan_to_num_(0)
 
     def words(self, x: Tensor, p: Tensor) -> list[str]:
-        told = p.double() * p.new_tensor([self.degrees, self.pixels, self.pixels]).double()
+        amounts = p.double() * p.new_tensor([self.degrees, self.pixels, self.pixels]).double()
         return [
             f"turned by {abs(turn):.1f}° {'counter-clockwise' if turn >= 0 else 'clockwise'}, "
             f"shifted {abs(right):.2f} px {'right' if right >= 0 else 'left'} "
             f"and {abs(down):.2f} px {'down' if down >= 0 else 'up'}"
-            for turn, right, down in told.tolist()
+            for turn, right, down in amounts.tolist()
         ]
 
     def size(self, x: Tensor, p: Tensor) -> Tensor:

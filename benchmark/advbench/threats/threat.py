@@ -57,7 +57,7 @@ class Threat(Plugin, ABC):
         return self.name
 
     def at(self, eps: float) -> Self:
-        """The same ball with another radius."""
+        """This ball with another radius."""
         return replace(self, eps=eps)
 
     def farthest(self, shape: tuple[int, ...]) -> float:
@@ -97,7 +97,7 @@ class Threat(Plugin, ABC):
         """How large each perturbation is, in units of eps."""
 
     def size_by_definition(self, x: Tensor, p: Tensor) -> Tensor | None:
-        """The same sizes, computed plainly and however slowly, for the conformance kit; None where `size` is plain."""
+        """What `size` gives, computed plainly, however slowly, for the conformance kit; None where `size` is plain."""
         return None
 
     def coordinates(self, x: Tensor, p: Tensor) -> Tensor:

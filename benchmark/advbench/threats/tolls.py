@@ -38,39 +38,39 @@ def nearest_within_one(wishes: Wishes, arrival: Tensor) -> Tolled:
     """
     wishes = anchored(wishes)
     rows = wishes.rows
-    found = settled(wishes)
-    free = found.plan
+    state = settled(wishes)
+    free = state.plan
     places = torch.where(wishes.values > -torch.inf, arrival, rows.place)
     toll = free.new_zeros(rows.examples, rows.pixels)
     low, high = torch.zeros_like(toll), torch.full_like(toll, torch.inf)
-    over, slope = crowding(found, wishes, places)
+    over, slope = crowding(state, wishes, places)
     for turn in range(TOLLS):
         # a plan that still follows its tolls would go on, or not, by how long its neighbours take
-        fair = found.done & (unfairness(toll, over) <= UNFAIR)
+        fair = state.done & (unfairness(toll, over) <= UNFAIR)
         if bool(fair.all()):
             break
         # other tolls move too, so a bracket may be wrong: what contradicts it breaks it open; a plan that still follows
         # its tolls says nothing about it
-        crowded, sparse = (side & found.done.unsqueeze(1) for side in (over > 0, over < 0))
+        crowded, sparse = (side & state.done.unsqueeze(1) for side in (over > 0, over < 0))
         low, high = (
             torch.where(crowded, toll, torch.where(sparse & (toll <= low), 0, low)),
             torch.where(crowded & (toll >= high), torch.inf, torch.where(sparse, toll, high)),
         )
         newton = (toll + over / slope).clamp_min(0)
-        inside = (newton >= low) & (newton <= high) | ~found.done.unsqueeze(1) | (high == torch.inf)
+        inside = (newton >= low) & (newton <= high) | ~state.done.unsqueeze(1) | (high == torch.inf)
         moved = torch.where(inside, newton, (low + high) / 2)
         if turn + 1 == TOLLS:  # what overflows can be sent back, what stays away can't be fetched
             moved = torch.where((over < -LEFT) & (toll > 0), low, moved)
         toll = torch.where(fair.unsqueeze(1), toll, moved)
         charged = replace(wishes, values=wishes.values - wishes.ease * toll.flatten()[places])
-        found = settled(charged, replace(found, done=fair), HURRIED if turn + 1 < TOLLS else ROUNDS)
-        over, slope = crowding(found, wishes, places)
-    return Tolled(found.plan, free, unfairness(toll, over) > FAR)
+        state = settled(charged, replace(state, done=fair), HURRIED if turn + 1 < TOLLS else ROUNDS)
+        over, slope = crowding(state, wishes, places)
+    return Tolled(state.plan, free, unfairness(toll, over) > FAR)
 
 
-def crowding(found: Settled, wishes: Wishes, places: Tensor) -> tuple[Tensor, Tensor]:
+def crowding(state: Settled, wishes: Wishes, places: Tensor) -> tuple[Tensor, Tensor]:
     """By how much each pixel (N, P) is beyond 1, and how fast a toll there would drive mass away."""
-    plan, rows = found.plan, wishes.rows
+    plan, rows = state.plan, wishes.rows
     lane, row = plan.nonzero(as_tuple=True)
     at = places[lane, row]
     held = gathered(plan[lane, row], at, rows.examples * rows.pixels)

@@ -100,7 +100,7 @@ def nearest_plan(values: Tensor, cost: Tensor, stay: int, rows: Rows, budget: Te
 
 
 def anchored(wishes: Wishes) -> Wishes:
-    """The same, counted from what stays: a threshold takes up any constant, and large values keep their digits."""
+    """Wishes counted from what stays: a threshold takes up any constant, and large values keep their digits."""
     return replace(wishes, values=wishes.values - wishes.values[wishes.stay])
 
 
@@ -184,10 +184,10 @@ def best_plan(gain: Tensor, cost: Tensor, rows: Rows, budget: Tensor) -> Tensor:
         middle = (low + high) / 2
         inside = (meeting > low) & (meeting < high)
         tried = torch.where(inside & (turn % 3 != 2), meeting, middle)
-        lane, found, paid = choice(tried)
+        lane, gained, paid = choice(tried)
         fits = paid <= budget
-        low, worth, spent = (torch.where(fits, a, b) for a, b in ((low, tried), (worth, found), (spent, paid)))
-        high, other, saved = (torch.where(fits, b, a) for a, b in ((high, tried), (other, found), (saved, paid)))
+        low, worth, spent = (torch.where(fits, a, b) for a, b in ((low, tried), (worth, gained), (spent, paid)))
+        high, other, saved = (torch.where(fits, b, a) for a, b in ((high, tried), (other, gained), (saved, paid)))
         dear, cheap = torch.where(fits[rows.example], dear, lane), torch.where(fits[rows.example], lane, cheap)
     share = torch.where(free, 1, (budget - saved) / torch.where(spent > saved, spent - saved, 1)).clamp(0, 1)
     part = rows.mass * share[rows.example].to(gain.dtype)

@@ -77,7 +77,7 @@ class Wasserstein(Threat):
         target = draws.integers(self.kernel**2, *x.shape[1:]).flatten()[lanes.rows.place].unsqueeze(0)
         plan = x.new_zeros(lanes.table.shape).scatter_(0, target, lanes.rows.mass.unsqueeze(0))
         part = draws.uniform(1, dtype=torch.float64).squeeze(1)
-        return self._finished(x, lanes, plan.masked_fill_(~lanes.inside, 0), part * self.eps)
+        return self._finish(x, lanes, plan.masked_fill_(~lanes.inside, 0), part * self.eps)
 
     def apply(self, x: Tensor, p: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -99,11 +99,11 @@ class Wasserstein(Threat):
         wishes = Wishes(values, lanes.cost, self._stay, rows, self.eps * rows.total(rows.mass), rows.mass)
         tolled = nearest_within_one(wishes, lanes.arrival)
         full = torch.full((len(x),), self.eps, dtype=torch.float64, device=x.device)
-        plan = self._finished(x, lanes, tolled.plan, full)
+        plan = self._finish(x, lanes, tolled.plan, full)
         if not bool(tolled.failed.any()):
             return plan
         # far outside the ball, tolls may end wide of the mark: sending back what overflows can be nearer then
-        other = self._finished(x, lanes, tolled.free, full)
+        other = self._finish(x, lanes, tolled.free, full)
         nearer = tolled.failed & (lanes.apart(other, values) < lanes.apart(plan, values))
         return torch.where(nearer.view(-1, 1, 1, 1, 1), other, plan)
 
@@ -215,7 +215,7 @@ class Wasserstein(Threat):
         down, right = self._window(x)
         return (down**2 + right**2).to(x.dtype).pow(self.power / 2)
 
-    def _finished(self, x: Tensor, lanes: _Lanes, plan: Tensor, eps: Tensor) -> Tensor:
+    def _finish(self, x: Tensor, lanes: _Lanes, plan: Tensor, eps: Tensor) -> Tensor:
         """A full plan from what moves: rows send what they have at most, images stay within eps, pixels within 1."""
         rows, tiny = lanes.rows, torch.finfo(plan.dtype).tiny
         moved = plan.clone()

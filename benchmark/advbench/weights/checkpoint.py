@@ -32,16 +32,16 @@ class Checkpoint:
     def epochs(self) -> int:
         """How many epochs are stored as done, from which `resume` would go on."""
         try:
-            kept = self._kept()
-            return int(kept["epochs"]) if kept["made"] == self._made() else 0
+            kept = self._load()
+            return int(kept["epochs"]) if kept["made"] == self._conditions() else 0
         except _NOTHING:
             return 0
 
     def resume(self, net: nn.Module, optimizer: Optimizer, schedule: lr_scheduler.LRScheduler) -> int:
         """Epochs that are done; 0 where there is nothing to go on from."""
         try:
-            kept = self._kept()
-            if kept["made"] != self._made():
+            kept = self._load()
+            if kept["made"] != self._conditions():
                 return 0  # other numbers than another torch's or another device's would come of it
             net.load_state_dict(kept["net"])
             optimizer.load_state_dict(kept["optimizer"])
@@ -58,7 +58,7 @@ class Checkpoint:
         if time.monotonic() - self.written < EVERY:
             return
         content = {
-            "made": self._made(),
+            "made": self._conditions(),
             "epochs": epochs,
             "net": net.state_dict(),
             "optimizer": optimizer.state_dict(),
@@ -71,9 +71,9 @@ class Checkpoint:
         replace_file(self.path, buffer.getvalue())
         self.written = time.monotonic()
 
-    def _kept(self) -> dict[str, Any]:
+    def _load(self) -> dict[str, Any]:
         kept: dict[str, Any] = torch.load(io.BytesIO(self.path.read_bytes()), map_location="cpu", weights_only=True)
         return kept
 
-    def _made(self) -> str:
+    def _conditions(self) -> str:
         return f"torch {torch.__version__}, {self.device.type}, {torch.get_num_threads()} threads"

@@ -21,7 +21,7 @@ class Descent:
     """A network on its way down over the recipe's epochs, in an order that depends on seed and ids alone."""
 
     def __init__(self, plan: TargetPlan, examples: Examples, recipe: Recipe, device: torch.device) -> None:
-        """Of an untrained network; all of the plan's defenses change training, or are what it is trained behind."""
+        """Begin with an untrained network; the plan's defenses change training, or are what it is trained behind."""
         self.who = " behind ".join(filter(None, (plan.model.label, chain_label(plan.defenses))))
         """In words, for messages."""
         if not len(examples):

@@ -101,7 +101,7 @@ def estimate(
 
 
 def training_defenses(defenses: Sequence[Defense]) -> list[Defense]:
-    """Those that the weights depend on: what changes training, and what a network is trained behind."""
+    """The defenses that weights depend on: what changes training, and what a network is trained behind."""
     last = max((place for place, defense in enumerate(defenses) if defense.trains), default=-1)
     return list(defenses[: last + 1])
 

@@ -200,12 +200,12 @@ def publish_weights(path: Path, folder: Path, **facts: Any) -> Path:
         | cost_noted(path)
         | facts
     )
-    ordered = sorted(map(_described, entries.values()), key=lambda entry: str(entry["file"]))
+    ordered = sorted(map(_describe, entries.values()), key=lambda entry: str(entry["file"]))
     replace_file(folder / MANIFEST, (json.dumps({"weights": ordered}, indent=2, ensure_ascii=False) + "\n").encode())
     return target
 
 
-def _described(entry: Mapping[str, Any]) -> dict[str, Any]:
+def _describe(entry: Mapping[str, Any]) -> dict[str, Any]:
     """An entry of a manifest as people read it: by a name, and with minutes in place of seconds."""
     described = {"name": str(entry["file"]).removesuffix(".safetensors"), **entry}
     if "seconds" in described:

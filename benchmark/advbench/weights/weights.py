@@ -41,7 +41,7 @@ class FoundWeights:
 
     net: nn.Module
     sha256: str
-    """Of the file, or of the tensors where the model brought them itself."""
+    """The digest of the file, or of the tensors where the model brought them itself."""
     origin: str
     """In words: shipped, cached, trained just now, or a file's name."""
     recipe: Recipe | None = None
@@ -107,7 +107,7 @@ def find_weights(plan: TargetPlan, data: Data) -> FoundWeights | None:
         net = model.build(dataset).eval()
         return FoundWeights(net, state_digest(net.state_dict()), "comes with the model")
     key = weights_key(plan, data, recipe)
-    if shipped := _shipped(key):
+    if shipped := _find_shipped(key):
         folder, entry = shipped
         path = folder / entry["file"]
         state, header = load_weights(path)
@@ -145,10 +145,10 @@ def recipe_to_train(plan: TargetPlan, data: Data) -> Recipe | None:
     if recipe is None:
         return None
     key = weights_key(plan, data, recipe)
-    return None if _shipped(key) or cached_path(key).is_file() else recipe
+    return None if _find_shipped(key) or cached_path(key).is_file() else recipe
 
 
-def _shipped(key: str) -> tuple[Path, dict[str, Any]] | None:
+def _find_shipped(key: str) -> tuple[Path, dict[str, Any]] | None:
     """The first folder that has them, and what its manifest says of them."""
     entries = ((folder, manifest(folder).get(key)) for folder in weights_folders())
     return next(((folder, entry) for folder, entry in entries if entry), None)
@@ -221,7 +221,7 @@ def fitted(model: Model, dataset: Dataset, state: Mapping[str, Tensor], path: Pa
     with torch.random.fork_rng(devices=[]):  # initial weights that are thrown away need no random numbers of anybody's
         net = model.build(dataset)
     wanted = net.state_dict()
-    state = _inside(state, wanted)
+    state = _with_names_wanted(state, wanted)
     where = f"{path}: not the weights of {model.label} on {dataset.label}"
     hint = remedy or "name the model and the parameters that they were trained with"
     for key, value in wanted.items():
@@ -239,8 +239,8 @@ def fitted(model: Model, dataset: Dataset, state: Mapping[str, Tensor], path: Pa
     return net.eval()
 
 
-def _inside(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Named as the network names them, where it holds the file's network inside, as those of torchvision are held."""
+def _with_names_wanted(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Tensors under the network's names, where it holds the file's network inside, as those of torchvision are held."""
     for holder in {key.partition(".")[0] for key in wanted}:
         renamed = {f"{holder}.{key}": value for key, value in state.items()}
         if renamed.keys() == wanted.keys():

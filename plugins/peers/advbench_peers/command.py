@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError, plain
+from advbench.errors import AdvbenchError, printable
 from advbench.plugins.foreign import spare_others
 from advbench.terminal.text import terminal
 
@@ -78,7 +78,7 @@ def speed(
     workshop = Workshop(registry, place, suite.false_positive_rate)
     console = terminal()
     folders = opt.folders(data, offline=True)
-    table = Table(title=f"Times as long as ours, medians of {rounds} rounds; {plain(_where(place))}; stop: {stop}")
+    table = Table(title=f"Times as long as ours, medians of {rounds} rounds; {printable(_where(place))}; stop: {stop}")
     for column in ("attack", "by", "ball", "target"):
         table.add_column(column)
     for column in ("ratio", "seconds", "accuracy", "median size", "outside", "forward", "backward", "of floor"):
@@ -95,7 +95,7 @@ def speed(
                 with spare_others(target.label) as failure:
                     ready, _ = workshop.ready(target, loaded, judged)
                 if failure.happened:
-                    console.print(f"failed: {escape(plain(f'{target.label}: {failure.reason}'))}")
+                    console.print(f"failed: {escape(printable(f'{target.label}: {failure.reason}'))}")
                     failed = True
                     continue
                 for entrant in board.attacks:
@@ -103,7 +103,7 @@ def speed(
                     if entrant.scope == "set":
                         reason = f"{entrant.name} fits one perturbation for all: its floor is another"
                     if reason:
-                        console.print(f"left out: {escape(plain(reason))}")
+                        console.print(f"left out: {escape(printable(reason))}")
                         continue
                     known = [] if alone else peers_of(entrant, board.threat.name)
                     for peer in known:
@@ -131,7 +131,7 @@ def _add(table: Table, attack: str, row: Row, ball: str, target: str) -> None:
 
     name = f"{row.name} failed: {row.failed}" if row.failed else row.name
     table.add_row(
-        *(escape(plain(text)) for text in (attack, name, ball, target)),
+        *(escape(printable(text)) for text in (attack, name, ball, target)),
         number(row.ratio, ".2f"),
         number(row.seconds, ".2f"),
         number(row.accuracy, ".1%").replace("%", " %"),

@@ -14,7 +14,7 @@ from browsing import Browser, chromium, served
 from site_facts import COUNT, EVIL, read
 
 from advbench.store import Store
-from advbench_leaderboard.render import render
+from advbench_leaderboard.render import FOLDERS, PAGES, render
 
 PAPER = {"": 297, "a3": 420, "a2": 594, "a1": 841, "a0": 1189}
 """Millimetres, laid across; margins take 24 of them, and an inch has 96 pixels."""
@@ -79,10 +79,8 @@ def kinds(root: Path) -> dict[str, Path]:
 
 
 def test_there_are_pages_of_every_kind(root: Path) -> None:
-    folders = {"boards", "compare", "targets", "attacks", "cells", "transfer"}
-    single = {"index", "threats", "transfer", "failures", "provenance", "metrics", "downloads"}
-    alone = {f"{name}.html" for name in single}
-    assert set(kinds(root)) == folders | alone | {f"empty {name}" for name in alone}
+    alone = {module.NAVIGATION[0] for module in PAGES if hasattr(module, "NAVIGATION")}
+    assert set(kinds(root)) == FOLDERS | alone | {f"empty {name}" for name in alone}
 
 
 @pytest.mark.slow

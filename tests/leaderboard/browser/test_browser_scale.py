@@ -14,7 +14,7 @@ from advbench.store import Store
 from advbench_leaderboard import changes
 from advbench_leaderboard.figures.dots import ROW
 from advbench_leaderboard.pages.board import ON_PAPER
-from advbench_leaderboard.render import PAGES, files, render
+from advbench_leaderboard.render import FOLDERS, files, render
 from advbench_leaderboard.site import opened
 
 A0 = int((1189 - 24) / 25.4 * 96)
@@ -40,8 +40,7 @@ def board(folder: Path, *, targets: int, attacks: int, examples: int) -> Path:
     """One board's page, with what it loads; links from it lead nowhere."""
     with Store.open(folder / "results.sqlite") as store:
         generate(store, boards=1, targets=targets, attacks=attacks, examples=examples, transfer=False)
-    folders = frozenset(module.FOLDER for module in PAGES if hasattr(module, "FOLDER"))
-    with opened(folder / "results.sqlite", folders) as site:
+    with opened(folder / "results.sqlite", FOLDERS) as site:
         made = files(site, changes.remembered(changes.facts(site), {}), pytest.fail)
         path, data = next((path, data) for path, data in made if path.startswith("boards/"))
     for file in (resources.files("advbench_leaderboard") / "static").iterdir():

@@ -50,23 +50,23 @@ def compress_jpeg(x: Tensor, quality: Tensor, *, halved: bool = False) -> Tensor
     """
     colour = x.shape[1] == 3
     levels = 255 * x
-    levels = _mixed(levels, TO_YCC, 1) if colour else levels
+    levels = _transform(levels, TO_YCC, 1) if colour else levels
     tables = torch.tensor([LUMINANCE, CHROMINANCE, CHROMINANCE] if colour else [LUMINANCE], dtype=x.dtype)
     tables = tables.to(x.device)
     if colour and halved:
         bright, differences = levels[:, :1], levels[:, 1:]
         height, width = x.shape[2:]
         even = F.pad(differences, (0, width % 2, 0, height % 2), mode="replicate")
-        small = _rounded(F.avg_pool2d(even, 2), tables[1:], quality, [0.0, 0.0])
+        small = _compress(F.avg_pool2d(even, 2), tables[1:], quality, [0.0, 0.0])
         large = F.interpolate(small, scale_factor=2, mode="bilinear")[..., :height, :width]
-        rounded = torch.cat([_rounded(bright, tables[:1], quality, [128.0]), large], 1)
+        rounded = torch.cat([_compress(bright, tables[:1], quality, [128.0]), large], 1)
     else:
         # blue and red differences lie around 0, brightness around 128
-        rounded = _rounded(levels, tables, quality, [128.0, 0.0, 0.0] if colour else [128.0] * x.shape[1])
-    return (_mixed(rounded, TO_RGB, 1) if colour else rounded) / 255
+        rounded = _compress(levels, tables, quality, [128.0, 0.0, 0.0] if colour else [128.0] * x.shape[1])
+    return (_transform(rounded, TO_RGB, 1) if colour else rounded) / 255
 
 
-def _rounded(levels: Tensor, tables: Tensor, quality: Tensor, middles: list[float]) -> Tensor:
+def _compress(levels: Tensor, tables: Tensor, quality: Tensor, middles: list[float]) -> Tensor:
     count, channels, height, width = levels.shape
     tall, wide = math.ceil(height / 8) * 8, math.ceil(width / 8) * 8
     rows = torch.arange(tall, device=levels.device).clamp_max(height - 1)
@@ -76,12 +76,12 @@ def _rounded(levels: Tensor, tables: Tensor, quality: Tensor, middles: list[floa
     blocks = (padded - middle).view(count, channels, tall // 8, 8, wide // 8, 8)
     scale = torch.where(quality < 50, 5000 / quality, 200 - 2 * quality)
     steps = ((tables * scale + 50) / 100).floor().clamp(1, 255).view(count, -1, 1, 8, 1, 8)
-    waves = _mixed(_mixed(blocks, COSINES, 3), COSINES, 5)
-    back = _mixed(_mixed((waves / steps).round() * steps, INVERSE, 3), INVERSE, 5)
+    waves = _transform(_transform(blocks, COSINES, 3), COSINES, 5)
+    back = _transform(_transform((waves / steps).round() * steps, INVERSE, 3), INVERSE, 5)
     return (back.reshape(padded.shape) + middle)[..., :height, :width]
 
 
-def _mixed(x: Tensor, matrix: list[list[float]], dim: int) -> Tensor:
+def _transform(x: Tensor, matrix: list[list[float]], dim: int) -> Tensor:
     """The matrix times the vectors along a dimension, summed in one order whatever the batch."""
     parts = x.unbind(dim)
     return torch.stack(
