@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 import torch
+from advbench.crafting.engine import Engine, InProcess, Isolated
 from processes import Child, command
 
 from advbench import AdvbenchError, evaluate
 from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
-from advbench.crafting.engine import Engine, InProcess, Isolated
 from advbench.data import DataFolders
 from advbench.errors import PluginError, one_line
 from advbench.evaluation.evaluation import Evaluation

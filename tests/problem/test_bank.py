@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
+from advbench.crafting.engine import Isolated
 from torch import Tensor, nn
 
 from advbench import Access, AdvbenchError, Attack, Data, Dataset, Examples, Model, Problem, Recipe, evaluate
 from advbench.audit.verification import verify
-from advbench.crafting.engine import Isolated
 from advbench.data import DataFolders
 from advbench.goal import Goal
 from advbench.plugins.registry import Registry

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from advbench.crafting.engine import Isolated
 from torch import Tensor, nn
 
 from advbench import Access, DataFolders, Dataset, Defense, Examples, Model, Recipe
 from advbench.audit.merging import Checking, merge
 from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
-from advbench.crafting.engine import Isolated
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.problem.batches import BatchSize

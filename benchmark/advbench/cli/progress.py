@@ -34,7 +34,7 @@ class Display(Reporter):
             disable=not self._live,
         )
         self._task: TaskID | None = None
-        self._label = ""
+        self._labels: dict[str, None] = {}
         self._cells = self._cells_done = 0
         self._examples = self._examples_done = self._crafted = 0
         self._began = self._spoke = time.monotonic()
@@ -66,7 +66,7 @@ class Display(Reporter):
             self._progress.update(self._task, description="cells", completed=0, total=cells, detail="")
 
     def cell(self, label: str) -> None:
-        self._label = printable(label)
+        self._labels[label] = None
         self._show()
 
     def shard(self, examples: int, *, cached: bool) -> None:
@@ -76,6 +76,7 @@ class Display(Reporter):
 
     def ended(self, label: str, status: str, reason: str = "") -> None:
         self._cells_done += 1
+        self._labels.pop(label, None)
         if status == "failed":
             say(self._console, f"failed: {label}: {reason}", "red")
         self._show()
@@ -87,12 +88,18 @@ class Display(Reporter):
         seconds = time.monotonic() - self._began
         pace = self._crafted / seconds if seconds > 0 else 0.0
         left = self._examples - self._examples_done
-        detail = self._label
+        detail = self._under_way()
         if pace:
             detail += f" · {pace:.0f} examples/s · {duration(left / pace)} left"
         if self._task is not None:
             self._progress.update(self._task, completed=min(self._cells_done, self._cells), detail=detail)
         self._now_and_then(f"cell {min(self._cells_done + 1, self._cells)} of {self._cells}: {detail}")
+
+    def _under_way(self) -> str:
+        """The cell that began first, and how many others are being crafted beside it."""
+        first = printable(next(iter(self._labels), ""))
+        others = len(self._labels) - 1
+        return f"{first} and {others} more" if others > 0 else first
 
     def _now_and_then(self, line: str) -> None:
         if not self._live and time.monotonic() - self._spoke > _QUIET:

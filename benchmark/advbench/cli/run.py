@@ -29,6 +29,12 @@ def run(
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
+    jobs: Annotated[
+        str,
+        typer.Option(
+            "--jobs", "-j", metavar="N", envvar="ADVBENCH_JOBS", help="Processes at a time: auto, or a number."
+        ),
+    ] = "auto",
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
@@ -36,8 +42,7 @@ def run(
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
     from advbench.cli.progress import Display
-    from advbench.engines.processes import Processes
-    from advbench.engines.serial import Serial
+    from advbench.engines.choice import choose_engine
     from advbench.run.hardware import choose_device
     from advbench.run.run import gather
     from advbench.run.run import run as run_suite
@@ -52,12 +57,13 @@ def run(
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
+    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate)
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,
             folders=folders,
             batch=batch,
-            engine=Processes(fresh=True) if isolate else Serial(),
+            engine=engine,
             command=shlex.join(["advbench", *sys.argv[1:]]),
             train=train,
             interrupted=interrupted,

@@ -70,6 +70,10 @@ class Skip:
         return f"{self.attack}, {self.goal}, in {self.threat}" if self.attack else "everything"
 
 
+EVERY = 10**6
+"""More examples than any data set has, for boards that name no number."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """What a suite runs and what it skips."""
@@ -80,6 +84,11 @@ class Plan:
     skips: tuple[Skip, ...]
     broken: tuple[tuple[TargetPlan, str], ...]
     """Set aside, each with the reason: a plugin fails when it is asked whether the target makes sense."""
+
+    @property
+    def tasks(self) -> int:
+        """How many shards there are at most: what can be done at the same time."""
+        return sum(-(-(cell.examples or EVERY) // self.suite.shard) for cell in self.cells)
 
     @property
     def reasons(self) -> tuple[str, ...]:

@@ -1,0 +1,287 @@
+"""Tasks in this process and in others: the same numbers, and whatever happens in there ends there."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import time
+from collections.abc import Iterator
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+
+from advbench.engines.choice import choose_engine, jobs_here
+from advbench.engines.crew import Crew, Ended, Engine
+from advbench.engines.processes import ProcessCrew, Processes
+from advbench.engines.serial import Serial
+from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
+
+TASKS = '''\
+"""Tasks that another process can import."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+from advbench.errors import AccessError, DamagedTargetError
+
+
+class Heavy:
+    """Counts how often it is sent."""
+
+    sent = 0
+
+    def __init__(self, value):
+        self.value = value
+
+    def __getstate__(self):
+        type(self).sent += 1
+        return {"value": self.value}
+
+
+@dataclass(frozen=True)
+class Task:
+    do: str
+    value: Any = None
+    group: str = "one"
+    patience: float | None = None
+    held: tuple = ()
+
+    @property
+    def shared(self):
+        return self.held
+
+    def perform(self, bench):
+        return getattr(self, f"_{self.do}")(bench)
+
+    def _say(self, bench):
+        bench.crafted()
+        return self.value, os.getpid()
+
+    def _add(self, bench):
+        return self.value + sum(one.value for one in self.held)
+
+    def _change(self, bench):
+        self.held[0].value += 1
+        return self.held[0].value
+
+    def _count(self, bench):
+        kept = bench.kept(self.group, list)
+        kept.append(self.value)
+        return len(kept)
+
+    def _hang(self, bench):
+        while True:
+            pass
+
+    def _sleep(self, bench):
+        time.sleep(600)
+
+    def _craft_and_hang(self, bench):
+        bench.crafted()
+        time.sleep(4)
+        return "judged"
+
+    def _leave(self, bench):
+        os._exit(3)
+
+    def _exit(self, bench):
+        raise SystemExit(0)
+
+    def _crash(self, bench):
+        os.kill(os.getpid(), signal.SIGSEGV)
+        time.sleep(60)
+
+    def _fail(self, bench):
+        raise ZeroDivisionError("in the middle")
+
+    def _ask(self, bench):
+        raise AccessError("asked for gradients")
+
+    def _damage(self, bench):
+        raise DamagedTargetError("it is another one")
+
+    def _threads(self, bench):
+        import torch
+
+        return torch.get_num_threads()
+'''
+BOTH = pytest.mark.parametrize("engine", [Serial(), Processes(2)], ids=["serial", "processes"])
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
+    folder = tmp_path_factory.mktemp("tasks")
+    (folder / "engine_tasks.py").write_text(TASKS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(folder)
+        yield importlib.import_module("engine_tasks")
+    del sys.modules["engine_tasks"]
+
+
+def ends(crew: Crew, *tasks: Any) -> list[Ended]:
+    """How each of them ended, in the order in which they were handed in."""
+    waiting, numbers, over = list(tasks), [], {}
+    while waiting or crew.busy:
+        while waiting and crew.room > 0:
+            numbers.append(crew.submit(waiting.pop(0)))
+        ended = crew.next()
+        over[ended.number] = ended
+    return [over[number] for number in numbers]
+
+
+def performed(engine: Engine, *tasks: Any) -> list[Ended]:
+    crew = engine.crew()
+    try:
+        return ends(crew, *tasks)
+    finally:
+        crew.close()
+
+
+@BOTH
+def test_every_task_ends_once_with_its_value(engine: Engine, tasks: ModuleType) -> None:
+    values = [ended.value[0] for ended in performed(engine, *(tasks.Task("say", value) for value in range(9)))]
+    assert values == list(range(9))
+
+
+def test_tasks_are_performed_in_as_many_processes_as_were_asked_for(tasks: ModuleType) -> None:
+    pids = {ended.value[1] for ended in performed(Processes(2), *(tasks.Task("say") for _ in range(12)))}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+
+
+def test_a_process_computes_in_one_thread(tasks: ModuleType) -> None:
+    assert [ended.value for ended in performed(Processes(1), tasks.Task("threads"))] == [1]
+
+
+def test_what_tasks_share_is_sent_to_a_process_once(tasks: ModuleType) -> None:
+    heavy = tasks.Heavy(10)
+    tasks.Heavy.sent = 0
+    values = [
+        ended.value for ended in performed(Processes(2), *(tasks.Task("add", n, held=(heavy,)) for n in range(8)))
+    ]
+    assert values == [10 + n for n in range(8)]
+    assert tasks.Heavy.sent == 1  # made into bytes once, whoever is sent them
+
+
+def test_what_a_task_damages_is_damaged_there_alone_and_sent_anew_when_asked(tasks: ModuleType) -> None:
+    heavy = tasks.Heavy(1)
+    crew = Processes(1).crew()
+    try:
+        change = tasks.Task("change", held=(heavy,))
+        assert [ended.value for ended in ends(crew, change, change)] == [2, 3]
+        assert heavy.value == 1
+        crew.forget(heavy)
+        assert [ended.value for ended in ends(crew, change)] == [2]
+    finally:
+        crew.close()
+
+
+@pytest.mark.parametrize("engine", [Serial(), Processes(1)], ids=["serial", "processes"])
+def test_a_process_remembers_what_it_made_for_the_same_place(engine: Engine, tasks: ModuleType) -> None:
+    asked = [tasks.Task("count", n, group=group) for n, group in enumerate("aaabba")]
+    assert [ended.value for ended in performed(engine, *asked)] == [1, 2, 3, 1, 2, 1]
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("do", "error", "words"),
+    [
+        ("fail", Exception, "in the middle"),
+        ("ask", AccessError, "asked for gradients"),
+        ("exit", PluginError, "tried to end the program"),
+    ],
+)
+def test_a_failure_ends_its_task_alone(
+    engine: Engine, tasks: ModuleType, do: str, error: type[Exception], words: str
+) -> None:
+    failed, other = performed(engine, tasks.Task(do), tasks.Task("say", 1))
+    assert isinstance(failed.error, error)
+    assert words in str(failed.error)
+    assert (other.error, other.value[0]) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("do", "words"), [("leave", "its process died (exit code 3)"), ("crash", "its process died (SIGSEGV)")]
+)
+def test_a_task_that_ends_its_process_fails_and_those_behind_it_go_to_another(
+    tasks: ModuleType, do: str, words: str
+) -> None:
+    first, *others = performed(Processes(1), tasks.Task(do), *(tasks.Task("say", n) for n in range(3)))
+    assert str(first.error) == words
+    assert [other.value[0] for other in others] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("do", ["hang", "sleep"])
+def test_a_task_that_takes_too_long_is_ended_with_its_process(tasks: ModuleType, do: str) -> None:
+    began = time.monotonic()
+    slow, other = performed(Processes(1), tasks.Task(do, patience=0.2), tasks.Task("say", 1))
+    assert isinstance(slow.error, TimeUpError)
+    assert other.value[0] == 1
+    assert time.monotonic() - began < 120
+
+
+def test_what_follows_crafting_is_not_held_against_a_task(tasks: ModuleType) -> None:
+    assert [ended.value for ended in performed(Processes(1), tasks.Task("craft_and_hang", patience=0.2))] == ["judged"]
+
+
+def test_a_process_that_is_killed_from_outside_costs_one_task(tasks: ModuleType) -> None:
+    crew = ProcessCrew(2, fresh=False)
+    try:
+        ends(crew, *(tasks.Task("say") for _ in range(4)))
+        victim = crew._members[0].process
+        crew.submit(tasks.Task("sleep"))
+        while not any(member.begun for member in crew._members):
+            crew._hear(next(one for one in crew._members if one.connection.poll(0.05) or True))
+        sleeping = next(member for member in crew._members if member.begun)
+        sleeping.process.kill()
+        ended = crew.next()
+        assert "SIGKILL" in str(ended.error)
+        assert [one.value[0] for one in ends(crew, tasks.Task("say", 7))] == [7]
+        assert victim is not None
+    finally:
+        crew.close()
+
+
+def test_every_group_may_have_a_process_of_its_own(tasks: ModuleType) -> None:
+    asked = [tasks.Task("say", group=group) for group in "aabb"]
+    a, b, c, d = (ended.value[1] for ended in performed(Processes(1, fresh=True), *asked))
+    assert a == b
+    assert c == d
+    assert a != c
+
+
+def test_what_can_not_be_sent_fails_and_says_so(tasks: ModuleType) -> None:
+    failed, other = performed(Processes(1), tasks.Task("say", lambda: None), tasks.Task("say", 1))
+    assert "can't be sent to a process of its own" in str(failed.error)
+    assert other.value[0] == 1
+
+
+def test_an_alarm_ends_what_hangs_in_this_process(tasks: ModuleType) -> None:
+    (hung,) = performed(Serial(alarm=True), tasks.Task("hang", patience=0.0))
+    assert isinstance(hung.error, TimeUpError)
+
+
+@pytest.mark.parametrize("asked", ["0", "-1", "two", "1.5", "", "99999"])
+def test_a_number_of_jobs_that_is_none_is_refused_in_one_line(asked: str) -> None:
+    with pytest.raises(AdvbenchError, match=rf"^--jobs {asked}: give auto, or how many processes, at least 1$"):
+        choose_engine(asked, torch.device("cpu"), 100)
+
+
+def test_as_many_jobs_as_the_machine_and_the_suite_are_worth(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.engines.choice.processors", lambda: 64)
+    monkeypatch.setattr("advbench.engines.choice.free_memory", lambda: 100 << 30)
+    cpu = torch.device("cpu")
+    assert [jobs_here(cpu, tasks) for tasks in (1, 3, 1000)] == [1, 3, 8]
+    monkeypatch.setattr("advbench.engines.choice.free_memory", lambda: 5 << 29)
+    assert jobs_here(cpu, 1000) == 2
+    monkeypatch.setattr("advbench.engines.choice.free_memory", lambda: 5)
+    assert jobs_here(cpu, 1000) == 1
+    assert choose_engine("1", cpu, 100) == Serial()
+    assert choose_engine("3", cpu, 100) == Processes(3)
+    assert choose_engine("1", cpu, 100, isolate=True) == Processes(1, fresh=True)
