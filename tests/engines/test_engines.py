@@ -169,17 +169,11 @@ def test_what_tasks_share_is_sent_to_a_process_once(tasks: ModuleType) -> None:
     assert tasks.Heavy.sent == 1  # made into bytes once, whoever is sent them
 
 
-def test_what_a_task_damages_is_damaged_there_alone_and_sent_anew_when_asked(tasks: ModuleType) -> None:
+def test_what_a_task_damages_is_damaged_there_alone_and_replaced_when_that_is_told(tasks: ModuleType) -> None:
     heavy = tasks.Heavy(1)
-    crew = Processes(1).crew()
-    try:
-        change = tasks.Task("change", held=(heavy,))
-        assert [ended.value for ended in ends(crew, change, change)] == [2, 3]
-        assert heavy.value == 1
-        crew.forget(heavy)
-        assert [ended.value for ended in ends(crew, change)] == [2]
-    finally:
-        crew.close()
+    change, damage = tasks.Task("change", held=(heavy,)), tasks.Task("damage", held=(heavy,))
+    assert [ended.value for ended in performed(Processes(1), change, change, damage, change)] == [2, 3, None, 2]
+    assert heavy.value == 1
 
 
 @pytest.mark.parametrize("engine", [Serial(), Processes(1)], ids=["serial", "processes"])

@@ -62,7 +62,8 @@ class Crew(Protocol):
     """Performs tasks until it is closed."""
 
     apart: bool
-    """Whether tasks get copies of what they hold, so that they can damage nothing here."""
+    """Whether tasks get copies of what they share, so that they can damage nothing here; a copy that a
+    `DamagedTargetError` tells of is replaced."""
 
     @property
     def room(self) -> int:
@@ -77,9 +78,6 @@ class Crew(Protocol):
 
     def next(self) -> Ended:
         """Wait until one of the tasks has ended."""
-
-    def forget(self, thing: object) -> None:
-        """Copies of this shared object may be damaged: they are sent anew."""
 
     def close(self) -> None:
         """End whatever is still going on."""

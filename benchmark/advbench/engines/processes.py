@@ -92,10 +92,6 @@ class ProcessCrew:
                 self._end(member, TimeUpError(f"{TIME_UP} and was stopped"))
         return self._over.popleft()
 
-    def forget(self, thing: object) -> None:
-        for member in self._members:
-            member.sent.discard(id(thing))
-
     def close(self) -> None:
         for member in self._members:
             member.process.kill()

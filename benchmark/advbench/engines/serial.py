@@ -62,9 +62,6 @@ class SerialCrew:
             self._bench.clear()
             return Ended(number, error=error)
 
-    def forget(self, thing: object) -> None:
-        self._bench.clear()
-
     def close(self) -> None:
         self._waiting.clear()
         self._bench.clear()

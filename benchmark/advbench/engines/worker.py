@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from advbench.engines.crew import Bench
-from advbench.errors import PluginError, TimeUpError, one_line
+from advbench.errors import DamagedTargetError, PluginError, TimeUpError, one_line
 from advbench.plugins.foreign import no_exit
 
 KEEP, PERFORM = "keep", "perform"
@@ -35,14 +35,13 @@ def work(connection: Connection) -> None:
         with speaking:
             connection.send_bytes(pickle.dumps((kind, number, value)))
 
-    shared: dict[int, bytes | Any] = {}
+    shared: dict[int, Shared] = {}
     bench = Bench()
     say(READY)
     while True:
         kind, number, payload = told.get()
         if kind == KEEP:
-            shared[number] = payload
-            bench.clear()
+            shared[number] = Shared(payload)
             continue
         bench.crafted = lambda: say(CRAFTED, number)  # noqa: B023
         say(BEGUN, number)
@@ -58,13 +57,31 @@ def _listen(connection: Connection, told: queue.SimpleQueue[tuple[str, int, byte
         os._exit(0)
 
 
-def _performed(payload: bytes, shared: dict[int, Any], bench: Bench) -> tuple[Any, Exception | None]:
+class Shared:
+    """An object that many tasks hold, made from its bytes when it is first needed, and again when it may be damaged."""
+
+    def __init__(self, payload: bytes) -> None:
+        self._payload = payload
+        self._made: tuple[Any, ...] = ()
+
+    def get(self) -> Any:
+        self._made = self._made or (pickle.loads(self._payload),)
+        return self._made[0]
+
+    def clear(self) -> None:
+        self._made = ()
+
+
+def _performed(payload: bytes, shared: dict[int, Shared], bench: Bench) -> tuple[Any, Exception | None]:
     try:
         with no_exit("its process"):
             task = _Unpickler(io.BytesIO(payload), shared).load()
             return task.perform(bench), None
     except Exception as error:
         bench.clear()
+        if isinstance(error, DamagedTargetError):
+            for one in shared.values():
+                one.clear()
         return None, _portable(error)
 
 
@@ -76,13 +93,11 @@ def _portable(error: Exception) -> Exception:
 
 
 class _Unpickler(pickle.Unpickler):
-    """Puts shared objects in the place of their keys; each is made from its bytes when it is first needed."""
+    """Puts shared objects in the place of their keys."""
 
-    def __init__(self, file: io.BytesIO, shared: dict[int, Any]) -> None:
+    def __init__(self, file: io.BytesIO, shared: dict[int, Shared]) -> None:
         super().__init__(file)
         self._shared = shared
 
     def persistent_load(self, key: int) -> Any:
-        if isinstance(self._shared[key], bytes):
-            self._shared[key] = pickle.loads(self._shared[key])
-        return self._shared[key]
+        return self._shared[key].get()

@@ -80,8 +80,8 @@ class Cells:
             ended = crew.next()
             cell, place = flying.pop(ended.number)
             cell.back(place, ended)
-            if isinstance(ended.error, DamagedTargetError):
-                self._replace_damaged(crew, cell.cell.plan.source)
+            if isinstance(ended.error, DamagedTargetError) and not crew.apart:
+                self._make_again(cell.cell.plan.source)
 
     def _next_piece(self) -> tuple[CellUnderWay, int, Task] | None:
         """A task of a cell that is under way, or else of the next one."""
@@ -184,12 +184,6 @@ class Cells:
         row = replace(failed_row(cell.source, reason), attack=cell.attack.label, goal=cell.goal, threat=ball)
         self.session.store.add_skips(self.session.summary.run, [row])
         self.session.tell_failure(cell.label, reason)
-
-    def _replace_damaged(self, crew: Crew, plan: TargetPlan) -> None:
-        if crew.apart:
-            crew.forget(self.ready[plan].target)  # the one here is whole
-        else:
-            self._make_again(plan)
 
     def _make_again(self, plan: TargetPlan) -> None:
         """A target that an attack has damaged is thrown away; what comes in its place must be the same."""
