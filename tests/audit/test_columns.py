@@ -15,6 +15,8 @@ from tampering import by_hand
 from advbench.store import Store, content
 from advbench.store.connection import connect_memory
 
+pytestmark = pytest.mark.slow  # referees many databases
+
 SUITE = """\
 name: columns
 data: toy-blots

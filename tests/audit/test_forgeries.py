@@ -18,6 +18,8 @@ from tampering import forge, rehash, rows
 
 from advbench.store import Store
 
+pytestmark = pytest.mark.slow  # referees many databases
+
 SUITE = """\
 name: entry
 data: toy-blots

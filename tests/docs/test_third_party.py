@@ -17,6 +17,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow  # builds an environment of its own
+
 ACME = Path(__file__).parents[1] / "acme"
 BROKEN = """\
 [build-system]

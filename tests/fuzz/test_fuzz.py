@@ -6,6 +6,8 @@ import pytest
 from conftest import ROOT
 from processes import script
 
+pytestmark = pytest.mark.slow  # starts the fuzzers
+
 FOLDER = str(ROOT / "tests/fuzz")
 FUZZ = f"import runpy, sys; sys.argv = ['fuzz', *{{}}]; runpy.run_path({FOLDER!r}, run_name='__main__')"
 

@@ -29,6 +29,8 @@ from advbench.target.identity import TargetPlan
 from advbench.target.target import Target, prepare
 from advbench.testing.stage import StageNet, data_of, images
 
+pytestmark = pytest.mark.slow  # asks every image nine times
+
 CPU = torch.device("cpu")
 SHAPE = (1, 8, 8)
 SUITE: dict[str, Any] = {

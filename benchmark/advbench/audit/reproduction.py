@@ -273,7 +273,7 @@ def _verdict(row: OutcomeRow | None) -> tuple[Any, ...] | None:
 
 
 def fools(outcome: OutcomeRow, cell: CellRow, radius: float | None) -> bool:
-    """As the view `judged_outcomes` says, in a ball that need not be a board's."""
+    """Whether an outcome fools as the view `judged_outcomes` says it, in a ball that need not be a board's."""
     within = not cell.minimizes or radius is None or outcome.size <= largest(radius)
     return bool(outcome.reached) and outcome.violation is None and within
 

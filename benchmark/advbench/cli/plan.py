@@ -71,7 +71,7 @@ def _lacking(laid_out: Plan, broken: dict[str, None]) -> list[str]:
 
 
 def _passes(cell: CellPlan, broken: dict[str, None] | None = None) -> int | None:
-    """Without opening the data the number of examples may be unknown; why an attack can't tell is added to `broken`."""
+    """Passes of a cell; None where the data is not opened, or an attack can't tell, which is added to `broken`."""
     try:
         return cell.passes(cell.examples) if cell.examples else None
     except PluginError as error:

@@ -103,7 +103,7 @@ class Successes(ABC):
             return
         who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
         if self._target.draws > 1:
-            kept = self._often(who, images).nonzero().squeeze(1)
+            kept = self._mostly_reach(who, images).nonzero().squeeze(1)
             if len(kept) == 0:
                 return
             who, q, images, logits = who[kept], q[kept], images[kept], logits[kept]
@@ -160,7 +160,7 @@ class Successes(ABC):
             return reached
         return reached & ~refused if goal.targeted else reached | refused
 
-    def _often(self, who: Tensor, images: Tensor) -> Tensor:
+    def _mostly_reach(self, who: Tensor, images: Tensor) -> Tensor:
         """Who reaches the goal in most of as many draws as the referee makes: others owe it to luck."""
         goal, won = self._goal[who], torch.zeros_like(who)
         for _ in range(self._target.draws):

@@ -41,7 +41,7 @@ class Comparison:
 
 
 def compare(board: str, a: str, b: str, right_a: Mapping[int, bool], right_b: Mapping[int, bool]) -> Comparison | None:
-    """None when no example was judged for both."""
+    """Two targets paired on the same examples; None when no example was judged for both."""
     both = sorted(right_a.keys() & right_b.keys())
     if not both:
         return None

@@ -84,7 +84,7 @@ class Evidence:
 
 
 def gather(store: Store) -> list[Evidence]:
-    """By board and target, the strongest first; quickest within `store.tallied()`."""
+    """All evidence by board and target, the strongest first; quickest within `store.tallied()`."""
     return _Search(store).everything()
 
 

@@ -11,7 +11,7 @@ from advbench.store.rows import CellRow, EventRow, ImportRow, ShardRow
 
 @dataclass(frozen=True)
 class Fooled:
-    """By one cell, on one board: its own target, or another that judged it, too."""
+    """How often one cell fools a target on one board: its own target, or another that judged it, too."""
 
     board_name: str
     target_label: str

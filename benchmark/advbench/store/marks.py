@@ -107,7 +107,7 @@ def add(
 
 
 def marks(store: Store) -> dict[str, Mark]:
-    """By cell key, the newest mark of each; one whose facts are no longer those that were verified is none."""
+    """The newest mark of each cell by its key; one whose facts are no longer those that were verified is none."""
     rows = store.read(
         _Kept,
         """
@@ -124,7 +124,7 @@ def marks(store: Store) -> dict[str, Mark]:
 
 
 def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
-    """By a cell's number and its targets' keys: a checksum of everything that the cell's rates on it are made from."""
+    """Checksums by a cell's number and its targets' keys, of everything that the cell's rates there are made from."""
     these = json.dumps(list(cells))
     targets = _per_target(store)
     answers = {

@@ -17,8 +17,8 @@ STANDARD: Mapping[str, tuple[str, ...]] = {
     "corruption": ("corruptions",),
     "box": ("cppn", "rubbish"),
 }
-"""By the ball's name. Chosen from the measurements that docs/reference.md cites: what left least, and beside it what
-fails for another reason."""
+"""Attacks by the ball's name, chosen from the measurements that docs/reference.md cites: what left least, and beside
+it what fails for another reason."""
 
 
 def standard_attacks(threat: Threat, registry: Registry) -> tuple[Attack, ...]:

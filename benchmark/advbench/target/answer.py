@@ -61,7 +61,7 @@ def majority(answers: Sequence[Answer]) -> Answer:
 
 
 def in_company(places: Tensor) -> Iterator[tuple[int, Tensor, Tensor, Tensor]]:
-    """By company: its number, who belongs to it, where they stand in it, and whose image stands in each of its rows.
+    """Each company: its number, who belongs to it, where they stand in it, and whose image stands in each of its rows.
 
     Rows of those who are not there are filled up with the first who is.
     """

@@ -92,6 +92,6 @@ class Trial:
 
     @contextmanager
     def _quietly(self, what: str) -> Iterator[None]:
-        """Without a graph, and without a draw from torch's generators that others would notice."""
+        """A block without a graph, and without a draw from torch's generators that others would notice."""
         with attributed(what), torch.no_grad(), seeded("probe", self.images.device):
             yield

@@ -69,7 +69,7 @@ def nearest_within_one(wishes: Wishes, arrival: Tensor) -> Tolled:
 
 
 def crowding(state: Settled, wishes: Wishes, places: Tensor) -> tuple[Tensor, Tensor]:
-    """By how much each pixel (N, P) is beyond 1, and how fast a toll there would drive mass away."""
+    """The excess of each pixel (N, P) over 1, and how fast a toll there would drive mass away."""
     plan, rows = state.plan, wishes.rows
     lane, row = plan.nonzero(as_tuple=True)
     at = places[lane, row]

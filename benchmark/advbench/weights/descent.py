@@ -23,7 +23,7 @@ class Descent:
     def __init__(self, plan: TargetPlan, examples: Examples, recipe: Recipe, device: torch.device) -> None:
         """Begin with an untrained network; the plan's defenses change training, or are what it is trained behind."""
         self.who = " behind ".join(filter(None, (plan.model.label, chain_label(plan.defenses))))
-        """In words, for messages."""
+        """The target in words, for messages."""
         if not len(examples):
             raise AdvbenchError(
                 f"{self.who}: the data set has no training part; give the model weights instead: weights=FILE"

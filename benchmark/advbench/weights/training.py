@@ -107,7 +107,7 @@ def training_defenses(defenses: Sequence[Defense]) -> list[Defense]:
 
 
 def _training_part(plan: TargetPlan) -> TargetPlan:
-    """Without the defenses that leave no trace in the weights."""
+    """The plan without the defenses that leave no trace in the weights."""
     return replace(plan, defenses=tuple(training_defenses(plan.defenses)))
 
 

@@ -15,6 +15,8 @@ from site_facts import COUNT
 from advbench.store import Store
 from advbench_leaderboard.render import render
 
+pytestmark = pytest.mark.slow  # needs Chromium
+
 OPEN = "for (const one of document.querySelectorAll('main details:not(.controls *)')) one.open = true"
 CUT = """async () => {
     const found = [], done = () => new Promise(then => requestAnimationFrame(() => requestAnimationFrame(then)));

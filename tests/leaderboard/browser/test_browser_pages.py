@@ -16,6 +16,8 @@ from site_facts import COUNT, EVIL, read
 from advbench.store import Store
 from advbench_leaderboard.render import FOLDERS, PAGES, render
 
+pytestmark = pytest.mark.slow  # needs Chromium
+
 PAPER = {"": 297, "a3": 420, "a2": 594, "a1": 841, "a0": 1189}
 """Millimetres, laid across; margins take 24 of them, and an inch has 96 pixels."""
 SCRIPTS = ("static/view.js", "static/tables.js", "static/series.js")

@@ -17,6 +17,8 @@ from advbench_leaderboard.pages.board import ON_PAPER
 from advbench_leaderboard.render import FOLDERS, files, render
 from advbench_leaderboard.site import opened
 
+pytestmark = pytest.mark.slow  # needs Chromium
+
 A0 = int((1189 - 24) / 25.4 * 96)
 """What is left of the largest sheet between its margins, in pixels."""
 ACTS = {

@@ -14,6 +14,8 @@ from advbench.store import Store, marks
 from advbench_leaderboard.render import render
 from advbench_leaderboard.text import slug
 
+pytestmark = pytest.mark.slow  # needs Chromium
+
 LISTED = ["strong", "strong2", "detector", "plain", "lacking"]
 BY_PGD = ["strong", "strong2", "lacking", "detector", "plain"]
 FOCUS = """() => {

@@ -19,7 +19,7 @@ RIPPLE, SMOOTH = 0.6, 3.0
 
 
 def rotate(x: Tensor, severity: Tensor, draws: Draws) -> Tensor:
-    """By 23 degrees about the centre, one way or the other."""
+    """Turn images by 23 degrees about the centre, one way or the other."""
     angle = (ANGLE * severity * draws.sign(1, 1, 1, dtype=x.dtype)).squeeze(1)
     row, column = places(x)
     return sampled(x, angle.sin() * column + angle.cos() * row, angle.cos() * column - angle.sin() * row)
