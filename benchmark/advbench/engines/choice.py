@@ -18,12 +18,14 @@ MEMORY = 1 << 30
 """Bytes that a process may come to need."""
 
 
-def choose_engine(asked: str, device: torch.device, tasks: int, *, isolate: bool = False) -> Engine:
-    """The engine for `--jobs`: `auto`, or how many processes; with `isolate`, each cell has one of its own.
+def choose_engine(
+    asked: str, device: torch.device, tasks: int, *, isolate: bool = False, option: str = "--jobs "
+) -> Engine:
+    """The engine that was asked for: `auto`, or how many processes; with `isolate`, each cell has one of its own.
 
     One job is performed in this process: it needs no time to start, and its numbers are those of all the others.
     """
-    jobs = jobs_here(device, tasks) if asked == "auto" else _number(asked)
+    jobs = jobs_here(device, tasks) if asked == "auto" else _number(asked, option)
     if isolate:
         return Processes(jobs, fresh=True)
     return Serial() if jobs == 1 else Processes(jobs)
@@ -58,7 +60,7 @@ def free_memory() -> int | None:
     return None
 
 
-def _number(asked: str) -> int:
+def _number(asked: str, option: str) -> int:
     if not (asked.isascii() and asked.isdigit() and 0 < int(asked) < 10_000):
-        raise AdvbenchError(f"--jobs {asked}: give auto, or how many processes, at least 1")
+        raise AdvbenchError(f"{option}{asked}: give auto, or how many processes, at least 1")
     return int(asked)

@@ -14,6 +14,7 @@ from typing import Any
 from torch import nn
 
 from advbench.data import DataFolders
+from advbench.engines.choice import choose_engine
 from advbench.errors import AdvbenchError, PluginError
 from advbench.evaluation.plot import bars
 from advbench.interrupts import Interrupted, listening
@@ -152,6 +153,7 @@ def evaluate(
     fit: str = "calibrate",
     device: str = "auto",
     batch_size: int | None = None,
+    jobs: int | str = 1,
     train: bool = False,
     db: str | Path | None = None,
     data: Iterable[str | Path] = (),
@@ -165,8 +167,9 @@ def evaluate(
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
     one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
     without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
-    `train`. With `db` the facts also go to a database that `advbench show` reads. Plugins that are installed and broken
-    are warned about.
+    `train`. With `jobs`, a number or "auto", so many processes craft and judge; networks and attacks must then be
+    importable there. With `db` the facts also go to a database that `advbench show` reads. Plugins that are installed
+    and broken are warned about.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
@@ -206,7 +209,14 @@ def evaluate(
     if not laid_out.cells:  # before a database is made
         raise AdvbenchError("nothing could be attacked: " + "; ".join(laid_out.reasons))
     folders = DataFolders.default(data)
-    settings = Settings(device=where, folders=folders, batch=batch_size, command="advbench.evaluate", train=train)
+    settings = Settings(
+        device=where,
+        folders=folders,
+        batch=batch_size,
+        engine=choose_engine(str(jobs), where, laid_out.tasks, option="jobs="),
+        command="advbench.evaluate",
+        train=train,
+    )
     gathered = gather(laid_out, settings)
     store = Store.open(db) if db else Store.memory()
     try:
