@@ -74,7 +74,7 @@ def test_a_plane_is_found_in_l1_where_it_is_and_not_nearer(
     assert not plane_scene(registry, shape, 0, 0.99)[:5].fooled(registry.attack(name)).any()
 
 
-REACHED = {"none": 0.19, "adversarial-training": 0.13}
+REACHED = {"none": 0.18, "adversarial-training": 0.13}
 """What all parts of pyautoattack 0.2.0's l1 form together leave of the same 100 digits (seed 0, 2026-11-30)."""
 
 
