@@ -81,6 +81,7 @@ REACHED = {"none": 0.18, "adversarial-training": 0.13}
 SLACK = 0.03
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("defense", "attack"),
     [("none", "l1-apgd"), ("adversarial-training", "l1-apgd"), ("adversarial-training", "l1-square")],
