@@ -1,9 +1,13 @@
-"""Two balls that advbench's core does not have, and an attack that knows one of them."""
+"""Two balls that advbench's core does not have, and attacks that know one of them."""
 
 from advbench import Attack, Threat, hookimpl
 from advbench_threats.l1 import L1
+from advbench_threats.l1_apgd import L1APGD
+from advbench_threats.l1_square import L1Square
 from advbench_threats.patch import Patch
 from advbench_threats.patch_climb import PatchClimb
+
+__all__ = ["L1", "L1APGD", "L1Square", "Patch", "PatchClimb", "advbench_attacks", "advbench_threats"]
 
 
 @hookimpl
@@ -13,4 +17,4 @@ def advbench_threats() -> list[Threat]:
 
 @hookimpl
 def advbench_attacks() -> list[Attack]:
-    return [PatchClimb()]
+    return [L1APGD(), L1Square(), PatchClimb()]

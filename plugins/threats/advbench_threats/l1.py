@@ -15,9 +15,6 @@ from torch import Tensor
 
 from advbench import Draws, Geometry, Threat
 
-SHARE = 0.015
-"""Of all numbers of an image, how many a step moves; docs/balls.md says what other shares leave."""
-
 
 @dataclass(frozen=True)
 class L1(Threat):
@@ -46,14 +43,15 @@ class L1(Threat):
         return x.new_zeros(x.shape)
 
     def start(self, x: Tensor, draws: Draws) -> Tensor:
-        """Uniform in the ball (exponential numbers, divided by their sum and one more), then cut by the box."""
+        """Normal numbers, projected: few pixels that change by much, as l1-APGD begins (Croce and Hein, 2021).
+
+        Uniform points of the ball are many that change by next to none: no guess at what an image changes by, and the
+        same flat place for every restart of a climb.
+        """
         shape = x.shape[1:]
         if math.isinf(self.eps):
             return draws.uniform(*shape, dtype=x.dtype) - x
-        sides = draws.sign(*shape, dtype=x.dtype)
-        lengths, spare = (-draws.uniform(*size, dtype=x.dtype).log() for size in (shape, (1, 1, 1)))
-        whole = lengths.flatten(1).sum(1).view(-1, 1, 1, 1) + spare
-        return self.project(x, sides * lengths * (self.eps / whole))
+        return self.project(x, draws.normal(*shape, dtype=x.dtype))
 
     def apply(self, x: Tensor, p: Tensor) -> Tensor:
         return x + p
@@ -79,16 +77,18 @@ class L1(Threat):
         return length.to(p.dtype).view_as(p) * p.sign()
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
-        """A unit of change, divided evenly among the steepest numbers that have room (Tramèr and Boneh, 2019).
+        """A unit of change, divided evenly among the steepest numbers that have room (after Tramèr and Boneh, 2019).
 
         The steepest step of all moves a single one, and a climb would take as many steps as there are pixels to move.
+        A step moves the numbers that the best perturbation fills where the loss is linear: the steepest, one after the
+        other, until the radius is used up. Fewer would be full before it is; docs/balls.md says what others leave.
         """
         finite = gradient.flatten(1).nan_to_num(0, 0, 0)
         room = torch.where(finite > 0, 1 - x.flatten(1), x.flatten(1))
-        useful = finite.abs() * (room > 0)
-        count = max(1, round(SHARE * finite.shape[1]))
-        best = useful.topk(count, dim=1)
-        moves = finite.gather(1, best.indices).sign() * (best.values > 0)
+        best = (finite.abs() * (room > 0)).sort(dim=1, descending=True, stable=True)
+        wanted = room.gather(1, best.indices)
+        before = wanted.cumsum(1, dtype=torch.float64) - wanted
+        moves = finite.gather(1, best.indices).sign() * ((best.values > 0) & (before < self.eps))
         step = torch.zeros_like(finite).scatter_(1, best.indices, moves)
         return (step / step.abs().sum(1, keepdim=True).clamp_min(1)).view_as(gradient)
 
