@@ -284,30 +284,27 @@ def test_memory_holds_one_shard_however_many_examples_there_are(memory: Store, m
 
 # Kills: the run is a process of its own, on a suite that is long enough for kills to land inside cells.
 
+ROOT = Path(__file__).parents[2]
 CHILD = """
-import sys, torch
-torch.set_num_threads(1)
+import sys
 sys.path.insert(0, {folder!r})
-import importlib.util
-spec = importlib.util.spec_from_file_location("the_run", {file!r})
-the_run = importlib.util.module_from_spec(spec)
-sys.modules["the_run"] = the_run
-spec.loader.exec_module(the_run)
+from blobs import registry, suite
+from advbench.engines.processes import Processes
+from advbench.engines.serial import Serial
+from advbench.run.run import run
+from advbench.run.session import Settings
 from advbench.store import Store
+wanted = suite(attacks=["slow(pause=0.02)", "fgsm"], shard=3)
 with Store.open({database!r}) as store:
     print("ready", flush=True)
-    summary = the_run.evaluate(store, the_run.slow_suite())
+    engine = Processes({jobs}) if {jobs} > 1 else Serial()
+    summary = run(wanted, store, registry(), Settings(engine=engine))
     print("cells", summary.done, summary.kept, len(summary.failed), flush=True)
 """
 
 
-def slow_suite() -> Suite:
-    return suite(attacks=["slow(pause=0.02)", "fgsm"], shard=3)
-
-
-def start(database: Path) -> Child:
-    code = CHILD.format(folder=str(Path(__file__).parent), file=__file__, database=str(database))
-    return script(code)
+def start(database: Path, jobs: int = 1) -> Child:
+    return script(CHILD.format(folder=str(ROOT / "tests"), database=str(database), jobs=jobs))
 
 
 def finish(child: Child) -> str:
@@ -331,8 +328,9 @@ def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, l
     return facts(database), time.monotonic() - began
 
 
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(
-    tmp_path: Path, uninterrupted: tuple[dict[str, list[tuple[Any, ...]]], float]
+    tmp_path: Path, uninterrupted: tuple[dict[str, list[tuple[Any, ...]]], float], jobs: int
 ) -> None:
     whole, seconds = uninterrupted
     kills = int(os.environ.get("ADVBENCH_KILLS", "3"))
@@ -340,15 +338,17 @@ def test_a_run_killed_again_and_again_ends_as_if_nothing_had_happened(
     chance = random.Random(kills)
     inside = 0
     for _ in range(kills):
-        child = start(database)
+        child = start(database, jobs)
         child.stdout.readline()
+        while not facts(database)["shards"]:
+            time.sleep(0.02)
         # several kills must fit into one run's work
         time.sleep(chance.uniform(0.05, max(0.3, 1.5 * seconds / kills)))
         child.send_signal(signal.SIGKILL)
         child.communicate()
         inside += 0 < len(facts(database)["shards"]) < len(whole["shards"])
     assert inside > 0, "no kill landed while there was work to lose"
-    finish(start(database))
+    finish(start(database, jobs))
     assert facts(database) == whole
     with Store.open(database) as store:
         assert store.rows("PRAGMA integrity_check") == [{"integrity_check": "ok"}]
@@ -359,7 +359,7 @@ def test_two_runs_on_one_database_finish_and_lose_nothing(
 ) -> None:
     whole, _ = uninterrupted
     database = tmp_path / "results.sqlite"
-    children = [start(database), start(database)]
+    children = [start(database), start(database, jobs=2)]
     for child in children:
         assert " 0\n" in finish(child), "no cell failed"
     assert facts(database) == whole

@@ -39,7 +39,8 @@ class Judging:
 
     def keep(self, cell: PreparedCell, made: MadeShard) -> None:
         """Store a shard with its verdicts in one transaction, its perturbations first."""
-        sha, shard = self.store.artifacts.put(made.data), made.shard
+        sha, shard = made.sha256, made.shard
+        self.store.artifacts.keep(sha, made.data)
         self.store.add_shard(
             cell.key,
             ShardRow(
@@ -82,11 +83,12 @@ class Judging:
     def restore(self, cell: PreparedCell, made: MadeShard) -> None:
         """Keep again what was lost; what came out differently is not what was judged."""
         sha = self.store.shards(cell.key)[made.shard.number].artifact
-        if not self.store.artifacts.restore(sha, made.data):
+        if made.sha256 != sha:
             raise PluginError(
                 f"its perturbations {sha[:12]} are lost, and others came out when they were crafted again, on another "
                 "machine perhaps: restore the file from a copy, and newcomers will be judged on it"
             )
+        self.store.artifacts.keep(sha, made.data)
 
     def newcomers(self, cell: PreparedCell) -> Iterator[JudgeShard]:
         """Targets that came after a shard was crafted are to be judged on what is stored of it."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Hashable
 from dataclasses import asdict, dataclass, replace
 
@@ -43,6 +44,8 @@ class MadeShard:
     shard: Shard
     data: bytes
     """The bytes of the artifact."""
+    sha256: str
+    """Their hash."""
     outcomes: dict[str, list[OutcomeRow]]
     pictures: list[ExhibitRow]
     forwards: int
@@ -97,9 +100,11 @@ class CraftShard:
             rendered = render(panel.ball, x, p)
             outcomes = panel.outcomes(shard, rendered)
             pictures = exhibits(panel.targets[0], panel.ball, shard.examples, p, rendered.images, self.shown)
+        data = serialise(_packed(panel.ball, shard, x, p))
         return MadeShard(
             shard=shard,
-            data=serialise(_packed(panel.ball, shard, x, p)),
+            data=data,
+            sha256=hashlib.sha256(data).hexdigest(),
             outcomes=outcomes,
             pictures=pictures,
             forwards=crafted.forwards,

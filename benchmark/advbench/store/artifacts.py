@@ -33,18 +33,12 @@ class Artifacts:
         self.folder = folder
         self._swept: set[Path] = set()
 
-    def put(self, data: bytes) -> str:
-        """Store serialised tensors; the sha256 to find them by."""
+    def put(self, tensors: Mapping[str, Tensor]) -> tuple[str, int]:
+        """Store the tensors; the sha256 to find them by, and how many bytes they take."""
+        data = serialise(tensors)
         sha = hashlib.sha256(data).hexdigest()
         self._write(sha, data)
-        return sha
-
-    def restore(self, sha: str, data: bytes) -> bool:
-        """Put back what was lost, if these bytes are it; nothing is written otherwise."""
-        if hashlib.sha256(data).hexdigest() != sha:
-            return False
-        self._write(sha, data)
-        return True
+        return sha, len(data)
 
     def whole(self, sha: str) -> bool:
         """Whether the file is there and has not been damaged."""
@@ -76,7 +70,7 @@ class Artifacts:
         return data
 
     def keep(self, sha: str, data: bytes) -> None:
-        """Write bytes of another database's artifact, which were checked against this hash."""
+        """Write the bytes of an artifact that was made or checked elsewhere, under their hash."""
         self._write(sha, data)
 
     def path(self, sha: str) -> Path:
