@@ -32,6 +32,7 @@ def _own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADVBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setenv("OMP_NUM_THREADS", "1")  # of processes that tests start: others run beside them
+        patch.setenv("ADVBENCH_JOBS", "1")  # tests say by themselves where several processes are to be tried
         for variable in ("ADVBENCH_PLUGINS", "ADVBENCH_WEIGHTS", "COLUMNS"):
             patch.delenv(variable, raising=False)
         patch.setattr(os, "fsync", lambda file: None)  # no power fails while tests run: nobody waits for disks

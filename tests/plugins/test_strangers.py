@@ -15,13 +15,15 @@ from typing import Any
 
 import pytest
 import torch
-from advbench.crafting.engine import Engine, InProcess, Isolated
 from processes import Child, command
 
 from advbench import AdvbenchError, evaluate
 from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
 from advbench.data import DataFolders
+from advbench.engines.crew import Engine
+from advbench.engines.processes import Processes
+from advbench.engines.serial import Serial
 from advbench.errors import PluginError, one_line
 from advbench.evaluation.evaluation import Evaluation
 from advbench.interrupts import listening
@@ -129,7 +131,7 @@ def building(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> Registry:
     return replace(registry, attacks={**registry.attacks, "acme-twice": Twice()})
 
 
-@pytest.mark.parametrize("engine", [InProcess(), Isolated()], ids=lambda engine: type(engine).__name__)
+@pytest.mark.parametrize("engine", [Serial(), Processes(fresh=True)], ids=lambda engine: type(engine).__name__)
 def test_a_strangers_attack_builds_on_one_of_the_run(building: Registry, engine: Engine) -> None:
     """By a label that this run's registry alone knows: nobody looks for it anywhere else."""
     mine = replace(building, attacks={**building.attacks, "pgd": building.attack("fgsm")})

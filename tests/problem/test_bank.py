@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 import pytest
 import torch
-from advbench.crafting.engine import Isolated
 from torch import Tensor, nn
 
 from advbench import Access, AdvbenchError, Attack, Data, Dataset, Examples, Model, Problem, Recipe, evaluate
 from advbench.audit.verification import verify
 from advbench.data import DataFolders
+from advbench.engines.processes import Processes
 from advbench.goal import Goal
 from advbench.plugins.registry import Registry
 from advbench.problem import bank as banks
@@ -210,7 +210,7 @@ def test_shards_and_processes_change_no_bit(memory: Store) -> None:
     execute(memory, suite())
     found = outcomes(memory)
     assert sum(row["reached"] for row in found) == len(found) == 2 * JUDGED
-    for settings, changes in (({}, {"shard": 20}), ({}, {"shard": 1}), ({"engine": Isolated()}, {})):
+    for settings, changes in (({}, {"shard": 20}), ({}, {"shard": 1}), ({"engine": Processes(fresh=True)}, {})):
         with Store.memory() as other:
             execute(other, suite(**changes), **settings)
             assert outcomes(other) == found

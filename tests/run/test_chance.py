@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 import torch
-from advbench.crafting.engine import Isolated
 from torch import Tensor, nn
 
 from advbench import Access, DataFolders, Dataset, Defense, Examples, Model, Recipe
 from advbench.audit.merging import Checking, merge
 from advbench.audit.reproduction import reproduce
 from advbench.audit.verification import verify
+from advbench.engines.processes import Processes
 from advbench.plugins.discovery import discover
 from advbench.plugins.registry import Registry
 from advbench.problem.batches import BatchSize
@@ -191,7 +191,7 @@ class Heard(Reporter):
 
 def test_a_process_of_its_own_changes_no_verdict(registry: Registry, whole: Path, tmp_path: Path) -> None:
     path = tmp_path / "isolated.sqlite"
-    settings = Settings(engine=Isolated())
+    settings = Settings(engine=Processes(fresh=True))
     ran(registry, path, settings=settings, defenses=["gaussian-noise"], attacks=["ddn(steps=20)"])
     found = Facts.of(path)
     assert len(found.artifacts) == 1

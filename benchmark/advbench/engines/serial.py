@@ -60,7 +60,9 @@ class SerialCrew:
                 return Ended(number, task.perform(self._bench))
         except Exception as error:
             self._bench.clear()
-            return Ended(number, error=error)
+            # without where it was raised, which would keep everything that was in sight there
+            error.__cause__ = error.__context__ = None
+            return Ended(number, error=error.with_traceback(None))
 
     def close(self) -> None:
         self._waiting.clear()

@@ -55,6 +55,9 @@ class Failure:
     def happened(self) -> bool:
         return self.kind is not None
 
+    def blame(self, error: Exception) -> None:
+        self.kind, self.reason = type(error), one_line(error)
+
     def of(self, kind: type[Exception]) -> bool:
         return self.kind is not None and issubclass(self.kind, kind)
 
@@ -72,9 +75,12 @@ def spare_others(who: str, mistakes: tuple[type[AdvbenchError], ...] = MISTAKES)
     try:
         with no_exit(who):
             yield failure
-    except AdvbenchError as error:
-        if not isinstance(error, mistakes):
-            raise
-        failure.kind, failure.reason = type(error), one_line(error)
     except Exception as error:
-        failure.kind, failure.reason = type(error), one_line(error)
+        if concerns_everybody(error, mistakes):
+            raise
+        failure.blame(error)
+
+
+def concerns_everybody(error: Exception, mistakes: tuple[type[AdvbenchError], ...] = MISTAKES) -> bool:
+    """Whether an error says that something outside is wrong, instead of being one stranger's fault."""
+    return isinstance(error, AdvbenchError) and not isinstance(error, mistakes)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from advbench.engines.crew import Ended, Task
-from advbench.plugins.foreign import Failure, spare_others
+from advbench.plugins.foreign import Failure, concerns_everybody, spare_others
 from advbench.run.prepared_cell import PreparedCell
 
 
@@ -62,13 +63,13 @@ class CellUnderWay:
         while not self.over and self._taken in self._back:
             ended, step = self._back.pop(self._taken), self._open.pop(self._taken)
             self._taken += 1
-            self._guarded(lambda: self._take(step, ended))  # noqa: B023
-
-    @staticmethod
-    def _take(step: Step, ended: Ended) -> None:
-        if ended.error is not None:
-            raise ended.error
-        step.take(ended.value)
+            if ended.error is None:
+                self._guarded(partial(step.take, ended.value))
+            elif concerns_everybody(ended.error):
+                raise ended.error
+            else:
+                self.failure.blame(ended.error)
+                self._end()
 
     def _following(self) -> Step | None:
         return None if self._steps is None else next(self._steps, None)
