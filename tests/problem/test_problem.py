@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, field
 
 import pytest
@@ -12,6 +11,7 @@ from torch import Tensor
 from advbench import Access, Draws, Goal, Problem
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
 from advbench.problem.batches import BatchSize
+from advbench.problem.clock import clock
 from advbench.problem.problem import Stop
 from advbench.target.referee import judge, render
 from advbench.testing.scene import scene
@@ -271,7 +271,7 @@ def test_an_undetected_success_is_preferred_to_a_detected_one_with_a_higher_loss
 
 @pytest.mark.parametrize("how", ["labels", "gradient", "suspicion", "suspicion_gradient"])
 def test_whatever_it_asks_an_attack_is_stopped_after_its_time(how: str) -> None:
-    asked = problem(access=EVERYTHING, deadline=time.monotonic() - 1)
+    asked = problem(access=EVERYTHING, deadline=clock(torch.device("cpu")) - 1)
     with pytest.raises(TimeUpError, match="time limit"):
         getattr(asked, how)(moved(0.1, 0.1, 0.1))
 
