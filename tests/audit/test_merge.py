@@ -629,6 +629,7 @@ main()
 """
 
 
+@pytest.mark.slow
 def test_a_merge_killed_again_and_again_ends_as_if_nothing_had_happened(
     results: Results, merged: Path, tmp_path: Path
 ) -> None:

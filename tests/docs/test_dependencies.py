@@ -14,7 +14,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])
 for module in pkgutil.walk_packages(package.__path__, package.__name__ + "."):
-    if not module.name.endswith("__main__"):
+    if not module.name.endswith(("__main__", "engines.preload")):  # the latter loads plugins: it is what it is for
         importlib.import_module(module.name)
 print(*{name.partition(".")[0] for name in sys.modules})
 """

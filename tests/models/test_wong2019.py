@@ -18,6 +18,7 @@ PUBLISHED = {
 TRAVEL = {"linf(eps=0.1)": 2.0, "linf(eps=0.3)": 4 / 3}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_a_weights_file_of_a_stranger_gives_the_accuracy_that_was_measured_for_it(shared_data: Path, name: str) -> None:
     weights = shared_data / "wong2019_mnist" / f"mnist_{name}.safetensors"

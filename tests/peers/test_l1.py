@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from advbench import DataFolders
-from advbench.plugins import intake
+from advbench.plugins import data_intake
 from advbench.plugins.discovery import discover
 from advbench.run.boards import judged_examples
-from advbench.run.ready import Ready, ready_target
-from advbench.suite.plan import TargetPlan
+from advbench.run.ready import Ready, Workshop
+from advbench.target.identity import TargetPlan
 from advbench.testing.scene import Scene
 
 SOURCE = Path(__file__).parents[2] / "plugins/threats"
@@ -25,17 +25,10 @@ def reference(defense: str) -> Ready:
     """The network as it ships, and the first digits that a board would judge."""
     registry = discover()
     dataset = registry.dataset("mnist-5k")
-    data = intake.load(dataset, DataFolders())
+    data = data_intake.load(dataset, DataFolders())
     plan = TargetPlan(dataset, registry.model("small-cnn"), registry.defense(defense))
-    ready, _ = ready_target(
-        plan,
-        data,
-        judged_examples(data, DIGITS, dataset),
-        registry=registry,
-        false_positive_rate=0.05,
-        device=torch.device("cpu"),
-    )
-    return ready
+    workshop = Workshop(registry, torch.device("cpu"), false_positive_rate=None)
+    return workshop.ready(plan, data, judged_examples(data, DIGITS, dataset))[0]
 
 
 @pytest.mark.filterwarnings("ignore")  # theirs
