@@ -145,7 +145,6 @@ def pointed():
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-@pytest.mark.slow
     """A stranger's distribution: a command by the hook and another by an entry point, behind an import of torch."""
     folder = tmp_path / "installed"
     info = folder / "stranger-1.0.dist-info"
@@ -156,6 +155,9 @@ def place(tmp_path: Path) -> Path:
     )
     (folder / "stranger_plugin.py").write_text(STRANGER.replace("WORDS", "From the hook."))
     return folder
+
+
+@pytest.mark.slow
 def test_strangers_commands_are_listed_as_the_last_discovery_found_them(place: Path, tmp_path: Path) -> None:
     cache, plugins = tmp_path / "cache", "builtin,stranger"
     first = in_turn(["--help"], cache=cache, plugins=plugins, path=place)

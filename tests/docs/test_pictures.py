@@ -74,9 +74,11 @@ def test_the_strip_shows_the_first_examples_of_the_deciding_attacks(make: Module
 
 
 def test_a_target_that_no_board_ranks_is_refused(make: ModuleType, results: Results) -> None:
-@pytest.mark.slow
     with opened(results.db) as site, pytest.raises(SystemExit, match="no board ranks 'nobody'"):
         make.strip(site, "nobody")
+
+
+@pytest.mark.slow
 def test_the_command_makes_all_four(make: ModuleType, results: Results, tmp_path: Path) -> None:
     pytest.importorskip("playwright.sync_api", reason="pip install 'advbench[browser]' to run")
     if CHROMIUM is None:
