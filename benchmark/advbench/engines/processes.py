@@ -33,7 +33,10 @@ class Processes:
     fresh: bool = False
 
     def crew(self) -> ProcessCrew:
-        return ProcessCrew(self.workers, self.fresh)
+        crew = ProcessCrew(self.workers, self.fresh)
+        if not self.fresh:
+            crew.start()
+        return crew
 
 
 @dataclass
@@ -73,6 +76,11 @@ class ProcessCrew:
     @property
     def busy(self) -> int:
         return len(self._tasks)
+
+    def start(self) -> None:
+        """Start all processes now, so that they load what they need while nobody waits for them."""
+        while len(self._members) < self.size:
+            self._started()
 
     def submit(self, task: Task) -> int:
         self._number += 1
@@ -197,7 +205,15 @@ class ProcessCrew:
 FORKED = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKED else "spawn")
 if FORKED:  # a process that has loaded torch once is forked whenever one is needed
-    CONTEXT.set_forkserver_preload(["advbench.engines.preload"])
+    CONTEXT.set_forkserver_preload(["advbench.engines.preload", "advbench.run.work"])
+
+
+def load_ahead() -> None:
+    """Have the process load torch from which the others will be forked, while this one does something else."""
+    if FORKED:
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
 
 
 def _pickled(task: Task, shared: dict[int, object]) -> bytes:
