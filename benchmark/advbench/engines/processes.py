@@ -114,7 +114,7 @@ class ProcessCrew:
     def _hand_out(self, number: int) -> None:
         task = self._tasks[number]
         try:
-            with no_exit("an attack"):
+            with no_exit("a plugin"):
                 shared = {id(thing): thing for thing in task.shared}
                 sent = _pickled(task, shared)
                 for key, thing in shared.items():

@@ -56,7 +56,7 @@ class SerialCrew:
         limit = task.patience if self.alarm else None
         alarm = nullcontext() if limit is None else stopped_after(max(0.0, limit) + GRACE, f"{TIME_UP} and was stopped")
         try:
-            with no_exit("an attack"), alarm:
+            with no_exit("a plugin"), alarm:
                 return Ended(number, task.perform(self._bench))
         except Exception as error:
             self._bench.clear()

@@ -74,7 +74,7 @@ class Shared:
 
 def _performed(payload: bytes, shared: dict[int, Shared], bench: Bench) -> tuple[Any, Exception | None]:
     try:
-        with no_exit("its process"):
+        with no_exit("a plugin"):
             task = _Unpickler(io.BytesIO(payload), shared).load()
             return task.perform(bench), None
     except Exception as error:
