@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -169,8 +169,19 @@ def _packed(ball: Threat, shard: Shard, x: Tensor, p: Tensor) -> dict[str, Tenso
 
 def _rows(shard: Shard, verdicts: list[Verdict]) -> list[OutcomeRow]:
     return [
-        OutcomeRow(example, goal_label, **{**asdict(verdict), "reached": int(verdict.reached)})
-        for example, goal_label, verdict in zip(
+        OutcomeRow(
+            example,
+            goal_label,
+            reached=int(one.reached),
+            predicted=one.predicted,
+            confidence=one.confidence,
+            suspicion=one.suspicion,
+            size=one.size,
+            violation=one.violation,
+            excess=one.excess,
+            tolerance=one.tolerance,
+        )
+        for example, goal_label, one in zip(
             shard.examples.ids.tolist(), shard.goal_labels.tolist(), verdicts, strict=True
         )
     ]

@@ -377,9 +377,12 @@ class Store:
 
 
 def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:
-    if not row.keys() <= set(columns):
+    values = tuple(map(row.get, columns))
+    if len(row) > len(columns) or not row.keys() <= set(columns):
         raise TypeError(f"{table} has no column {', '.join(sorted(row.keys() - set(columns)))}")
-    return tuple(_to_column(row[c]) if c in JSON_COLUMNS and c in row else row.get(c) for c in columns)
+    if JSON_COLUMNS.isdisjoint(columns):
+        return values
+    return tuple(_to_column(value) if c in JSON_COLUMNS else value for c, value in zip(columns, values, strict=True))
 
 
 def _to_column(value: Any) -> str | None:

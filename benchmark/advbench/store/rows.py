@@ -261,7 +261,7 @@ Record = (
 
 def by_column(row: Record | Mapping[str, Any]) -> Mapping[str, Any]:
     """A record by column; a mapping as it is."""
-    return row if isinstance(row, Mapping) else {field.name: getattr(row, field.name) for field in fields(row)}
+    return row if isinstance(row, Mapping) else vars(row)
 
 
 def listed(kind: type[Any], table: str = "") -> str:
