@@ -40,6 +40,12 @@ def events(store: Store) -> list[tuple[Any, ...]]:
     return [tuple(row.values()) for row in store.rows(sql)]
 
 
+def shards_of(store: Store) -> dict[str, int]:
+    """How many shards each cell has that was begun."""
+    sql = "SELECT k.key, count(s.shard) AS n FROM cells k LEFT JOIN shards s ON s.cell = k.id GROUP BY k.id"
+    return {row["key"]: row["n"] for row in store.rows(sql)}
+
+
 def alike(asked: Any, engine: Engine) -> tuple[Summary, Summary]:
     """Run by both, and held to be the same."""
     with Store.memory() as one, Store.memory() as other:
@@ -102,6 +108,8 @@ def test_what_is_interrupted_goes_on_with_any_other(engine: Engine) -> None:
         calls = iter([False] * 6)
         stopped = evaluate(other, wanted(), engine, interrupted=lambda: next(calls, True))
         assert stopped.interrupted
+        whole = {key for key, _, _ in events(other)}
+        assert whole == {key for key, shards in shards_of(other).items() if shards == 3}  # nothing whole is left unsaid
         assert 0 < len(content(other)["shards"]) < len(content(one)["shards"])
         evaluate(other, wanted(), Serial())
         assert content(one) == content(other)

@@ -39,9 +39,14 @@ class CellUnderWay:
         self._given = self._taken = 0
         self._open: dict[int, Step] = {}
         self._back: dict[int, Ended] = {}
+        self._ahead: tuple[int, Task] | None = None
 
     def step(self) -> tuple[int, Task] | None:
         """The next task and its place; None while others have to come back first, and at the end."""
+        piece, self._ahead = self._ahead or self._next_piece(), None
+        return piece
+
+    def _next_piece(self) -> tuple[int, Task] | None:
         while not self.over:
             step = self._guarded(self._following)
             if step is not None:
@@ -70,6 +75,8 @@ class CellUnderWay:
             else:
                 self.failure.blame(ended.error)
                 self._end()
+        if self._taken == self._given and self._ahead is None:  # whether it is over is known before anybody asks
+            self._ahead = self._next_piece()
 
     def _following(self) -> Step | None:
         return None if self._steps is None else next(self._steps, None)
@@ -89,5 +96,6 @@ class CellUnderWay:
             self.over = True
             self.seconds = time.monotonic() - self.began
         self._stages, self._steps = iter(()), None
+        self._ahead = None
         self._open.clear()
         self._back.clear()
