@@ -77,12 +77,13 @@ def test_the_same_command_again_crafts_nothing_and_says_so(
         assert content(after) == facts
 
 
-def test_isolated_cells_give_the_same_facts(advbench: Advbench, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [("--isolate",), ("--jobs", "2"), ("--jobs", "2", "--isolate")], ids=" ".join)
+def test_other_processes_give_the_same_facts(advbench: Advbench, tmp_path: Path, how: tuple[str, ...]) -> None:
     (tmp_path / "two.yaml").write_text(
         "data: toy-blots\nexamples: 9\nshard: 5\nmodels: toy\nattacks: [noise, pgd(steps=3)]\nthreats: linf(eps=0.2)\n"
     )
     assert advbench("run", "two.yaml", "--db", "here.sqlite").code == 0
-    done = advbench("run", "two.yaml", "--db", "there.sqlite", "--isolate")
+    done = advbench("run", "two.yaml", "--db", "there.sqlite", *how)
     assert done.code == 0, done.out + done.err
     with Store.open("here.sqlite") as here, Store.open("there.sqlite") as there:
         assert content(here) == content(there)
