@@ -12,7 +12,7 @@ import torch
 from blobs import registry, suite
 
 from advbench.engines.crew import Engine
-from advbench.engines.processes import Processes
+from advbench.engines.processes import ProcessCrew, Processes
 from advbench.engines.serial import Serial
 from advbench.run.report import Summary
 from advbench.run.run import run
@@ -113,6 +113,17 @@ def test_what_is_interrupted_goes_on_with_any_other(engine: Engine) -> None:
         assert 0 < len(content(other)["shards"]) < len(content(one)["shards"])
         evaluate(other, wanted(), Serial())
         assert content(one) == content(other)
+
+
+def test_what_cells_share_is_made_into_bytes_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two targets, and the images to fit on: none of them once more for the next cell."""
+    shared: list[int] = []
+    close = ProcessCrew.close
+    monkeypatch.setattr(ProcessCrew, "close", lambda self: (shared.append(len(self._shared)), close(self))[1])
+    with Store.memory() as store:
+        asked = wanted(attacks=["for-all", "noise", "fgsm"], threats=["linf(eps=0.2)", "linf(eps=0.1)"])
+        evaluate(store, asked, Processes(2))
+    assert shared == [3]
 
 
 def lost(folder: Path, engine: Engine, harm: Callable[[Path], None]) -> Store:

@@ -8,7 +8,7 @@ how cells ended are written in the order of the plan.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import asdict, replace
 
@@ -50,6 +50,7 @@ class Cells:
         """Targets that an attack has damaged and that could not be made again, with the reason."""
         self.memory = Memory(session.settings.batch)
         self.judging = Judging(session.store, session.summary.run, session.settings.device, dict(ready))
+        self._supplies: dict[Hashable, Supplies] = {}
         self._waiting: deque[CellPlan] = deque()
         self._under_way: list[CellUnderWay] = []
         """In the order of the plan; those that are over wait until all before them are."""
@@ -97,7 +98,7 @@ class Cells:
     def _begun(self, plan: CellPlan) -> CellUnderWay | None:
         session = self.session
         session.reporter.cell(plan.label)
-        given = supplies_of(plan, session.suite, session.data(plan))
+        given = self._supplies_of(plan)
         try:
             row = self._row(plan, given)
         except PluginError as error:
@@ -109,6 +110,14 @@ class Cells:
         under_way = CellUnderWay(cell, iter(CellStages(session, self.judging, self.memory, cell, broken)))
         self._under_way.append(under_way)
         return under_way
+
+    def _supplies_of(self, plan: CellPlan) -> Supplies:
+        """The same object for all cells that are given the same, so that no process is sent images twice."""
+        attack, dataset = plan.attack, plan.source.dataset
+        place = (dataset.label, plan.goal, attack.scope, attack.uses_bank, plan.examples)
+        if place not in self._supplies:
+            self._supplies[place] = supplies_of(plan, self.session.suite, self.session.data(plan))
+        return self._supplies[place]
 
     def _settle(self) -> None:
         """Write how cells ended, in the order of the plan."""

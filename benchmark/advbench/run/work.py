@@ -76,8 +76,9 @@ class CraftShard:
 
     @property
     def shared(self) -> tuple[object, ...]:
-        supplies = [one for one in (self.job.supplies.fit, self.job.supplies.bank) if one is not None]
-        return (self.job.source, *self.panel.targets, *supplies)
+        fit, bank = self.job.supplies.fit, self.job.supplies.bank
+        images = [] if fit is None or fit.perturbation is not None else [fit]
+        return (self.job.source, *self.panel.targets, *images, *([] if bank is None else [bank]))
 
     @property
     def patience(self) -> float | None:
