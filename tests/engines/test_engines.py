@@ -44,6 +44,10 @@ class Heavy:
         return {"value": self.value}
 
 
+def start_wrongly(connection):
+    os._exit(1)
+
+
 @dataclass(frozen=True)
 class Task:
     do: str
@@ -240,6 +244,15 @@ def test_a_process_that_is_killed_from_outside_costs_one_task(tasks: ModuleType)
         assert victim is not None
     finally:
         crew.close()
+
+
+def test_a_process_that_can_not_be_started_fails_its_tasks_and_says_what_helps(
+    tasks: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("advbench.engines.processes.work", tasks.start_wrongly)
+    for failed in performed(Processes(1), tasks.Task("say"), tasks.Task("say")):
+        assert "can't be started (exit code 1)" in str(failed.error)
+        assert "__main__" in str(failed.error)
 
 
 def test_every_group_may_have_a_process_of_its_own(tasks: ModuleType) -> None:

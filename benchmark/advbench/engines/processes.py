@@ -21,6 +21,8 @@ from advbench.plugins.foreign import no_exit
 
 AHEAD = 2
 """Tasks that a process is given at a time: it begins the second while the result of the first is stored."""
+GUARD = "a script that asks for several jobs does so below `if __name__ == '__main__':`"
+"""Since every process imports the script that has started it."""
 LOOK = 0.25
 """Seconds between two looks at processes whose time is limited."""
 
@@ -165,7 +167,11 @@ class ProcessCrew:
             kind, number, value = pickle.loads(member.connection.recv_bytes())
         except (EOFError, OSError):
             member.process.join(10)
-            self._end(member, PluginError(f"its process died ({_manner(member.process.exitcode)})"))
+            manner = _manner(member.process.exitcode)
+            died = (
+                f"its process died ({manner})" if member.ready else f"its process can't be started ({manner}); {GUARD}"
+            )
+            self._end(member, PluginError(died))
             return
         if kind == READY:
             member.ready = True
