@@ -132,6 +132,7 @@ def _one_thread_per_core_unless_told() -> None:
     """torch's own default also counts hyper-threads and ignores a container's limit."""
     import torch
 
+    from advbench.engines.choice import processors
+
     if "OMP_NUM_THREADS" not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        torch.set_num_threads(cores)
+        torch.set_num_threads(processors())

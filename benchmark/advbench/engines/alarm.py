@@ -9,6 +9,9 @@ from contextlib import contextmanager
 
 from advbench.errors import TimeUpError
 
+GRACE = 2.0
+"""Seconds in which an attack that asks its problem anything is ended by the problem, with nothing lost."""
+
 
 @contextmanager
 def stopped_after(seconds: float, problem: str) -> Iterator[None]:

@@ -6,13 +6,10 @@ from collections import deque
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 
-from advbench.engines.alarm import stopped_after
+from advbench.engines.alarm import GRACE, stopped_after
 from advbench.engines.crew import Bench, Ended, Task
 from advbench.errors import TIME_UP
 from advbench.plugins.foreign import no_exit
-
-GRACE = 2.0
-"""Seconds in which an attack that asks its problem anything is ended by the problem, with nothing lost."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +21,10 @@ class Serial:
     """
 
     alarm: bool = False
-    workers: int = 1
+
+    @property
+    def workers(self) -> int:
+        return 1
 
     def crew(self) -> SerialCrew:
         return SerialCrew(self.alarm)
