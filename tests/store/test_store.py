@@ -10,6 +10,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -808,3 +809,19 @@ def test_a_question_that_wrote_nothing_takes_nothing_back(tmp_path: Path) -> Non
         store.connection.set_trace_callback(statements.append)
         store.rows("SELECT * FROM boards")
         assert [text.partition(" ")[0] for text in statements] == ["SAVEPOINT", "SELECT", "RELEASE"]
+
+
+def test_a_database_in_memory_is_closed_by_whichever_thread_collects_it() -> None:
+    store = Store.memory()
+    failures: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            store.close()
+        except BaseException as error:
+            failures.append(error)
+
+    thread = threading.Thread(target=close)
+    thread.start()
+    thread.join()
+    assert not failures

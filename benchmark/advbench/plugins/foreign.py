@@ -79,6 +79,17 @@ def spare_others(who: str, mistakes: tuple[type[AdvbenchError], ...] = MISTAKES)
         if concerns_everybody(error, mistakes):
             raise
         failure.blame(error)
+        _let_go(error)
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Take the frames from an error that is over: since Python 3.12 they hold it as it holds them, until the garbage
+    collector comes by, and with them the tensors of a cell."""
+    over: set[int] = set()
+    while error is not None and id(error) not in over:
+        over.add(id(error))
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def concerns_everybody(error: Exception, mistakes: tuple[type[AdvbenchError], ...] = MISTAKES) -> bool:

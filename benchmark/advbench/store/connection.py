@@ -118,7 +118,8 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
 
 
 def connect_memory() -> sqlite3.Connection:
-    connection = configured(sqlite3.connect(":memory:", isolation_level=None))
+    # closed by whichever thread collects the garbage that held it
+    connection = configured(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
     migrate(connection)
     views.refresh(connection)
     return connection
