@@ -9,12 +9,18 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
+def unheard(number: int, word: Any) -> None:
+    """Where nobody asks how far tasks are."""
+
+
 @dataclass
 class Bench:
     """What a process remembers from one task to the next."""
 
     crafted: Callable[[], None] = lambda: None
     """To be called when the part of a task is over that its patience is for."""
+    told: Callable[[Any], None] = lambda word: None
+    """To be called now and then with how far a long task is; to another process the word is sent."""
     _place: Hashable = None
     _kept: Any = None
 
@@ -64,6 +70,10 @@ class Crew(Protocol):
     apart: bool
     """Whether tasks get copies of what they share, so that they can damage nothing here; a copy that a
     `DamagedTargetError` tells of is replaced."""
+
+    heard: Callable[[int, Any], None]
+    """What is called, while `next` waits, with the number of a task and a word that it has told; what this raises ends
+    the waiting. An engine may leave words out."""
 
     @property
     def room(self) -> int:

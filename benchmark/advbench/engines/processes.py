@@ -7,15 +7,15 @@ import multiprocessing
 import pickle
 import signal
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from advbench.engines.crew import Ended, Task
+from advbench.engines.crew import Ended, Task, unheard
 from advbench.engines.watch import Watch
-from advbench.engines.worker import BEGUN, CRAFTED, ENDED, KEEP, PERFORM, READY, work
+from advbench.engines.worker import BEGUN, CRAFTED, ENDED, KEEP, PERFORM, READY, TOLD, work
 from advbench.errors import TIME_UP, PluginError, TimeUpError, words
 from advbench.plugins.foreign import no_exit
 
@@ -61,6 +61,7 @@ class ProcessCrew:
     size: int
     fresh: bool
     apart: bool = True
+    heard: Callable[[int, Any], None] = unheard
     _members: list[Member] = field(default_factory=list)
     _tasks: dict[int, Task] = field(default_factory=dict)
     _again: deque[int] = field(default_factory=deque)
@@ -179,6 +180,8 @@ class ProcessCrew:
             member.begun = number
             patience = self._tasks[number].patience
             member.watch = None if patience is None else Watch(member.process.pid, patience)
+        elif kind == TOLD:
+            self.heard(number, value)
         elif kind == CRAFTED:
             member.watch = None
         elif kind == ENDED:

@@ -12,12 +12,12 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from advbench.engines.crew import Bench
-from advbench.errors import DamagedTargetError, PluginError, TimeUpError, one_line
+from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, one_line
 from advbench.plugins.foreign import no_exit
 
 KEEP, PERFORM = "keep", "perform"
 """What it is told: to keep a shared object under a key, to perform a task under a number."""
-READY, BEGUN, CRAFTED, ENDED = "ready", "begun", "crafted", "ended"
+READY, BEGUN, TOLD, CRAFTED, ENDED = "ready", "begun", "told", "crafted", "ended"
 """What it says."""
 
 
@@ -44,6 +44,7 @@ def work(connection: Connection) -> None:
             shared[number] = Shared(payload)
             continue
         bench.crafted = lambda: say(CRAFTED, number)  # noqa: B023
+        bench.told = lambda word: say(TOLD, number, word)  # noqa: B023
         say(BEGUN, number)
         say(ENDED, number, _performed(payload, shared, bench))
 
@@ -87,7 +88,7 @@ def _performed(payload: bytes, shared: dict[int, Shared], bench: Bench) -> tuple
 
 def _portable(error: Exception) -> Exception:
     """An error of one of our kinds, since a stranger's may not survive the journey."""
-    if isinstance(error, PluginError | TimeUpError) and error.args == (str(error),):
+    if type(error).__module__ == AdvbenchError.__module__ and error.args == (str(error),):
         return type(error)(str(error))
     return PluginError(one_line(error))
 

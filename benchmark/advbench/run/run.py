@@ -20,10 +20,12 @@ from advbench.run.provenance import record_run
 from advbench.run.report import Reporter, Summary
 from advbench.run.roster import Roster, failed_row
 from advbench.run.session import Session, Settings
+from advbench.run.trainings import train_missing
 from advbench.store import Store
 from advbench.store.rows import SkipRow
 from advbench.suite.plan import Plan, make_plan
 from advbench.suite.suite import Suite
+from advbench.threads import one_thread
 
 FORMED = 2
 """Images on which a stranger's ball is tried before anything is crafted in it."""
@@ -90,7 +92,9 @@ def run(
         summary.boards = record_boards(store, registry, gathered.suite, datasets)
         store.add_skips(summary.run, [SkipRow(**asdict(skip)) for skip in plan.skips])
         _tell_broken(session, gathered)
-        ready = Roster(session).ready(tuple(target for target in plan.targets if target.dataset in datasets))
+        targets = tuple(target for target in plan.targets if target.dataset in datasets)
+        with one_thread():
+            ready = Roster(session, train_missing(session, targets)).ready(targets)
         Cells(session, ready).craft(plan.cells)
         how = "finished"
     except KeyboardInterrupt:
