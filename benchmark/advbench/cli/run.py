@@ -29,12 +29,7 @@ def run(
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
-    jobs: Annotated[
-        str,
-        typer.Option(
-            "--jobs", "-j", metavar="N", envvar="ADVBENCH_JOBS", help="Processes at a time: auto, or a number."
-        ),
-    ] = "auto",
+    jobs: opt.Jobs = "auto",
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
