@@ -628,7 +628,9 @@ def test_a_suite_has_all_trained_that_it_lacks_and_says_how_long_it_took(advbenc
     cache = {"ADVBENCH_CACHE": str(tmp_path / "cache")}
     made = advbench("train", suite, "--jobs", "2", **cache)
     assert made.code == 0, made.err
-    assert re.search(r"^toy-trainee on toy-blots: [\d.]+ % right on the calibration part, .* \(trained just", made.out, re.M)
+    assert re.search(
+        r"^toy-trainee on toy-blots: [\d.]+ % right on the calibration part, .* \(trained just", made.out, re.M
+    )
     assert "2 trainings in " in made.out
     assert "2 at a time" in made.out
     assert "trained just now" not in advbench("train", suite, **cache).out

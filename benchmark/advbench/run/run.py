@@ -10,7 +10,7 @@ from advbench.data import Data
 from advbench.errors import PluginError, one_line
 from advbench.interrupts import listening
 from advbench.plugin import Dataset
-from advbench.plugins import ball_form, data_intake
+from advbench.plugins import ball_form, data_intake, sources
 from advbench.plugins.registry import Registry
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.cells import Cells, supplies_of
@@ -84,7 +84,9 @@ def run(
     plan, datasets = gathered.plan, gathered.datasets
     session = Session(gathered.suite, datasets, store, registry, settings, reporter or Reporter(), summary)
     summary.skipped = len(plan.skips)
+    sources.recall()
     record_run(session, plan.suite, determinism)
+    sources.remember()
     how = "failed"
     try:
         for dataset, data in datasets.items():
