@@ -36,17 +36,18 @@ def run(
     strict: opt.Strict = False,
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
-    from advbench.cli.progress import Display
     from advbench.engines.choice import choose_engine, processors
     from advbench.engines.processes import load_ahead
+
+    if jobs != "1" and processors() > 1:
+        load_ahead()  # before anything here needs torch, so that both load it at the same time
+    from advbench.cli.progress import Display
     from advbench.run.hardware import choose_device
     from advbench.run.run import gather
     from advbench.run.run import run as run_suite
     from advbench.run.session import Settings
     from advbench.suite.plan import make_plan
 
-    if jobs != "1" and processors() > 1:
-        load_ahead()
     console = terminal()
     registry = context.obj.checked(strict)
     laid_out = make_plan(asked.load(registry))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from advbench.engines.crew import Engine
 from advbench.engines.processes import Processes
 from advbench.engines.serial import Serial
 from advbench.errors import AdvbenchError
+
+if TYPE_CHECKING:
+    import torch
 
 MOST = 8
 """Processes that are started unasked: what one database can take in is far from reached, and memory may be dear."""
