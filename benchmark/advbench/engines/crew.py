@@ -71,10 +71,6 @@ class Crew(Protocol):
     """Whether tasks get copies of what they share, so that they can damage nothing here; a copy that a
     `DamagedTargetError` tells of is replaced."""
 
-    heard: Callable[[int, Any], None]
-    """What is called, while `next` waits, with the number of a task and a word that it has told; what this raises ends
-    the waiting. An engine may leave words out."""
-
     @property
     def room(self) -> int:
         """How many more tasks are worth handing in now."""
@@ -85,6 +81,12 @@ class Crew(Protocol):
 
     def submit(self, task: Task) -> int:
         """Take a task, and say by which number its end will be known."""
+
+    def listen(self, heard: Callable[[int, Any], None]) -> None:
+        """From now on call this, while `next` waits, with the number of a task and a word that it has told.
+
+        What it raises ends the waiting. An engine may leave words out.
+        """
 
     def next(self) -> Ended:
         """Wait until one of the tasks has ended."""

@@ -61,7 +61,7 @@ class ProcessCrew:
     size: int
     fresh: bool
     apart: bool = True
-    heard: Callable[[int, Any], None] = unheard
+    _heard: Callable[[int, Any], None] = unheard
     _members: list[Member] = field(default_factory=list)
     _tasks: dict[int, Task] = field(default_factory=dict)
     _again: deque[int] = field(default_factory=deque)
@@ -90,6 +90,9 @@ class ProcessCrew:
         self._tasks[self._number] = task
         self._hand_out(self._number)
         return self._number
+
+    def listen(self, heard: Callable[[int, Any], None]) -> None:
+        self._heard = heard
 
     def next(self) -> Ended:
         while not self._over:
@@ -181,7 +184,7 @@ class ProcessCrew:
             patience = self._tasks[number].patience
             member.watch = None if patience is None else Watch(member.process.pid, patience)
         elif kind == TOLD:
-            self.heard(number, value)
+            self._heard(number, value)
         elif kind == CRAFTED:
             member.watch = None
         elif kind == ENDED:

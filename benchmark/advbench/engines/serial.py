@@ -36,7 +36,7 @@ class Serial:
 class SerialCrew:
     alarm: bool
     apart: bool = False
-    heard: Callable[[int, Any], None] = unheard
+    _heard: Callable[[int, Any], None] = unheard
     _bench: Bench = field(default_factory=Bench)
     _waiting: deque[tuple[int, Task]] = field(default_factory=deque)
     _number: int = 0
@@ -54,9 +54,12 @@ class SerialCrew:
         self._waiting.append((self._number, task))
         return self._number
 
+    def listen(self, heard: Callable[[int, Any], None]) -> None:
+        self._heard = heard
+
     def next(self) -> Ended:
         number, task = self._waiting.popleft()
-        self._bench.told = lambda word: self.heard(number, word)
+        self._bench.told = lambda word: self._heard(number, word)
         limit = task.patience if self.alarm else None
         alarm = nullcontext() if limit is None else stopped_after(max(0.0, limit) + GRACE, f"{TIME_UP} and was stopped")
         try:

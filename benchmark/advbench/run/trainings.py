@@ -94,7 +94,7 @@ class Trainings:
             return
         brief: dict[int, Data] = {}
         with one_thread(), closing(self.engine.crew()) as crew:
-            crew.heard = self._heard
+            crew.listen(self._heard)
             while waiting or self._asked:
                 # none waits behind another that may take hours
                 while waiting and crew.room > 0 and crew.busy < self.engine.workers:

@@ -30,7 +30,7 @@ def lined_up(
             yield first + take(row)
 
 
-def _taker(columns: tuple[str, ...], kind: type, place: tuple[str, ...]) -> attrgetter[tuple[Any, ...]] | None:
+def _taker(columns: tuple[str, ...], kind: type[Any], place: tuple[str, ...]) -> attrgetter[tuple[Any, ...]] | None:
     """All fields of a record at once, where they are the columns behind those of the place: a million rows are."""
     if issubclass(kind, Mapping) or not JSON_COLUMNS.isdisjoint(columns):
         return None
