@@ -44,11 +44,9 @@ class Heard(Reporter):
     def __init__(self) -> None:
         self.told: list[tuple[str, float]] = []
         self.over: list[str] = []
-        self.together = 0
 
     def training(self, target: str, fraction: float, text: str) -> None:
         self.told.append((target, fraction))
-        self.together = max(self.together, len({name for name, _ in self.told} - set(self.over)))
 
     def trained(self, target: str) -> None:
         self.over.append(target)
@@ -83,12 +81,12 @@ def test_weights_have_the_same_bits_whoever_trains_them_and_in_whatever_number_o
         assert one == found[0]
 
 
-def test_trainings_go_on_beside_each_other_and_each_tells_how_far_it_is(cache: Path) -> None:
-    heard = Heard()
-    names = [f"learner(seed={seed}, pause=0.02)" for seed in range(3)]
+def test_trainings_go_on_beside_each_other_and_each_tells_how_far_it_is(cache: Path, tmp_path: Path) -> None:
+    heard, meeting = Heard(), tmp_path / "meeting"
+    meeting.mkdir()
+    names = [f"meeting(seed={seed}, folder={meeting})" for seed in range(2)]
     with Store.memory() as store:
-        assert evaluate(store, suite(*names), Processes(2), heard).done == 3
-    assert heard.together == 2
+        assert evaluate(store, suite(*names, "learner"), Processes(2), heard).done == 3
     assert sorted(heard.over) == sorted(set(heard.over)) == sorted({name for name, _ in heard.told})
     assert len(heard.over) == 3
     for name in heard.over:

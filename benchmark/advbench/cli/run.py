@@ -30,6 +30,10 @@ def run(
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
     jobs: opt.Jobs = "auto",
+    per_gpu: Annotated[
+        int | None,
+        typer.Option("--per-gpu", metavar="K", help="Processes that share a GPU, one unless said."),
+    ] = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
@@ -56,7 +60,7 @@ def run(
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
-    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate)
+    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate, per_gpu=per_gpu)
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,

@@ -33,9 +33,11 @@ class Processes:
 
     workers: int = 1
     fresh: bool = False
+    accelerators: tuple[str, ...] = ()
+    """Names of those over which the processes are spread; each process sees one alone, as its first."""
 
     def crew(self) -> ProcessCrew:
-        crew = ProcessCrew(self.workers, self.fresh)
+        crew = ProcessCrew(self.workers, self.fresh, self.accelerators)
         if not self.fresh:
             crew.start()
         return crew
@@ -47,6 +49,7 @@ class Member:
 
     process: BaseProcess
     connection: Connection
+    accelerator: str | None = None
     group: Hashable = None
     ready: bool = False
     numbers: deque[int] = field(default_factory=deque)
@@ -60,6 +63,7 @@ class Member:
 class ProcessCrew:
     size: int
     fresh: bool
+    accelerators: tuple[str, ...] = ()
     apart: bool = True
     _heard: Callable[[int, Any], None] = unheard
     _members: list[Member] = field(default_factory=list)
@@ -78,7 +82,7 @@ class ProcessCrew:
 
     @property
     def busy(self) -> int:
-        return len(self._tasks)
+        return len(self._tasks) + len(self._over)
 
     def start(self) -> None:
         """Start all processes now, so that they load what they need while nobody waits for them."""
@@ -157,10 +161,12 @@ class ProcessCrew:
 
     def _started(self) -> Member:
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=work, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        taken = [one.accelerator for one in self._members]
+        accelerator = min(self.accelerators, key=taken.count, default=None)
+        process = CONTEXT.Process(target=work, args=(theirs, accelerator), daemon=True)  # type: ignore[attr-defined]
         process.start()
         theirs.close()
-        member = Member(process, ours)
+        member = Member(process, ours, accelerator)
         self._members.append(member)
         return member
 
