@@ -25,8 +25,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "advbench"
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """Put a file in place in one step: a reader sees the old one or the new one, never half of it."""
+def replace_file(path: Path, content: bytes, *, private: bool = False) -> None:
+    """Put a file in place in one step: a reader sees the old one or the new one, never half of it.
+
+    A `private` one can be read and written by its owner alone.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for draft in path.parent.glob(".*.part"):  # of processes that were killed: nobody takes an hour to write one
@@ -36,6 +39,8 @@ def replace_file(path: Path, content: bytes) -> None:
         part = path.with_name(f".{path.name[:100]}.{os.getpid()}.{secrets.token_hex(4)}.part")
         try:
             with part.open("xb") as file:  # with the rights that the user's umask leaves
+                if private:
+                    part.chmod(0o600)
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())

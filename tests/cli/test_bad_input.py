@@ -157,6 +157,7 @@ def test_a_radius_may_be_written_as_a_fraction(advbench: Advbench, written: str)
         (["mine.yaml", "--batch-size", "0"], "--batch-size 0: give auto or a positive number"),
         (["mine.yaml", "--batch-size", "-4"], "--batch-size -4: give auto"),
         (["mine.yaml", "--jobs", "0"], "--jobs 0: give auto, or how many processes, at least 1"),
+        (["mine.yaml", "--device", "cpu", "--per-gpu", "2"], "--per-gpu 2 needs a GPU, and this run is on cpu"),
         (["mine.yaml", "--jobs", "two"], "--jobs two: give auto, or how many processes"),
         (["mine.yaml", "--batch-size", "²"], "--batch-size ²: give auto"),
         (["mine.yaml", "--data", "nowhere"], "--data nowhere: no such folder"),

@@ -619,6 +619,28 @@ def test_a_long_training_that_was_asked_for_goes_on(
     assert evaluate("toy-trainee", train=True, **asked).rates
 
 
+def test_a_suite_has_all_trained_that_it_lacks_and_says_how_long_it_took(advbench: Advbench, tmp_path: Path) -> None:
+    suite = tmp_path / "two.yaml"
+    suite.write_text(
+        "data: toy-blots\nexamples: 4\nmodels: [toy-trainee, toy]\nattacks: [noise]\nthreats: ['linf(eps=0.1)']\n"
+        "defenses: [none, 'adversarial-training(threat=linf, steps=1)']\n"
+    )
+    cache = {"ADVBENCH_CACHE": str(tmp_path / "cache")}
+    made = advbench("train", suite, "--jobs", "2", **cache)
+    assert made.code == 0, made.err
+    assert re.search(
+        r"^toy-trainee on toy-blots: [\d.]+ % right on the calibration part, .* \(trained just", made.out, re.M
+    )
+    assert "2 trainings in " in made.out
+    assert "2 at a time" in made.out
+    assert "trained just now" not in advbench("train", suite, **cache).out
+    assert "to be trained" not in advbench("plan", suite, **cache).out
+    for option in (["--dataset", "toy-blots"], ["--check"], ["--publish", "shelf"]):
+        assert f"{option[0]} goes with models" in advbench("train", suite, *option, **cache).complaint
+    assert "give it alone" in advbench("train", suite, "toy", **cache).complaint
+    assert "--jobs 0: give auto" in advbench("train", suite, "--jobs", "0", **cache).complaint
+
+
 @pytest.mark.parametrize("attack", ["pgd(steps=0)", "pgd(steps=-3)", "noise(tries=0)", "fgsm(travel=-1)"])
 def test_an_attack_that_does_nothing_cannot_make_a_target_look_robust(advbench: Advbench, attack: str) -> None:
     assert "must be at least" in advbench("plan", "--attack", attack).complaint

@@ -18,6 +18,7 @@ from advbench.engines.crew import Crew, Ended, Engine
 from advbench.engines.processes import ProcessCrew, Processes
 from advbench.engines.serial import Serial
 from advbench.errors import AccessError, AdvbenchError, PluginError, TimeUpError
+from advbench.interrupts import Interrupted
 
 TASKS = '''\
 """Tasks that another process can import."""
@@ -44,7 +45,7 @@ class Heavy:
         return {"value": self.value}
 
 
-def start_wrongly(connection):
+def start_wrongly(connection, accelerator):
     os._exit(1)
 
 
@@ -110,6 +111,21 @@ class Task:
     def _damage(self, bench):
         raise DamagedTargetError("it is another one")
 
+    def _visible(self, bench):
+        bench.crafted()
+        time.sleep(0.05)  # so that everybody has some
+        return os.environ.get("CUDA_VISIBLE_DEVICES"), os.getpid()
+
+    def _tell(self, bench):
+        for word in range(3):
+            bench.told(word)
+
+    def _settings(self, bench):
+        import torch
+
+        cudnn = torch.backends.cudnn
+        return cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+
     def _threads(self, bench):
         import torch
 
@@ -161,6 +177,82 @@ def test_tasks_are_performed_in_as_many_processes_as_were_asked_for(tasks: Modul
 
 def test_a_process_computes_in_one_thread(tasks: ModuleType) -> None:
     assert [ended.value for ended in performed(Processes(1), tasks.Task("threads"))] == [1]
+
+
+def test_a_process_makes_accelerators_repeat_themselves(tasks: ModuleType) -> None:
+    (ended,) = performed(Processes(1), tasks.Task("settings"))
+    assert ended.value == (False, True, False, False)
+
+
+@BOTH
+def test_a_task_is_heard_while_it_is_performed(engine: Engine, tasks: ModuleType) -> None:
+    crew, heard = engine.crew(), list[tuple[int, int]]()
+    try:
+        crew.listen(lambda number, word: heard.append((number, word)))
+        number = crew.submit(tasks.Task("tell"))
+        assert crew.next().error is None
+    finally:
+        crew.close()
+    assert heard == [(number, 0), (number, 1), (number, 2)]
+
+
+@BOTH
+def test_who_hears_may_end_the_waiting(engine: Engine, tasks: ModuleType) -> None:
+    def enough(number: int, word: int) -> None:
+        raise Interrupted
+
+    crew = engine.crew()
+    try:
+        crew.listen(enough)
+        crew.submit(tasks.Task("tell"))
+        with pytest.raises(Interrupted):
+            crew.next()
+    finally:
+        crew.close()
+
+
+def test_processes_are_spread_over_accelerators_and_each_sees_one(tasks: ModuleType) -> None:
+    engine = Processes(4, accelerators=("3", "5"))
+    seen = {ended.value for ended in performed(engine, *(tasks.Task("visible") for _ in range(24)))}
+    assert sorted(name for name, _ in seen) == ["3", "3", "5", "5"]
+    assert len({pid for _, pid in seen}) == 4
+    (alone,) = performed(Processes(1), tasks.Task("visible"))
+    assert alone.value[0] == os.environ.get("CUDA_VISIBLE_DEVICES"), "nothing is hidden from whoever has no place"
+
+
+def test_who_comes_in_the_place_of_a_dead_process_has_its_accelerator(tasks: ModuleType) -> None:
+    crew = ProcessCrew(2, False, ("3", "5"))
+    crew.start()
+    try:
+        ends(crew, tasks.Task("leave"), *(tasks.Task("visible") for _ in range(8)))
+        assert sorted(str(member.accelerator) for member in crew._members) == ["3", "5"]
+        assert {one.value[0] for one in ends(crew, *(tasks.Task("visible") for _ in range(8)))} == {"3", "5"}
+    finally:
+        crew.close()
+
+
+def test_gpus_decide_how_many_processes_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("advbench.engines.choice._gpus", lambda: 3)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    every, one, cpu = torch.device("cuda"), torch.device("cuda:1"), torch.device("cpu")
+    names = ("0", "1", "2")
+    assert choose_engine("auto", every, 100) == Processes(3, accelerators=names)
+    assert choose_engine("auto", every, 100, per_gpu=2) == Processes(6, accelerators=names)
+    assert choose_engine("auto", every, 2, per_gpu=2) == Processes(2, accelerators=names)
+    assert choose_engine("4", every, 100) == Processes(4, accelerators=names)
+    assert choose_engine("auto", one, 100) == Serial()
+    assert choose_engine("auto", one, 100, per_gpu=2) == Processes(2)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7,2, GPU-5d")
+    assert choose_engine("auto", every, 100) == Processes(3, accelerators=("7", "2", "GPU-5d"))
+    monkeypatch.setattr("advbench.engines.choice._gpus", lambda: 1)
+    assert choose_engine("auto", every, 100) == Serial()
+    for jobs, device, number, words in (
+        ("auto", cpu, 2, "--per-gpu 2 needs a GPU, and this run is on cpu; --jobs is for processors"),
+        ("auto", every, 0, "--per-gpu 0: give how many processes are to share a GPU, at least 1"),
+        ("4", every, 2, "--per-gpu 2 and --jobs 4 both say how many processes: give one of them"),
+    ):
+        with pytest.raises(AdvbenchError, match=f"^{words}$"):
+            choose_engine(jobs, device, 100, per_gpu=number)
 
 
 def test_what_tasks_share_is_sent_to_a_process_once(tasks: ModuleType) -> None:

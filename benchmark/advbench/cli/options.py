@@ -37,6 +37,10 @@ Timeout = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", help="Seconds of crafting that a cell may take; an hour where nothing is said."),
 ]
+Jobs = Annotated[
+    str,
+    typer.Option("--jobs", "-j", metavar="N", envvar="ADVBENCH_JOBS", help="Processes at a time: auto, or a number."),
+]
 Offline = Annotated[bool, typer.Option("--offline", help="Download nothing.")]
 Boards = Annotated[list[str] | None, typer.Option("--board", metavar="NAME", help="Only this board; may be repeated.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, …")]

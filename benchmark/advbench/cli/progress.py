@@ -35,6 +35,8 @@ class Display(Reporter):
         )
         self._task: TaskID | None = None
         self._labels: dict[str, None] = {}
+        self._trainings: dict[str, tuple[float, str]] = {}
+        """How far each is that is under way, and what is happening in it."""
         self._cells = self._cells_done = 0
         self._examples = self._examples_done = self._crafted = 0
         self._began = self._spoke = time.monotonic()
@@ -54,10 +56,17 @@ class Display(Reporter):
         self._progress.update(self._task, completed=done, total=total, detail=printable(target))
 
     def training(self, target: str, fraction: float, text: str) -> None:
-        detail = f"training {printable(target)}: {fraction:.0%}, {printable(text)}"
+        self._trainings[printable(target)] = fraction, printable(text)
+        if len(self._trainings) == 1:
+            detail = f"training {printable(target)}: {fraction:.0%}, {printable(text)}"
+        else:
+            detail = "training " + " · ".join(f"{name}: {done:.0%}" for name, (done, _) in self._trainings.items())
         if self._task is not None:
             self._progress.update(self._task, detail=detail)
         self._now_and_then(detail)
+
+    def trained(self, target: str) -> None:
+        self._trainings.pop(printable(target), None)
 
     def planned(self, cells: int, examples: int) -> None:
         self._cells, self._examples = cells, examples

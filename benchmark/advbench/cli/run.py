@@ -29,29 +29,29 @@ def run(
     db: opt.Database = opt.DATABASE,
     data: opt.DataFolder = None,
     batch_size: Annotated[str, typer.Option(metavar="N", help="Examples a pass: auto, or a number.")] = "auto",
-    jobs: Annotated[
-        str,
-        typer.Option(
-            "--jobs", "-j", metavar="N", envvar="ADVBENCH_JOBS", help="Processes at a time: auto, or a number."
-        ),
-    ] = "auto",
+    jobs: opt.Jobs = "auto",
+    per_gpu: Annotated[
+        int | None,
+        typer.Option("--per-gpu", metavar="K", help="Processes that share a GPU, one unless said."),
+    ] = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
     strict: opt.Strict = False,
 ) -> None:
     """Run a suite: what the database has is kept, what it lacks is crafted, judged and stored."""
-    from advbench.cli.progress import Display
     from advbench.engines.choice import choose_engine, processors
     from advbench.engines.processes import load_ahead
+
+    if jobs != "1" and processors() > 1:
+        load_ahead()  # before anything here needs torch, so that both load it at the same time
+    from advbench.cli.progress import Display
     from advbench.run.hardware import choose_device
     from advbench.run.run import gather
     from advbench.run.run import run as run_suite
     from advbench.run.session import Settings
     from advbench.suite.plan import make_plan
 
-    if jobs != "1" and processors() > 1:
-        load_ahead()
     console = terminal()
     registry = context.obj.checked(strict)
     laid_out = make_plan(asked.load(registry))
@@ -60,7 +60,7 @@ def run(
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
-    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate)
+    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate, per_gpu=per_gpu)
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from advbench.engines.crew import Engine
 from advbench.engines.processes import Processes
 from advbench.engines.serial import Serial
+from advbench.engines.worker import VISIBLE
 from advbench.errors import AdvbenchError
+
+if TYPE_CHECKING:
+    import torch
 
 MOST = 8
 """Processes that are started unasked: what one database can take in is far from reached, and memory may be dear."""
@@ -19,28 +22,64 @@ MEMORY = 1 << 30
 
 
 def choose_engine(
-    asked: str, device: torch.device, tasks: int, *, isolate: bool = False, option: str = "--jobs "
+    asked: str,
+    device: torch.device,
+    tasks: int,
+    *,
+    isolate: bool = False,
+    option: str = "--jobs ",
+    per_gpu: int | None = None,
 ) -> Engine:
     """The engine that was asked for: `auto`, or how many processes; with `isolate`, each cell has one of its own.
 
     One job is performed in this process: it needs no time to start, and its numbers are those of all the others.
+    Several are spread over the GPUs that the device's name leaves open; `per_gpu` of them share one.
     """
-    jobs = jobs_here(device, tasks) if asked == "auto" else _number(asked, option)
-    if isolate:
-        return Processes(jobs, fresh=True)
-    return Serial() if jobs == 1 else Processes(jobs)
+    if per_gpu is not None:
+        _refuse_per_gpu(per_gpu, device, asked)
+    jobs = jobs_here(device, tasks, per_gpu or 1) if asked == "auto" else _number(asked, option)
+    if jobs == 1 and not isolate:
+        return Serial()
+    return Processes(jobs, fresh=isolate, accelerators=accelerators_here(device))
 
 
-def jobs_here(device: torch.device, tasks: int) -> int:
+def jobs_here(device: torch.device, tasks: int, per_gpu: int = 1) -> int:
     """As many processes as there are processors, tasks, and gigabytes that are free, but no more than `MOST`.
 
-    An accelerator is one device, and one process keeps it busy.
+    On an accelerator one keeps it busy, unless more are asked for.
     """
     if device.type != "cpu":
-        return 1
+        return max(1, min(tasks, per_gpu * max(1, len(accelerators_here(device)))))
     free = free_memory()
     bounds = [processors(), MOST, tasks, *([] if free is None else [free // MEMORY])]
     return max(1, min(bounds))
+
+
+def accelerators_here(device: torch.device) -> tuple[str, ...]:
+    """Names of the GPUs over which processes can be spread: all that this one sees, unless the device is one of them.
+
+    Whoever is given one sees it alone, so that `cuda` in a task means that one.
+    """
+    if device.type != "cuda" or device.index is not None:
+        return ()
+    count = _gpus()
+    named = os.environ.get(VISIBLE, "")
+    return tuple(one.strip() for one in named.split(","))[:count] if named else tuple(map(str, range(count)))
+
+
+def _gpus() -> int:
+    import torch
+
+    return torch.cuda.device_count()
+
+
+def _refuse_per_gpu(per_gpu: int, device: torch.device, asked: str) -> None:
+    if per_gpu < 1:
+        raise AdvbenchError(f"--per-gpu {per_gpu}: give how many processes are to share a GPU, at least 1")
+    if device.type != "cuda":
+        raise AdvbenchError(f"--per-gpu {per_gpu} needs a GPU, and this run is on {device}; --jobs is for processors")
+    if asked != "auto":
+        raise AdvbenchError(f"--per-gpu {per_gpu} and --jobs {asked} both say how many processes: give one of them")
 
 
 def processors() -> int:

@@ -9,12 +9,18 @@ from typing import Any, Protocol, TypeVar
 T = TypeVar("T")
 
 
+def unheard(number: int, word: Any) -> None:
+    """Where nobody asks how far tasks are."""
+
+
 @dataclass
 class Bench:
     """What a process remembers from one task to the next."""
 
     crafted: Callable[[], None] = lambda: None
     """To be called when the part of a task is over that its patience is for."""
+    told: Callable[[Any], None] = lambda word: None
+    """To be called now and then with how far a long task is; to another process the word is sent."""
     _place: Hashable = None
     _kept: Any = None
 
@@ -75,6 +81,12 @@ class Crew(Protocol):
 
     def submit(self, task: Task) -> int:
         """Take a task, and say by which number its end will be known."""
+
+    def listen(self, heard: Callable[[int, Any], None]) -> None:
+        """From now on call this, while `next` waits, with the number of a task and a word that it has told.
+
+        What it raises ends the waiting. An engine may leave words out.
+        """
 
     def next(self) -> Ended:
         """Wait until one of the tasks has ended."""

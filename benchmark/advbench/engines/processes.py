@@ -7,15 +7,15 @@ import multiprocessing
 import pickle
 import signal
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
-from advbench.engines.crew import Ended, Task
+from advbench.engines.crew import Ended, Task, unheard
 from advbench.engines.watch import Watch
-from advbench.engines.worker import BEGUN, CRAFTED, ENDED, KEEP, PERFORM, READY, work
+from advbench.engines.worker import BEGUN, CRAFTED, ENDED, KEEP, PERFORM, READY, TOLD, work
 from advbench.errors import TIME_UP, PluginError, TimeUpError, words
 from advbench.plugins.foreign import no_exit
 
@@ -33,9 +33,11 @@ class Processes:
 
     workers: int = 1
     fresh: bool = False
+    accelerators: tuple[str, ...] = ()
+    """Names of those over which the processes are spread; each process sees one alone, as its first."""
 
     def crew(self) -> ProcessCrew:
-        crew = ProcessCrew(self.workers, self.fresh)
+        crew = ProcessCrew(self.workers, self.fresh, self.accelerators)
         if not self.fresh:
             crew.start()
         return crew
@@ -47,6 +49,7 @@ class Member:
 
     process: BaseProcess
     connection: Connection
+    accelerator: str | None = None
     group: Hashable = None
     ready: bool = False
     numbers: deque[int] = field(default_factory=deque)
@@ -60,7 +63,9 @@ class Member:
 class ProcessCrew:
     size: int
     fresh: bool
+    accelerators: tuple[str, ...] = ()
     apart: bool = True
+    _heard: Callable[[int, Any], None] = unheard
     _members: list[Member] = field(default_factory=list)
     _tasks: dict[int, Task] = field(default_factory=dict)
     _again: deque[int] = field(default_factory=deque)
@@ -77,7 +82,7 @@ class ProcessCrew:
 
     @property
     def busy(self) -> int:
-        return len(self._tasks)
+        return len(self._tasks) + len(self._over)
 
     def start(self) -> None:
         """Start all processes now, so that they load what they need while nobody waits for them."""
@@ -89,6 +94,9 @@ class ProcessCrew:
         self._tasks[self._number] = task
         self._hand_out(self._number)
         return self._number
+
+    def listen(self, heard: Callable[[int, Any], None]) -> None:
+        self._heard = heard
 
     def next(self) -> Ended:
         while not self._over:
@@ -153,10 +161,12 @@ class ProcessCrew:
 
     def _started(self) -> Member:
         ours, theirs = CONTEXT.Pipe()
-        process = CONTEXT.Process(target=work, args=(theirs,), daemon=True)  # type: ignore[attr-defined]
+        taken = [one.accelerator for one in self._members]
+        accelerator = min(self.accelerators, key=taken.count, default=None)
+        process = CONTEXT.Process(target=work, args=(theirs, accelerator), daemon=True)  # type: ignore[attr-defined]
         process.start()
         theirs.close()
-        member = Member(process, ours)
+        member = Member(process, ours, accelerator)
         self._members.append(member)
         return member
 
@@ -179,6 +189,8 @@ class ProcessCrew:
             member.begun = number
             patience = self._tasks[number].patience
             member.watch = None if patience is None else Watch(member.process.pid, patience)
+        elif kind == TOLD:
+            self._heard(number, value)
         elif kind == CRAFTED:
             member.watch = None
         elif kind == ENDED:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from typing import Any
 
 from advbench.engines.alarm import GRACE, stopped_after
-from advbench.engines.crew import Bench, Ended, Task
+from advbench.engines.crew import Bench, Ended, Task, unheard
 from advbench.errors import TIME_UP
 from advbench.plugins.foreign import no_exit
 
@@ -34,6 +36,7 @@ class Serial:
 class SerialCrew:
     alarm: bool
     apart: bool = False
+    _heard: Callable[[int, Any], None] = unheard
     _bench: Bench = field(default_factory=Bench)
     _waiting: deque[tuple[int, Task]] = field(default_factory=deque)
     _number: int = 0
@@ -51,8 +54,12 @@ class SerialCrew:
         self._waiting.append((self._number, task))
         return self._number
 
+    def listen(self, heard: Callable[[int, Any], None]) -> None:
+        self._heard = heard
+
     def next(self) -> Ended:
         number, task = self._waiting.popleft()
+        self._bench.told = lambda word: self._heard(number, word)
         limit = task.patience if self.alarm else None
         alarm = nullcontext() if limit is None else stopped_after(max(0.0, limit) + GRACE, f"{TIME_UP} and was stopped")
         try:

@@ -12,21 +12,28 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from advbench.engines.crew import Bench
-from advbench.errors import DamagedTargetError, PluginError, TimeUpError, one_line
+from advbench.errors import AdvbenchError, DamagedTargetError, PluginError, one_line
 from advbench.plugins.foreign import no_exit
 
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""Names the accelerators that a process may use; within it they are numbered from 0."""
 KEEP, PERFORM = "keep", "perform"
 """What it is told: to keep a shared object under a key, to perform a task under a number."""
-READY, BEGUN, CRAFTED, ENDED = "ready", "begun", "crafted", "ended"
+READY, BEGUN, TOLD, CRAFTED, ENDED = "ready", "begun", "told", "crafted", "ended"
 """What it says."""
 
 
-def work(connection: Connection) -> None:
-    """The life of the process."""
+def work(connection: Connection, accelerator: str | None = None) -> None:
+    """The life of the process, which sees of all accelerators the one that is named."""
+    if accelerator is not None:  # read when the first of them is used, and nobody has used one yet
+        os.environ[VISIBLE] = accelerator
     import torch
+
+    from advbench.threads import settle
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     torch.set_num_threads(1)
+    settle()
     told: queue.SimpleQueue[tuple[str, int, bytes]] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(connection, told), daemon=True).start()
     speaking = threading.Lock()
@@ -44,6 +51,7 @@ def work(connection: Connection) -> None:
             shared[number] = Shared(payload)
             continue
         bench.crafted = lambda: say(CRAFTED, number)  # noqa: B023
+        bench.told = lambda word: say(TOLD, number, word)  # noqa: B023
         say(BEGUN, number)
         say(ENDED, number, _performed(payload, shared, bench))
 
@@ -87,7 +95,7 @@ def _performed(payload: bytes, shared: dict[int, Shared], bench: Bench) -> tuple
 
 def _portable(error: Exception) -> Exception:
     """An error of one of our kinds, since a stranger's may not survive the journey."""
-    if isinstance(error, PluginError | TimeUpError) and error.args == (str(error),):
+    if type(error).__module__ == AdvbenchError.__module__ and error.args == (str(error),):
         return type(error)(str(error))
     return PluginError(one_line(error))
 

@@ -5,6 +5,9 @@ would have to be crafted again. So only modules count that the plugin's own modu
 from its own distribution; of them the syntax tree without docstrings, in which comments and layout do not show. It is
 the same on every version of Python. What is imported by a computed name is not seen, nor are files that a plugin reads:
 for these there is `Attack.content`.
+
+Reading them all takes most of a second. A run remembers them from one time to the next (`source_memory`); who doubts
+what others hand in reads them.
 """
 
 from __future__ import annotations
@@ -19,8 +22,11 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
+from advbench.plugins.source_memory import Facts, Import, SourceMemory, mark_of
+
 CORE = "advbench"
 """The core's package: its areas have revisions of their own (`advbench.revisions`)."""
+_MEMORY = SourceMemory(Path(__file__))
 CRAFTING = "advbench.crafting.cell", "advbench.run.judging"
 """The modules that a verdict comes from, with all that they import."""
 
@@ -41,11 +47,27 @@ def core_digest() -> str:
     return _digest_of({name for module in CRAFTING for name in _modules_of(module)})
 
 
+def recall() -> None:
+    """From now on, files that a run has read before and that are the same are not read again."""
+    _MEMORY.recall()
+
+
+def remember() -> None:
+    """Keep what was read for other runs."""
+    _MEMORY.keep()
+
+
 def _digest_of(modules: Collection[str]) -> str:
     digest = hashlib.sha256()
     for name in sorted(modules):
-        digest.update(f"{name}\0{_file_digest(_file(name))}\0".encode())
+        digest.update(f"{name}\0{_digest_of_file(name)}\0".encode())
     return digest.hexdigest()
+
+
+def _digest_of_file(module: str) -> str:
+    path = _file(module)
+    assert path
+    return _facts(path).digest
 
 
 def _is_foreign(module: str) -> bool:
@@ -72,25 +94,24 @@ def _imports(name: str, home: str) -> tuple[str, ...]:
     assert path
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
     imports = []
-    for node in ast.walk(_tree(path) or ast.Module([], [])):
-        for target in _targets(node, package):
+    for one in _facts(path).imports:
+        for target in _targets(one, package):
             if _same_distribution(target.partition(".")[0], home) and _file(target):
                 imports.append(target)
     return tuple(dict.fromkeys(imports))
 
 
-def _targets(node: ast.AST, package: str) -> Iterator[str]:
+def _targets(one: Import, package: str) -> Iterator[str]:
     """Names of the modules that an import loads: of `from a import b` the module `a.b` where there is one, else `a`."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        base = node.module or ""
-        if node.level:
-            above = package.split(".")[: len(package.split(".")) + 1 - node.level]
-            base = ".".join([*above, *([base] if base else [])])
-        for alias in node.names:
-            inner = f"{base}.{alias.name}"
-            yield inner if _file(inner) else base
+    base = one.module
+    if not one.names:
+        yield base
+    if one.level:
+        above = package.split(".")[: len(package.split(".")) + 1 - one.level]
+        base = ".".join([*above, *([base] if base else [])])
+    for name in one.names:
+        inner = f"{base}.{name}"
+        yield inner if _file(inner) else base
 
 
 @functools.cache
@@ -147,7 +168,6 @@ def _folder(top: str) -> Path | None:
     return folders[0].parent if folders else None
 
 
-@functools.cache
 def _tree(path: Path) -> ast.Module | None:
     """A file's syntax tree; None for one that is no Python, which a plugin may name and never load."""
     try:
@@ -157,14 +177,31 @@ def _tree(path: Path) -> ast.Module | None:
 
 
 @functools.cache
-def _file_digest(path: Path | None) -> str:
-    assert path
+def _facts(path: Path) -> Facts:
+    """What counts of a file, remembered where it was read before and is the same."""
+    mark = mark_of(path)
+    known = _MEMORY.known(path, mark)
+    if known is None:
+        known = _read(path)
+        _MEMORY.learn(path, mark, known)
+    return known
+
+
+def _read(path: Path) -> Facts:
     tree = _tree(path)
     try:
         content = path.read_bytes() if tree is None else canonical_source(tree).encode()
     except RecursionError:
         content = path.read_bytes()
-    return hashlib.sha256(content).hexdigest()
+    imports = (one for node in ast.walk(tree or ast.Module([], [])) for one in _imported(node))
+    return Facts(hashlib.sha256(content).hexdigest(), tuple(dict.fromkeys(imports)))
+
+
+def _imported(node: ast.AST) -> Iterator[Import]:
+    if isinstance(node, ast.Import):
+        yield from (Import(alias.name) for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        yield Import(node.module or "", node.level, tuple(alias.name for alias in node.names))
 
 
 def canonical_source(node: Any) -> str:

@@ -8,11 +8,9 @@ how cells ended are written in the order of the plan.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Hashable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Hashable, Mapping
+from contextlib import closing
 from dataclasses import asdict, replace
-
-import torch
 
 from advbench.data import Data
 from advbench.engines.crew import Crew, Task
@@ -38,6 +36,7 @@ from advbench.store.rows import CellRow
 from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
 from advbench.target.identity import TargetPlan
+from advbench.threads import one_thread
 
 
 class Cells:
@@ -215,14 +214,3 @@ def supplies_of(cell: CellPlan, suite: Suite, data: Data) -> Supplies:
     dataset = cell.source.dataset
     judged = judged_examples(data, cell.examples, dataset)
     return supplies(cell.attack, cell.goal, (dataset, data), judged, part=suite.fit, seed=suite.seed)
-
-
-@contextmanager
-def one_thread() -> Iterator[None]:
-    """In the block torch computes in one thread, as in every process of every engine: sums come out the same."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

@@ -13,6 +13,7 @@ import torch
 
 from advbench.errors import AdvbenchError
 from advbench.plugins.sources import core_digest
+from advbench.threads import settle
 
 
 def choose_device(name: str = "auto") -> torch.device:
@@ -30,10 +31,7 @@ def choose_device(name: str = "auto") -> torch.device:
 
 def make_repeatable() -> dict[str, Any]:
     """Turn off what makes two runs differ, and say what is on."""
-    torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.deterministic = True
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    settle()
     return {"cudnn deterministic": True, "tf32": False, "threads": torch.get_num_threads()}
 
 

@@ -14,6 +14,9 @@ class Reporter:
     def training(self, target: str, fraction: float, text: str) -> None:
         """A target is being trained: how far it is, from 0 to 1, and what is happening."""
 
+    def trained(self, target: str) -> None:
+        """A training of which was told is over, well or not."""
+
     def planned(self, cells: int, examples: int) -> None:
         """Everything is ready: so many cells over so many examples in all."""
 

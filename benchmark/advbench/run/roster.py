@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from advbench.errors import PluginError
 from advbench.plugins.foreign import spare_others
 from advbench.run.ready import Ready, TrainingProgress, Workshop, certificate_rows, clean_rows, doubts
 from advbench.run.session import Session
+from advbench.run.trainings import key_of
 from advbench.store.rows import SkipRow, TargetRow
 from advbench.target.identity import TargetPlan, chain_label
 
@@ -16,6 +19,8 @@ class Roster:
     """Makes the targets of a session ready."""
 
     session: Session
+    untrained: Mapping[str, str] = field(default_factory=dict)
+    """Keys of weights whose training has failed, with the reasons."""
 
     def ready(self, plans: tuple[TargetPlan, ...]) -> dict[TargetPlan, Ready]:
         """Those that could be made ready, each stored with its answers to the clean images."""
@@ -27,6 +32,8 @@ class Roster:
             data = session.datasets[plan.dataset]
             counts = [b.examples or len(data.judge) for b in session.suite.boards if b.dataset == plan.dataset]
             with spare_others(plan.label) as failure:
+                if self.untrained and (reason := self.untrained.get(key_of(plan, data))):
+                    raise PluginError(reason)
                 ready, row = workshop.ready(plan, data, data.judge[: max(counts)], self._training(plan.label))
             if failure.happened:
                 session.store.add_skips(session.summary.run, [failed_row(plan, failure.reason)])

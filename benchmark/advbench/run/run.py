@@ -10,7 +10,7 @@ from advbench.data import Data
 from advbench.errors import PluginError, one_line
 from advbench.interrupts import listening
 from advbench.plugin import Dataset
-from advbench.plugins import ball_form, data_intake
+from advbench.plugins import ball_form, data_intake, sources
 from advbench.plugins.registry import Registry
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.cells import Cells, supplies_of
@@ -20,10 +20,12 @@ from advbench.run.provenance import record_run
 from advbench.run.report import Reporter, Summary
 from advbench.run.roster import Roster, failed_row
 from advbench.run.session import Session, Settings
+from advbench.run.trainings import train_missing
 from advbench.store import Store
 from advbench.store.rows import SkipRow
 from advbench.suite.plan import Plan, make_plan
 from advbench.suite.suite import Suite
+from advbench.threads import one_thread
 
 FORMED = 2
 """Images on which a stranger's ball is tried before anything is crafted in it."""
@@ -82,7 +84,9 @@ def run(
     plan, datasets = gathered.plan, gathered.datasets
     session = Session(gathered.suite, datasets, store, registry, settings, reporter or Reporter(), summary)
     summary.skipped = len(plan.skips)
+    sources.recall()
     record_run(session, plan.suite, determinism)
+    sources.remember()
     how = "failed"
     try:
         for dataset, data in datasets.items():
@@ -90,7 +94,9 @@ def run(
         summary.boards = record_boards(store, registry, gathered.suite, datasets)
         store.add_skips(summary.run, [SkipRow(**asdict(skip)) for skip in plan.skips])
         _tell_broken(session, gathered)
-        ready = Roster(session).ready(tuple(target for target in plan.targets if target.dataset in datasets))
+        targets = tuple(target for target in plan.targets if target.dataset in datasets)
+        with one_thread():
+            ready = Roster(session, train_missing(session, targets)).ready(targets)
         Cells(session, ready).craft(plan.cells)
         how = "finished"
     except KeyboardInterrupt:

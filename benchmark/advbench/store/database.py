@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -23,8 +22,9 @@ from advbench.store.connection import (
     unreadable,
 )
 from advbench.store.faults import READING_FAILED, fault, set_aside
+from advbench.store.lines import NOWHERE, lined_up
 from advbench.store.reading import reader
-from advbench.store.records import JSON_COLUMNS, parsed
+from advbench.store.records import parsed
 from advbench.store.rows import (
     ArtifactRow,
     BoardRow,
@@ -253,7 +253,7 @@ class Store:
         with self.transaction():
             if not self.insert("judgements", [{**place, "shard": shard}]):
                 return False
-            self.insert("outcomes", ({**by_column(row), **place} for row in outcomes))
+            self.insert("outcomes", outcomes, place)
         return True
 
     def shards(self, cell: str) -> dict[int, ShardRow]:
@@ -353,13 +353,16 @@ class Store:
 
     # --- the doors to SQLite
 
-    def insert(self, table: str, rows: Iterable[Written]) -> int:
-        """How many rows were new. Only a known key is passed over; a missing or wrong value is still an error."""
+    def insert(self, table: str, rows: Iterable[Written], place: Row = NOWHERE) -> int:
+        """How many rows were new. Only a known key is passed over; a missing or wrong value is still an error.
+
+        `place` are columns that all of them share.
+        """
         columns = self._columns.get(table) or self._look_up_columns(table)
         marks = ", ".join("?" * len(columns))
         sql = f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({marks}) ON CONFLICT DO NOTHING"
         with self.transaction():
-            return self.connection.executemany(sql, (_values(table, columns, by_column(row)) for row in rows)).rowcount
+            return self.connection.executemany(sql, lined_up(table, columns, rows, place)).rowcount
 
     def _all(self, sql: str, *values: Any) -> Sequence[sqlite3.Row]:
         with in_words(self.path):
@@ -374,19 +377,6 @@ class Store:
     def _look_up_columns(self, table: str) -> tuple[str, ...]:
         self._columns[table] = tuple(row["name"] for row in self._all(f"PRAGMA table_info({table})"))
         return self._columns[table]
-
-
-def _values(table: str, columns: tuple[str, ...], row: Row) -> tuple[Any, ...]:
-    values = tuple(map(row.get, columns))
-    if len(row) > len(columns) or not row.keys() <= set(columns):
-        raise TypeError(f"{table} has no column {', '.join(sorted(row.keys() - set(columns)))}")
-    if JSON_COLUMNS.isdisjoint(columns):
-        return values
-    return tuple(_to_column(value) if c in JSON_COLUMNS else value for c, value in zip(columns, values, strict=True))
-
-
-def _to_column(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False)
 
 
 def decoded(row: Row) -> dict[str, Any]:

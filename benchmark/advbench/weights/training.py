@@ -15,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from advbench.data import Data, Examples
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Defense
 from advbench.recipe import Recipe
 from advbench.target.identity import TargetPlan
+from advbench.threads import one_thread
 from advbench.weights.checkpoint import Checkpoint
 from advbench.weights.descent import Descent
 
@@ -64,7 +65,7 @@ def train(
         net.load_state_dict({key: rounded(value) for key, value in net.state_dict().items()})
         right = accuracy(net, data.calibrate, device)
     if right < recipe.floor:
-        raise AdvbenchError(
+        raise PluginError(
             f"{descent.who}: {right:.1%} right after training on {plan.dataset.name}, below the {recipe.floor:.1%} "
             "that its recipe asks for; look at the data and at the parameters, or bring weights: "
             f"{plan.model.name}(weights=FILE)"
@@ -85,8 +86,8 @@ def estimate(
     What an interrupted training has behind it, as `checkpoint` says, does not count.
     """
     device = torch.device(device)
-    done = Checkpoint(checkpoint, device).epochs() if checkpoint else 0
     with _reproducible(recipe.seed, device):
+        done = Checkpoint(checkpoint, device).epochs() if checkpoint else 0
         descent = Descent(_training_part(plan), data.train, recipe, device)
         batches = itertools.cycle(descent.order(0))
         took = []
@@ -146,8 +147,7 @@ def hardware(device: torch.device | str) -> str:
     device = torch.device(device)
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    threads = torch.get_num_threads()
-    return f"{device.type}, 1 thread" if threads == 1 else f"{device.type}, {threads} threads"
+    return f"{device.type}, 1 thread"
 
 
 def _silent(fraction: float, text: str) -> None:
@@ -156,9 +156,13 @@ def _silent(fraction: float, text: str) -> None:
 
 @contextmanager
 def _reproducible(seed: int, device: torch.device) -> Iterator[None]:
-    """A seeded torch, initialisation and dropout included, that leaves the caller's random state as it was."""
+    """A seeded torch, initialisation and dropout included, that leaves the caller's random state as it was.
+
+    In one thread: bits depend on how many there are, and several trainings are performed beside each other.
+    """
     devices = [device] if device.type == "cuda" else []
     with (
+        one_thread(),
         torch.random.fork_rng(devices=devices),
         torch.backends.cudnn.flags(enabled=True, benchmark=False, deterministic=True, allow_tf32=False),
     ):
@@ -179,7 +183,7 @@ def _descend(descent: Descent, progress: Progress, checkpoint: Checkpoint | None
             progress(done / total, text)
         mean = float(epoch_loss) / descent.batches  # once an epoch: on a GPU every look at the loss waits for it
         if not math.isfinite(mean):
-            raise AdvbenchError(
+            raise PluginError(
                 f"{descent.who}: the loss is no longer a number in epoch {epoch + 1} of {epochs}; "
                 "lower the learning rate"
             )

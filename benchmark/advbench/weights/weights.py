@@ -17,7 +17,15 @@ from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset, Model
 from advbench.recipe import Recipe
 from advbench.target.identity import TargetPlan
-from advbench.weights.training import Progress, accuracy, effective_recipe, hardware, train, training_defenses
+from advbench.weights.training import (
+    Progress,
+    TrainedResult,
+    accuracy,
+    effective_recipe,
+    hardware,
+    train,
+    training_defenses,
+)
 from advbench.weights.weight_files import (
     MANIFEST,
     cached_path,
@@ -168,14 +176,19 @@ def obtain_weights(
     recipe = effective_recipe(plan)
     assert recipe is not None  # else they came with the model
     key = weights_key(plan, data, recipe)
-    path = cached_path(key)
-    unfinished = unfinished_path(key)
-    trained = train(plan, data, recipe, device, progress, unfinished)
-    save_weights(path, trained.state, describe(plan, recipe, key, trained.accuracy))
-    note_cost(path, trained.seconds, trained.hardware)
-    unfinished.unlink(missing_ok=True)
+    trained = train(plan, data, recipe, device, progress, unfinished_path(key))
+    path = keep_trained(plan, recipe, key, trained)
     net = fitted(plan.model, plan.dataset, trained.state, path)
     return FoundWeights(net, file_digest(path), f"trained just now: {path}", recipe, path, trained.accuracy)
+
+
+def keep_trained(plan: TargetPlan, recipe: Recipe, key: str, trained: TrainedResult) -> Path:
+    """Put what was trained into the cache, where it is found by its key; the file."""
+    path = cached_path(key)
+    save_weights(path, trained.state, describe(plan, recipe, key, trained.accuracy))
+    note_cost(path, trained.seconds, trained.hardware)
+    unfinished_path(key).unlink(missing_ok=True)
+    return path
 
 
 def check_weights(
