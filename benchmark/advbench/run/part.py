@@ -1,7 +1,4 @@
-"""A run cut into parts: which shards of a cell a part performs follows from the cell's key, and nobody has to be asked.
-
-Nothing but SHA-256 of the key goes into it, so that every machine, Python and version of advbench says the same.
-"""
+"""A run cut into parts: which shards of a cell a part performs follows from the cell's key, and nobody is asked."""
 
 from __future__ import annotations
 
@@ -12,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from advbench.errors import AdvbenchError
+from advbench.store.parts import shards_of
 
 MOST = 100_000
 """Parts that a run may be cut into: more than any cluster takes, and a slip beyond it."""
@@ -36,12 +34,7 @@ class Part:
         return f"{self.number}/{self.of}"
 
     def shards(self, cell: str, count: int, *, together: bool) -> frozenset[int]:
-        """Shards go around the parts, from one on that the cell's key names: of every cell each part has as many as any
-        other, or one more."""
-        first = int.from_bytes(hashlib.sha256(f"part of {cell}".encode()).digest()[:8], "big")
-        return frozenset(
-            shard for shard in range(count) if (first + (0 if together else shard)) % self.of == self.number - 1
-        )
+        return shards_of(self.number, self.of, cell, count, together=together)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,20 @@ class HeldPart:
     part: int
     parts: int
     finished: int
+
+
+def shards_of(part: int, parts: int, cell: str, count: int, *, together: bool) -> frozenset[int]:
+    """Which of the `count` shards of a cell a part of so many performs: a rule that is never changed.
+
+    Shards go around the parts, from one on that the cell's key names: of every cell each part has as many as any other,
+    or one more. Those that belong `together` are performed by one. Nothing but SHA-256 of the key goes into it, so that
+    every machine, Python and version of advbench says the same.
+    """
+    first = int.from_bytes(hashlib.sha256(f"part of {cell}".encode()).digest()[:8], "big")
+    own = (part - 1 - first) % parts
+    if together:
+        return frozenset() if own else frozenset(range(count))
+    return frozenset(range(own, count, parts))
 
 
 def add(store: Store, run: str, part: int, parts: int, whole: str) -> None:
@@ -79,6 +94,16 @@ def _named(parts: Sequence[int], count: int) -> str:
     return f"part{'s' if len(parts) > 1 else ''} {named}{more} {'are' if len(parts) > 1 else 'is'}"
 
 
+def named(held: Sequence[HeldPart]) -> str:
+    """In brackets, the parts that a database holds; nothing where it holds none."""
+    if not held:
+        return ""
+    more = f" and {len(held) - LISTED} more" if len(held) > LISTED else ""
+    first = ", ".join(f"{one.part}/{one.parts}" for one in held[:LISTED])
+    suites = ", ".join(dict.fromkeys(printable(one.suite) for one in held))
+    return f" (part{'s' if len(held) > 1 else ''} {first}{more} of {suites})"
+
+
 def incomplete(store: Store) -> int:
     """How many cells have some of their shards here, and not all."""
     (row,) = store.rows(
@@ -91,7 +116,7 @@ def incomplete(store: Store) -> int:
 
 
 def said(store: Store) -> Iterable[str]:
-    """In lines, what keeps the runs whose parts are here from being whole."""
+    """In lines, what keeps the runs whose parts are here from being whole, or that nothing does."""
     missing = lacking(store)
     yield from missing
     if not missing and holds_parts(store) and (count := incomplete(store)):
