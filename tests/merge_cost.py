@@ -77,11 +77,14 @@ def main(count: int, outcomes: int, folder: Path) -> None:
             profile = cProfile.Profile()
     with Store.open(into, readonly=True) as store:
         done = store.rows("SELECT count(*) AS n FROM cell_state WHERE status = 'done'")[0]["n"]
-        print(f"{done} cells done; missing: {list(parts.said(store))}; {sum(map(len, content(store).values())):,} facts")
+        print(
+            f"{done} cells done; missing: {list(parts.said(store))}; {sum(map(len, content(store).values())):,} facts"
+        )
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    count, outcomes = (int(number) for number in (*sys.argv[1:3], "4", "1000000")[-2:] if number.isdigit()) if len(sys.argv) == 1 else (int(sys.argv[1]), int(sys.argv[2]))
+    given = dict(enumerate(sys.argv))
+    count, outcomes = int(given.get(1, 4)), int(given.get(2, 1_000_000))
     with tempfile.TemporaryDirectory() if len(sys.argv) < 4 else nullcontext(sys.argv[3]) as folder:
         main(count, outcomes, Path(folder))

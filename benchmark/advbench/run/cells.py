@@ -223,7 +223,9 @@ class Cells:
     def _size(self, plan: CellPlan, key: str) -> int:
         """Of a shard; a cell begun with another size is finished with that one."""
         stored = self.session.store.shards(key)
-        return next(iter(stored.values())).size if stored else shard_of(self.ready[plan.source], self.session.suite.shard)
+        return (
+            next(iter(stored.values())).size if stored else shard_of(self.ready[plan.source], self.session.suite.shard)
+        )
 
     def _share(self, plan: CellPlan, key: str, count: int) -> frozenset[int]:
         """The shards, by number, that this run performs of a cell."""

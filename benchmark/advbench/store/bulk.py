@@ -154,7 +154,9 @@ class Bulk:
                     try:
                         self.into.connection.executemany(sql, [numbers + row for row in rows])
                     except sqlite3.IntegrityError as error:
-                        raise RefusedError(f"{copied.table}: what it says of some examples belongs to others") from error
+                        raise RefusedError(
+                            f"{copied.table}: what it says of some examples belongs to others"
+                        ) from error
 
     def _key(self, target: int) -> str | None:
         if not self._targets:
