@@ -17,14 +17,19 @@ from advbench.terminal.text import duration, percent, say, terminal
 if TYPE_CHECKING:
     import torch
 
-    from advbench.data import Data
+    from advbench.data import Data, DataFolders
+    from advbench.plugins.registry import Registry
     from advbench.target.identity import TargetPlan
 
 
 def train(
     context: typer.Context,
     model: Annotated[
-        list[str], typer.Argument(metavar="MODEL...", help="Models, as `small-cnn` or `small-cnn(width=32)`.")
+        list[str],
+        typer.Argument(
+            metavar="MODEL...",
+            help="Models, as `small-cnn` or `small-cnn(width=32)`; or a suite, for all that it needs and is not here.",
+        ),
     ],
     dataset: Annotated[str, typer.Option("--dataset", metavar="NAME", help="The data set to train on.")] = "mnist-5k",
     defense: Annotated[
@@ -41,7 +46,7 @@ def train(
     ] = None,
     offline: opt.Offline = False,
 ) -> None:
-    """Train models by their recipes and keep the weights; what is there already is not trained again."""
+    """Train models by their recipes, or all that a suite lacks; what is there already is not trained again."""
     from advbench.plugins import data_intake
     from advbench.plugins.compatibility import why_no_target
     from advbench.run.hardware import choose_device, make_repeatable
@@ -53,14 +58,21 @@ def train(
     where = choose_device(device)
     on = registry.dataset(dataset)
     defenses = registry.defense(defense)
-    models = [registry.model(text) for text in model]
-    for each in models:
-        if reason := why_no_target(each, defenses, on):
-            raise AdvbenchError(reason)
-    loaded = data_intake.load(on, opt.folders(data, offline))
+    folders = opt.folders(data, offline)
+    wanted: list[tuple[TargetPlan, Data]] = []
+    if suites := [text for text in model if _is_suite(text)]:
+        if check or publish or len(suites) < len(model):
+            raise AdvbenchError(f"{suites[0]} is a suite: name models to check or publish them, or the suite alone")
+        wanted = [one for text in suites for one in _lacking(console, text, registry, folders)]
+    else:
+        models = [registry.model(text) for text in model]
+        for each in models:
+            if reason := why_no_target(each, defenses, on):
+                raise AdvbenchError(reason)
+        loaded = data_intake.load(on, folders)
+        wanted = [(TargetPlan(on, each, defenses), loaded) for each in models]
     failed = False
-    for each in models:
-        plan = TargetPlan(on, each, defenses)
+    for plan, loaded in wanted:
         try:
             with attributed(plan.label):
                 lines, agrees = _train_or_check(console, plan, loaded, where, check=check, publish=publish)
@@ -70,9 +82,30 @@ def train(
             continue
         failed |= not agrees
         for line in lines:
-            say(console, f"{plan.label} on {on.label}: {line}")
+            say(console, f"{plan.label} on {plan.dataset.label}: {line}")
     if failed:
         raise typer.Exit(1)
+
+
+def _is_suite(text: str) -> bool:
+    from advbench.suite.suite import embedded_suites
+
+    return text in embedded_suites() or text.endswith((".yaml", ".yml"))
+
+
+def _lacking(console: Console, suite: str, registry: Registry, folders: DataFolders) -> list[tuple[TargetPlan, Data]]:
+    """The networks of a suite that have no weights here."""
+    from advbench.plugins import data_intake
+    from advbench.run.missing_weights import missing_weights
+    from advbench.suite.plan import make_plan
+    from advbench.suite.suite import load_suite
+
+    laid_out = make_plan(load_suite(suite, registry))
+    loaded = {one: data_intake.load(one, folders) for one in dict.fromkeys(each.dataset for each in laid_out.targets)}
+    lacking = [(one.target, one.data) for one in missing_weights(laid_out.targets, loaded)]
+    if not lacking:
+        say(console, f"{suite}: the weights of all its networks are here")
+    return lacking
 
 
 def _train_or_check(

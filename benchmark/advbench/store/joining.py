@@ -318,7 +318,7 @@ class Joining:
         )
         firsts = sorted(map(int, str(whole["firsts"]).split(",")))
         due = list(range(0, whole["count"], whole["size"] or whole["count"]))
-        if firsts != due or not whole["there"] == whole["count"] or whole["judged"] < whole["shards"]:
+        if firsts != due or whole["there"] != whole["count"] or whole["judged"] < whole["shards"]:
             return []
         return [{"run": whole["run"], "at": now(), "status": "done", "reason": None, "seconds": whole["seconds"]}]
 

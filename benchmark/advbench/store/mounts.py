@@ -9,8 +9,10 @@ from pathlib import Path
 TABLE = Path("/proc/self/mountinfo")
 """Linux's own list; elsewhere nothing is known."""
 NETWORKS = frozenset(
-    ["nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "virtiofs", "vboxsf"]
-    + ["lustre", "gpfs", "beegfs", "ceph", "glusterfs", "panfs", "pvfs2", "orangefs", "wekafs", "ocfs2", "gfs2"]
+    (
+        *("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "9p", "virtiofs", "vboxsf", "ceph", "glusterfs"),
+        *("lustre", "gpfs", "beegfs", "panfs", "pvfs2", "orangefs", "wekafs", "ocfs2", "gfs2"),
+    )
 )
 LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs"})
 
@@ -21,7 +23,8 @@ def network(path: Path) -> str | None:
     What a program serves (FUSE) counts as such: sshfs, s3fs, gcsfuse, rclone and the like do.
     """
     try:
-        lines = TABLE.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+        with open(TABLE, encoding="utf-8", errors="surrogateescape") as table:  # noqa: PTH123
+            lines = table.read().splitlines()
         place = Path(os.path.realpath(path.absolute()))
     except OSError:
         return None
