@@ -505,6 +505,23 @@ def test_train_keeps_weights_finds_them_again_and_checks_them(
     assert "nothing to compare with" in refused.complaint
 
 
+def test_train_makes_what_a_suite_lacks_so_that_it_can_be_run_in_parts(
+    advbench: Advbench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "cache"))
+    suite, db = tmp_path / "few.yaml", tmp_path / "part.sqlite"
+    suite.write_text(
+        "data: toy-blots\nexamples: 4\nmodels: [toy, toy-trainee]\nattacks: noise\nthreats: linf(eps=0.2)\n"
+    )
+    refused = advbench("run", suite, "--part", "1/2", "--train", "--db", db).complaint
+    assert refused.startswith("--part 1/2: toy-trainee must be trained before a run is cut into parts")
+    assert refused.endswith(f"copy the folder {tmp_path / 'cache/weights'} to every machine")
+    assert not db.exists()
+    assert re.search(r"toy-trainee on toy-blots: \d+\.\d % right", advbench("train", suite).out)
+    assert "toy-trainee on toy-blots: already there" in advbench("train", suite).out
+    assert advbench("run", suite, "--part", "1/2", "--db", db).code == 0
+
+
 def test_help_and_version_are_there_for_every_command(advbench: Advbench) -> None:
     assert re.fullmatch(r"advbench \d+\.\d+.*\n", advbench("--version").out)
     whole = advbench("--help")

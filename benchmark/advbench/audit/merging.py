@@ -12,9 +12,9 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -27,6 +27,7 @@ from advbench.errors import one_line, printable
 from advbench.plugins.foreign import no_exit, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
+from advbench.run.part import Chosen
 from advbench.run.ready import doubts
 from advbench.run.session import Settings
 from advbench.store import Store, marks
@@ -62,6 +63,8 @@ class Arrival:
     refereed: bool = False
     crafted: Recrafted | None = None
     """What came of crafting it again; None where nobody tried."""
+    words: str = ""
+    """The same, as it is kept."""
 
     @property
     def refused(self) -> bool:
@@ -79,12 +82,13 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
         merging = _Merging(Joining(into, other, printable(name)[:200]), verifier, checking.device)
         theirs, unsound = _boards(other, verifier) if boards else ([], [])
         ranking = [*into.boards(), *theirs]
-        due = []
+        due, whole = [], True
         for cell in cells:
             arrival = merging.before(cell)
             if arrival.status == "due":
                 due.append((cell, arrival))
             else:
+                whole &= not arrival.refused
                 yield arrival
         keys = [cell.key for cell, _ in due]
         looked = {} if checking.sample is None else merging.sample(due, _choose(keys, checking.sample))
@@ -105,9 +109,11 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
                     arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
             if arrival.status == "due":
                 merging.join(cell.key, arrival, result)
+            whole &= not arrival.refused
             yield arrival
         _join_boards(into, theirs)
         yield from unsound
+        yield from merging.parts(whole)
 
 
 def _suspicion(tried: Arrival) -> str:
@@ -132,7 +138,7 @@ class _Merging:
         """What can be said of a cell before it is refereed; `due` where it may come in."""
         arrival = Arrival(printable(str(cell.key)), printable(f"{cell.attack} in {cell.family}"), "due")
         with _refusing(arrival):
-            if self.joining.origin.cell_status(cell.key) is None:
+            if self.joining.ended(cell.key) is None:
                 arrival.status = "unfinished"
             elif self.joining.is_there(cell.key):
                 arrival.status = "there"
@@ -161,7 +167,8 @@ class _Merging:
         if left == 0 or checking.sample == 0:
             return
         arrivals = {cell.key: arrival for cell, arrival in due if arrival.status == "due"}
-        done = [cell for cell, _ in due if cell.key in arrivals and origin.cell_status(cell.key) == "done"]
+        ended = self.joining.ended
+        done = [cell for cell, _ in due if cell.key in arrivals and ended(cell.key) in ("done", "in parts")]
         if checking.sample is not None:
             done = [cell for cell in done if cell.key in looked]
         settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
@@ -183,12 +190,14 @@ class _Merging:
             drawn.add(cell.key)
             arrival = arrivals[cell.key]
             exact = self.verifier.answers[cell.source].target.repeats
-            again = craft_again(origin, checking.registry, cell, settings, checking.recrafting.patience, exact=exact)
-            words = printable(again.words)
+            shards = None if ended(cell.key) == "done" else frozenset(origin.shards(cell.key))
+            some = settings if shards is None else replace(settings, share=Chosen(shards))
+            again = craft_again(origin, checking.registry, cell, some, checking.recrafting.patience, exact=exact)
+            words = printable(again.words if shards is None else f"of {len(shards)} of its shards: {again.words}")
             if again.failed:
                 arrival.status, arrival.reasons = "rejected", [words]
             else:
-                arrival.crafted = again
+                arrival.crafted, arrival.words = again, words
                 words = f"came out differently when it was crafted again: {words}" if again.differs else words
                 yield Arrival(arrival.cell, arrival.label, "differs" if again.differs else "crafted", reasons=[words])
 
@@ -229,25 +238,52 @@ class _Merging:
     def join(self, cell: str, arrival: Arrival, result: Verified | None) -> None:
         with _refusing(arrival):
             with self.joining.into.transaction():
-                crafted = arrival.crafted
+                crafted, whole = arrival.crafted, self.joining.ended(cell) != "in parts"
+                sound = {} if whole or result is None else self._sound(cell)
                 arrival.outcomes = self.joining.join(
                     cell,
-                    refereed=result is not None,
-                    crafted=crafted is not None and crafted.same,
-                    crafting=None if crafted is None else printable(crafted.words),
+                    refereed=result is not None and (whole or not self._unrefereed(cell)),
+                    crafted=crafted is not None and crafted.same and whole,
+                    crafting=arrival.words or None,
                 )
                 if result:
-                    self._mark(cell, result)
+                    self._mark(cell, result, None if whole else sound)
                     self._doubt(result)
             arrival.status = "taken"
             self.joining.settle(cell)
 
-    def _mark(self, cell: str, result: Verified) -> None:
-        """Mark the cell as verified on targets that were judged there: what is known here of others was not checked."""
+    def parts(self, whole: bool) -> Iterator[Arrival]:
+        """Which parts of runs are here now, where nothing of them was refused; what stands in their way."""
+        arrival = Arrival("", "which part of a run it is", "due")
+        if whole:
+            with _refusing(arrival):
+                self.joining.join_parts()
+        if arrival.refused:
+            yield arrival
+
+    def _unrefereed(self, cell: str) -> bool:
+        """Whether shards of the cell are here that nobody has refereed on their arrival."""
+        into = self.joining.into
+        imports = into.imports(cell)
+        return bool(into.shards(cell)) and not (imports and all(one.refereed for one in imports))
+
+    def _sound(self, cell: str) -> dict[str, bool]:
+        """Targets that have judged shards of the cell here, and whether a mark holds for all of these."""
+        held = marks.held(self.joining.into, cell)
+        return {target: target in held for target, _ in self.joining.into.judged(cell)}
+
+    def _mark(self, cell: str, result: Verified, before: Mapping[str, bool] | None) -> None:
+        """Mark the cell as verified on targets that were judged there: what is known here of others was not checked.
+
+        Where only some shards have come, the mark speaks of all that are here: `before` says on which targets a mark
+        held for those that were.
+        """
         into = self.joining.into
         number = into.id_of("cells", cell)
         here = marks.facts_of(into, [number]).get(number, {})
         facts = {target: checksum for target, checksum in here.items() if target in result.facts}
+        if before is not None:
+            facts = {target: checksum for target, checksum in facts.items() if before.get(target, True)}
         if facts:
             marks.add(
                 into, cell, facts, sound=True, versions=describe_versions(), hardware=describe_hardware(self.device)

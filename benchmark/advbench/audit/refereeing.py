@@ -101,6 +101,18 @@ class Refereeing:
         return self.store.examples(self.cell.examples)
 
     @cached_property
+    def done(self) -> bool:
+        return self.store.cell_status(self.cell.key) == "done"
+
+    @cached_property
+    def crafted(self) -> frozenset[int]:
+        """The ids of the examples in the shards that there have to be."""
+        shards = self.store.shards(self.cell.key).values()
+        return frozenset(
+            self.due if self.done else (one for row in shards for one in self.due[row.first : row.first + row.count])
+        )
+
+    @cached_property
     def outcomes(self) -> dict[str, dict[int, OutcomeRow]]:
         """Stored outcomes by target and example; what is recomputed is taken out, so that the rest is missing."""
         return {key: {row.example: row for row in self.store.outcomes(self.cell.key, key)} for key in self.keys}
@@ -183,9 +195,8 @@ class Refereeing:
             self.result.differences += lopsided(f"fooled on {label}", again, stated)
 
     def _look_for_what_is_missing(self) -> None:
-        done = self.store.cell_status(self.cell.key) == "done"
         differences = self.result.differences
-        if done and self.aims and (lost := self.aims.missing(self.seen)):
+        if self.aims and (lost := self.aims.missing(self.seen) & self.crafted):
             differences.append(f"{len(lost)} examples have no perturbation, example {min(lost)} among them")
         shows = bool(self.shown) or self.cell.content is not None  # a cell may be older than pictures
         if shows and (hidden := (self.shown_first & self.seen) - self.shown):
@@ -199,13 +210,15 @@ class Refereeing:
                 differences += [f"example {one} on {target.label}: stored, but no perturbation is" for one in left]
 
     def _wrong_shards(self) -> list[str]:
-        """Shards of a cell that is done cover its examples, one after the other, and its source has judged them all."""
+        """Shards of a cell that is done cover its examples, one after the other; those of another one are some of such
+        shards. Its source has judged them all."""
         shards = list(self.store.shards(self.cell.key).values())
-        if self.store.cell_status(self.cell.key) != "done":
-            return []
-        count, size = self.cell.count, shards[0].count if shards else 0
+        count, size = self.cell.count, shards[0].size if shards else 0
         spans = [(number, first, min(size, count - first)) for number, first in enumerate(range(0, count, size or 1))]
-        if not size or [(row.shard, row.first, row.count) for row in shards] != spans:
+        there = [(row.shard, row.first, row.count) for row in shards]
+        if self.done and (not size or there != spans):
             return [f"its shards do not cover its {count} examples one after the other"]
+        if astray := set(there) - set(spans):
+            return [f"its shard {min(astray)[0]} does not lie where the others have it"]
         unjudged = [row.shard for row in shards if (self.cell.source, row.shard) not in self.judged]
         return [f"shard {unjudged[0]} was not judged on its own target"] if unjudged else []

@@ -97,7 +97,8 @@ def reproduce(
     parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
     on this machine are trained anew; where that takes long, only if the settings say so. After `timeout` seconds of
     crafting, or of making one target ready, it ends with a `TimeUpError`: a stranger's attack may ask for any number of
-    steps, and a stranger's defense for any number of draws.
+    steps, and a stranger's defense for any number of draws. Of a cell of which only some shards are here, the settings
+    have to name these as their share.
     """
     began = time.monotonic()
     settings = replace(
@@ -108,7 +109,7 @@ def reproduce(
             f"cell {cell.key[:12]} was crafted by protocol {cell.protocol}, this advbench crafts by {PROTOCOL}: "
             "`advbench verify` referees what is stored of it, `advbench run` crafts it anew"
         )
-    if store.cell_status(cell.key) != "done":
+    if settings.share is None and store.cell_status(cell.key) != "done":
         raise AdvbenchError(f"cell {cell.key[:12]} is not done: it has no number yet")
     rows = _targets(store, registry, cell, on)
     dataset, data = load_dataset(registry, settings.folders, cell.dataset, cell.data_fingerprint)

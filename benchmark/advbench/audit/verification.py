@@ -73,6 +73,7 @@ class Verifier:
         self.answers: dict[str, Ready] = {}
         """Answers here to the clean images that are stored, by target key."""
         self.rows = {row.key: row for row in store.targets()}
+        self._examined: dict[tuple[str | int, ...], list[str]] = {}
         self.protocols: dict[str, int] = {}
         """Protocols by target key: that of the cell that asked for it first, by whose rules it answers."""
 
@@ -227,7 +228,13 @@ class Verifier:
             return [one_line(error)]
 
     def _wrong_data(self, cell: CellRow, known: Known | None) -> list[str]:
-        """What is said of a cell's data set and its examples beside the cell."""
+        """What is said of a cell's data set and its examples beside the cell; the same for all cells on them."""
+        place = (cell.dataset, cell.data_fingerprint, cell.examples, cell.count)
+        if place not in self._examined:
+            self._examined[place] = self._examine_data(cell, known)
+        return self._examined[place]
+
+    def _examine_data(self, cell: CellRow, known: Known | None) -> list[str]:
         row = self.store.datasets().get(cell.data_fingerprint)
         if row is None:
             return [f"nothing is said of its data set {cell.dataset}"]
@@ -241,7 +248,13 @@ class Verifier:
         return wrong
 
     def _wrong_target(self, key: str, cell: CellRow, known: Known | None) -> list[str]:
-        """What a target's row says and its parts don't, as far as they are installed."""
+        """What a target's row says and its parts don't, as far as they are installed; asked once."""
+        place = (key, cell.dataset, cell.data_fingerprint, cell.protocol)
+        if place not in self._examined:
+            self._examined[place] = self._examine_target(key, cell, known)
+        return self._examined[place]
+
+    def _examine_target(self, key: str, cell: CellRow, known: Known | None) -> list[str]:
         row = self.rows[key]
         try:
             dataset = known[0] if known else self.registry.dataset(cell.dataset)

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from advbench.cli import options as opt
 from advbench.errors import AdvbenchError
-from advbench.store import Store
+from advbench.store import Store, parts
 from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
 from advbench.terminal.text import say, terminal
@@ -86,6 +86,8 @@ def merge(
         for path in origin:
             with open_incoming(path) as incoming:
                 refused += _merge_one(console, store, incoming, path, checking, boards=not keep_boards)
+        for line in parts.said(store):
+            say(console, line)
     if refused:
         raise typer.Exit(1)
 
@@ -117,6 +119,7 @@ def _merge_one(console: Console, into: Store, origin: Store, path: Path, checkin
     """Merge one database, tell what became of each cell, and return how many cells were kept out."""
     from advbench.audit.merging import merge as merge_cells
 
+    cut = [one for one in parts.held(origin) if one.parts > 1]
     counts: Counter[str] = Counter()
     refereed = 0
     taken = set()
@@ -125,10 +128,11 @@ def _merge_one(console: Console, into: Store, origin: Store, path: Path, checkin
         refereed += arrival.refereed and arrival.status == "taken"
         if arrival.status == "taken":
             taken.add(arrival.cell)
-        _tell(console, arrival)
-    parts = [f"{counts['taken']} cells taken ({refereed} of them refereed again)", f"{counts['there']} there already"]
-    parts += [f"{counts[name]} {name}" for name in ("unfinished", "conflict", "rejected") if counts[name]]
-    say(console, f"{path}: {', '.join(parts)}.")
+        if not cut or arrival.status != "taken" or arrival.reasons:  # of many parts, each has a little of every cell
+            _tell(console, arrival)
+    words = [f"{counts['taken']} cells taken ({refereed} of them refereed again)", f"{counts['there']} there already"]
+    words += [f"{counts[name]} {name}" for name in ("unfinished", "conflict", "rejected") if counts[name]]
+    say(console, f"{path}{parts.named(cut)}: {', '.join(words)}.")
     if apart := sum(one.cell in taken for one in into.read(_Unplaced, "SELECT cell FROM unplaced")):
         say(
             console,

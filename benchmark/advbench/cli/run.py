@@ -34,6 +34,10 @@ def run(
         int | None,
         typer.Option("--per-gpu", metavar="K", help="Processes that share a GPU, one unless said."),
     ] = None,
+    part: Annotated[
+        str | None,
+        typer.Option("--part", metavar="I/N", help="Only a part of it, like 3/16; `advbench merge` joins all N."),
+    ] = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
@@ -47,11 +51,13 @@ def run(
         load_ahead()  # before anything here needs torch, so that both load it at the same time
     from advbench.cli.progress import Display
     from advbench.run.hardware import choose_device
+    from advbench.run.part import part_of
     from advbench.run.run import gather
     from advbench.run.run import run as run_suite
     from advbench.run.session import Settings
     from advbench.suite.plan import make_plan
 
+    share = None if part is None else part_of(part)
     console = terminal()
     registry = context.obj.checked(strict)
     laid_out = make_plan(asked.load(registry))
@@ -69,24 +75,31 @@ def run(
             engine=engine,
             command=shlex.join(["advbench", *sys.argv[1:]]),
             train=train,
+            share=share,
             interrupted=interrupted,
         )
         gathered = gather(laid_out, settings)
         with Store.open(db) as store:
             with Display(console) as display:
                 summary = run_suite(gathered, store, registry, settings, display)
-            print_boards(console, store, keys=summary.boards)
+            if share is None:
+                print_boards(console, store, keys=summary.boards)
     counts = f"{summary.done} cells crafted, {summary.kept} kept, {summary.skipped} skipped"
+    if share is not None:
+        counts = f"part {share}: its shards of {summary.done} cells crafted, of {summary.kept} kept"
     why = " `advbench plan` says why pairs are skipped." if summary.skipped else ""
     say(console, f"{counts}, {len(summary.failed)} failed; {duration(summary.seconds)}.{why}")
     sound = len(registry.broken)
-    for page in registry.finished(db):
-        say(console, f"Leaderboard: {page}")
+    if share is None:  # what is not whole has no pages
+        for page in registry.finished(db):
+            say(console, f"Leaderboard: {page}")
     for broken in registry.broken[sound:]:
         say(console, f"failed after the run: {broken.origin}: {broken.error}", "red")
     if summary.interrupted:
         say(console, f"Stopped; nothing is lost. Go on with: {settings.command}")
         raise typer.Exit(130)
+    if share is not None:
+        say(console, f"Join it with the others, in any order: advbench merge all.sqlite {db} …")
     if summary.failed or any(broken.to_blame for broken in registry.broken[sound:]):
         raise typer.Exit(1)
 

@@ -16,7 +16,7 @@ from advbench.errors import AdvbenchError, did_you_mean, printable
 from advbench.rates import detection
 from advbench.rates.story import story
 from advbench.rates.uncertainty import undetected_at
-from advbench.store import Store
+from advbench.store import Store, parts
 from advbench.store.rows import listed
 from advbench.terminal.cells import board_of, cell_table
 from advbench.terminal.tables import names, new_table, numbers, print_boards, show_table
@@ -57,6 +57,8 @@ def show(
             _print_detectors(console, store, board)
         elif not print_boards(console, store, board):
             say(console, "No boards yet; `advbench run` makes some.")
+        for line in parts.said(store):
+            say(console, line)
 
 
 def refuse_unknown(names: Iterable[str] | None, store: Store, db: Path) -> None:

@@ -25,6 +25,7 @@ from advbench.run.cell_under_way import CellUnderWay
 from advbench.run.content import content_of
 from advbench.run.judging import Judging
 from advbench.run.keys import cell_key, cell_says
+from advbench.run.part import Part, Share, digest_of
 from advbench.run.prepared_cell import PreparedCell
 from advbench.run.ready import Ready, Workshop
 from advbench.run.roster import failed_row
@@ -32,6 +33,7 @@ from advbench.run.session import Session
 from advbench.run.shards import cut, shard_of
 from advbench.run.stages import CellStages, Memory
 from advbench.run.supplies import supplies
+from advbench.store import parts
 from advbench.store.rows import CellRow
 from advbench.suite.plan import CellPlan
 from advbench.suite.suite import Suite
@@ -50,6 +52,8 @@ class Cells:
         self.memory = Memory(session.settings.batch)
         self.judging = Judging(session.store, session.summary.run, session.settings.device, dict(ready))
         self._supplies: dict[Hashable, Supplies] = {}
+        self._keys: list[str] = []
+        """Of all cells that are asked for, whoever performs them."""
         self._waiting: deque[CellPlan] = deque()
         self._under_way: list[CellUnderWay] = []
         """In the order of the plan; those that are over wait until all before them are."""
@@ -57,13 +61,40 @@ class Cells:
     def craft(self, cells: tuple[CellPlan, ...]) -> None:
         session = self.session
         runnable = [cell for cell in cells if cell.source in self.ready]
-        session.reporter.planned(len(runnable), sum(len(session.examples(cell)) for cell in runnable))
+        if session.settings.share is None:
+            session.reporter.planned(len(runnable), sum(len(session.examples(cell)) for cell in runnable))
+        else:
+            runnable = self._allotted(runnable, session.settings.share)
         if reason := why_anew(session.store, map(self._request, runnable)):
             session.reporter.say(reason)
         self._waiting.extend(runnable)
         with one_thread(), closing(session.settings.engine.crew()) as crew:
             if self._performed_by(crew):
                 raise Interrupted
+        if session.settings.share is None:
+            parts.add(session.store, session.summary.run, 1, 1, digest_of(self._keys))
+
+    def _allotted(self, cells: list[CellPlan], share: Share) -> list[CellPlan]:
+        """Those of which this run has a share, told as what there is to do."""
+        session, mine, shards, examples = self.session, [], 0, 0
+        for cell in cells:
+            try:
+                key = self._row(cell, self._supplies_of(cell)).key
+            except PluginError:  # said again, as its failure, where it begins
+                mine.append(cell)
+                continue
+            self._keys.append(key)
+            size, count = self._size(cell, key), len(session.examples(cell))
+            numbers = self._share(cell, key, -(-count // size))
+            if numbers:
+                mine.append(cell)
+                shards += len(numbers)
+                examples += sum(min(size, count - size * number) for number in numbers)
+        session.reporter.planned(len(mine), examples)
+        if isinstance(share, Part):
+            parts.add(session.store, session.summary.run, share.number, share.of, digest_of(self._keys))
+            session.reporter.say(f"Part {share} of {session.suite.name}: {shards} shards of {len(mine)} cells.")
+        return mine
 
     def _performed_by(self, crew: Crew) -> bool:
         """Have everything performed; True where somebody wanted it to stop, once what was begun is stored."""
@@ -103,6 +134,7 @@ class Cells:
         except PluginError as error:
             self._refuse(plan, one_line(error))
             return None
+        self._keys.append(row.key)
         session.store.add_cell(row)
         cell = self._prepared(plan, row.key, given)
         broken = self.lost.get(plan.source, "")
@@ -131,7 +163,8 @@ class Cells:
             session.tell_failure(cell.plan.label, failure.reason)
             return
         # also for a cell that was there: of cells that differ only in version, that of the newest event counts
-        session.store.add_event(cell.key, run, "done", seconds=seconds)
+        if cell.count == len(cell.shards) or cell.count == len(session.store.shards(cell.key)):
+            session.store.add_event(cell.key, run, "done", seconds=seconds)
         if cell.missing:
             session.summary.done += 1
         else:
@@ -177,14 +210,27 @@ class Cells:
         """Cut into shards, and those counted that the store has."""
         session, source = self.session, self.ready[plan.source]
         stored = session.store.shards(key)
-        # a cell begun with another shard size is finished with that one
-        size = next(iter(stored.values())).size if stored else shard_of(source, session.suite.shard)
-        shards = cut(plan, source, session.examples(plan), size=size, seed=session.suite.seed)
+        shards = cut(plan, source, session.examples(plan), size=self._size(plan, key), seed=session.suite.seed)
+        numbers, count = self._share(plan, key, len(shards)), len(shards)
+        shards = [shard for shard in shards if shard.number in numbers]
         for shard in shards:
             if shard.number in stored:
                 session.reporter.shard(shard.span, cached=True)
         missing = tuple(shard for shard in shards if shard.number not in stored)
-        return PreparedCell(key, plan, source, tuple(shards), missing, given)
+        return PreparedCell(key, plan, source, tuple(shards), count, missing, given)
+
+    def _size(self, plan: CellPlan, key: str) -> int:
+        """Of a shard; a cell begun with another size is finished with that one."""
+        stored = self.session.store.shards(key)
+        return (
+            next(iter(stored.values())).size if stored else shard_of(self.ready[plan.source], self.session.suite.shard)
+        )
+
+    def _share(self, plan: CellPlan, key: str, count: int) -> frozenset[int]:
+        """The shards, by number, that this run performs of a cell."""
+        share = self.session.settings.share
+        whole = frozenset(range(count))
+        return whole if share is None else whole & share.shards(key, count, together=plan.attack.scope == "set")
 
     def _refuse(self, cell: CellPlan, reason: str) -> None:
         """A cell that has no key, since its attack can't say what it depends on."""

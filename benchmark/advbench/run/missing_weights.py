@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,9 +13,10 @@ from advbench.errors import AdvbenchError
 from advbench.plugin import Dataset
 from advbench.plugins.foreign import spare_others
 from advbench.recipe import Recipe
+from advbench.run.part import Part
 from advbench.target.identity import TargetPlan, chain_label, target_label
 from advbench.weights.training import estimate, hardware, training_defenses
-from advbench.weights.weight_files import unfinished_path
+from advbench.weights.weight_files import cached_path, unfinished_path
 from advbench.weights.weights import recipe_to_train, weights_key
 
 LONGEST = 600.0
@@ -86,6 +87,17 @@ def refuse_long_training(lacking: Iterable[MissingWeights], device: torch.device
                 f"{one.label} has no weights on this machine, and training it on {where} takes about "
                 f"{roughly(seconds)}{before} ({basis}); {ask}: {one.command}"
             )
+
+
+def refuse_own_training(lacking: Sequence[MissingWeights], part: Part) -> None:
+    """Parts that train for themselves get other bits each, and cells of other weights never join."""
+    if lacking:
+        several = f" and {len(lacking) - 1} more networks" if len(lacking) > 1 else ""
+        raise AdvbenchError(
+            f"--part {part}: {lacking[0].label}{several} must be trained before a run is cut into parts, since weights "
+            f"that are trained apart differ; run `advbench train SUITE` with this suite once, and copy the folder "
+            f"{cached_path('').parent} to every machine"
+        )
 
 
 def roughly(seconds: float) -> str:

@@ -19,6 +19,9 @@ class PreparedCell:
     source: Ready
     """The target that it is crafted on."""
     shards: tuple[Shard, ...]
+    """Those that this run performs: all, or its share."""
+    count: int
+    """How many shards there are."""
     missing: tuple[Shard, ...]
-    """Those of them that the store lacks."""
+    """Those of its own that the store lacks."""
     supplies: Supplies

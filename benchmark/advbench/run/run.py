@@ -15,7 +15,8 @@ from advbench.plugins.registry import Registry
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.cells import Cells, supplies_of
 from advbench.run.hardware import make_repeatable
-from advbench.run.missing_weights import missing_weights, refuse_long_training
+from advbench.run.missing_weights import missing_weights, refuse_long_training, refuse_own_training
+from advbench.run.part import Part
 from advbench.run.provenance import record_run
 from advbench.run.report import Reporter, Summary
 from advbench.run.roster import Roster, failed_row
@@ -47,8 +48,8 @@ def gather(plan: Plan, settings: Settings) -> Gathered:
     """The plan's data, once it is clear that nothing is missing: asked before a database is made.
 
     Refused are data sets that are not here, or have fewer examples than are asked for, a ball that can't serve them,
-    files of weights that are not here, and a training that takes long unless somebody wants it. A data set that is
-    broken is set aside, alone.
+    files of weights that are not here, and a training that takes long unless somebody wants it; in a part of a run, any
+    training. A data set that is broken is set aside, alone.
     """
     datasets: dict[Dataset, Data] = {}
     broken: dict[Dataset, str] = {}
@@ -67,6 +68,8 @@ def gather(plan: Plan, settings: Settings) -> Gathered:
         if cell.source.dataset in datasets:
             supplies_of(cell, suite, datasets[cell.source.dataset])
     lacking = list(missing_weights((target for target in plan.targets if target.dataset in datasets), datasets))
+    if isinstance(settings.share, Part):
+        refuse_own_training(lacking, settings.share)
     if not settings.train:
         refuse_long_training(lacking, settings.device)
     return Gathered(plan, suite, datasets, broken)

@@ -14,6 +14,7 @@ from advbench.interrupts import Interrupted
 from advbench.plugin import Dataset
 from advbench.plugins.registry import Registry
 from advbench.run.boards import judged_examples
+from advbench.run.part import Share
 from advbench.run.report import Reporter, Summary
 from advbench.store import Store
 from advbench.suite.plan import CellPlan
@@ -31,6 +32,8 @@ class Settings:
     command: str = ""
     train: bool = False
     """Whether to begin a training that takes long."""
+    share: Share | None = None
+    """What to perform of each cell, such as `Part(3, 16)`; None for all of it."""
     interrupted: Callable[[], bool] = lambda: False
 
     def check_interrupted(self) -> None:

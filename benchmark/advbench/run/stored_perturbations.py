@@ -14,6 +14,7 @@ from advbench.errors import AdvbenchError, PluginError
 from advbench.problem.problem import Problem
 from advbench.run.stored import packed_part, stored_ball
 from advbench.store import Store
+from advbench.store.parts import holds_parts
 from advbench.store.rows import CellRow
 from advbench.threats import Threat
 
@@ -30,6 +31,11 @@ class StoredPerturbations:
         """Of the cell and everything that is stored of it: what `content` of an attack says that hands it in."""
         with self._opened() as (store, cell):
             stored = [row.artifact for _, row in sorted(store.shards(cell.key).items())]
+            if stored and holds_parts(store) and store.cell_status(cell.key) != "done":
+                raise AdvbenchError(
+                    f"cell {cell.key[:12]} of {self.file} is of a run in parts, and only {len(stored)} of its shards "
+                    "are there; join all parts with `advbench merge` first"
+                )
         if not stored:
             raise AdvbenchError(f"cell {cell.key[:12]} of {self.file} has no examples stored yet")
         return hashlib.sha256(" ".join([cell.key, *stored]).encode()).hexdigest()

@@ -14,6 +14,7 @@ from urllib.parse import quote
 from advbench.errors import AdvbenchError, MalformedError, printable
 from advbench.store import views
 from advbench.store.migrations import SCHEMA_VERSION, migrate, version_of
+from advbench.store.mounts import network
 from advbench.store.records import UnreadableError
 from advbench.store.scrutiny import (
     LARGEST_VALUE,
@@ -61,8 +62,7 @@ def connect(path: Path) -> sqlite3.Connection:
         try:
             refuse_strangers(connection, path)
             refuse_damage(connection, path)
-            _write_ahead(connection)
-            connection.execute("PRAGMA synchronous = NORMAL")
+            _set_journal(connection, path)
             if not _up_to_date(connection):
                 with transaction(connection, path):  # whoever waited here finds the other's work done
                     refuse_strangers(connection, path)
@@ -203,11 +203,19 @@ def in_words(path: Path | None) -> Iterator[None]:
             "damaged, or advbench did not make it",
             sqlite3.SQLITE_TOOBIG: f"{name}: holds a value larger than {LARGEST_VALUE >> 20} MiB, so it is damaged or "
             "advbench did not make it",
-            sqlite3.SQLITE_IOERR: f"{name}: reading or writing failed ({error}); check the disk, then run again",
+            sqlite3.SQLITE_IOERR: f"{name}: reading or writing failed ({error}); {_check(path)}, then run again",
+            sqlite3.SQLITE_PROTOCOL: f"{name}: can't be locked; {_check(path)}, then run again",
         }.get(code)
         if advice is None:
             raise
         raise AdvbenchError(advice) from error
+
+
+def _check(path: Path | None) -> str:
+    kind = None if path is None else network(path)
+    if kind is None:
+        return "check the disk"
+    return f"it lies on {kind}, which may not lock files: name one on a disk of this machine with --db"
 
 
 def configured(connection: sqlite3.Connection) -> sqlite3.Connection:
@@ -224,12 +232,18 @@ def configured(connection: sqlite3.Connection) -> sqlite3.Connection:
     return connection
 
 
-def _write_ahead(connection: sqlite3.Connection) -> None:
-    """Readers don't block the writer; two processes that switch at once get SQLITE_BUSY, timeout or not."""
+def _set_journal(connection: sqlite3.Connection, path: Path) -> None:
+    """Written ahead, so that readers don't block the writer.
+
+    The index of that log is memory which the processes of one machine share. Where others may open the file, too, it is
+    a journal of what was there before, which needs nothing but locks; while it is being written, readers wait.
+    """
+    mode, effort = ("DELETE", "FULL") if network(path) else ("WAL", "NORMAL")
     end = time.monotonic() + BUSY_SECONDS
     while True:
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
+        try:  # two processes that switch at once get SQLITE_BUSY, timeout or not
+            connection.execute(f"PRAGMA journal_mode = {mode}")
+            connection.execute(f"PRAGMA synchronous = {effort}")
             return
         except sqlite3.OperationalError as error:
             if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > end:

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import math
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from advbench.errors import AdvbenchError
-from advbench.store import standing_views
+from advbench.store import parts, standing_views
+from advbench.store.bulk import SOUND, Bulk, Copied
 from advbench.store.database import Row, Store, now
 from advbench.store.incoming import RefusedError, harmless_rows, names, rows
+from advbench.store.joined_tables import CRAFTED, CUT, OF_CELL, OF_RUN, TABLES, Table
 from advbench.store.records import wrong
-from advbench.store.rows import CellRow, listed
+from advbench.store.rows import CellRow, listed, shard_size
 
 NEAR = 5e-3
 """How far real numbers of the same fact lie apart when two machines wrote them."""
@@ -43,106 +47,9 @@ ORDER BY CASE WHEN several THEN coalesce(newest, 0) END DESC NULLS FIRST, max(g.
 first, so that it stays current. Where targets are of one lineage, cells of the one that stands come before those of
 the others."""
 
-_TARGETS = "SELECT value FROM json_each(?)"
-
 
 class ConflictError(AdvbenchError):
     """Two databases say different things of what has the same key."""
-
-
-@dataclass(frozen=True)
-class Table:
-    """Facts with content keys in the place of numbers; `?` is a list of the values that `by` names."""
-
-    name: str
-    sql: str
-    by: str
-    identity: tuple[str, ...]
-    apart: frozenset[str] = frozenset()
-    """Columns that may differ: clocks, machines, paths, and versions that no key takes in."""
-
-
-TABLES = (
-    Table("runs", f"SELECT * FROM runs WHERE id IN ({_TARGETS})", "runs", ("id",)),
-    Table("run_ends", f"SELECT * FROM run_ends WHERE run IN ({_TARGETS})", "runs", ("run",)),
-    Table("plugins", f"SELECT * FROM plugins WHERE run IN ({_TARGETS})", "runs", ("run", "kind", "label")),
-    Table(
-        "skips",
-        f"SELECT * FROM skips WHERE run IN ({_TARGETS})",
-        "runs",
-        ("run", "dataset", "model", "defenses", "attack", "threat", "goal"),
-    ),
-    Table(
-        "datasets",
-        f"SELECT * FROM datasets WHERE fingerprint IN ({_TARGETS})",
-        "data",
-        ("fingerprint",),
-        frozenset({"source", "partial", "train_fingerprint", "calibrate_fingerprint"}),
-    ),
-    Table(
-        "example_sets",
-        f"SELECT * FROM example_sets WHERE fingerprint IN ({_TARGETS})",
-        "examples",
-        ("fingerprint", "position"),
-    ),
-    Table(
-        "targets", f"SELECT * FROM targets WHERE key IN ({_TARGETS})", "targets", ("key",), frozenset({"id", "origins"})
-    ),
-    Table(
-        "clean",
-        f"SELECT c.*, t.key AS target FROM clean c JOIN targets t ON t.id = c.target WHERE t.key IN ({_TARGETS})",
-        "targets",
-        ("target", "example"),
-    ),
-    Table(
-        "certificates",
-        "SELECT p.*, t.key AS target FROM certificates p JOIN targets t ON t.id = p.target "
-        f"WHERE t.key IN ({_TARGETS})",
-        "targets",
-        ("target", "example", "family"),
-    ),
-    Table(
-        "cells", f"SELECT * FROM cells WHERE key IN ({_TARGETS})", "cell", ("key",), frozenset({"id", "origin", "ball"})
-    ),
-    Table(
-        "shards",
-        f"SELECT s.*, c.key AS cell FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key IN ({_TARGETS})",
-        "cell",
-        ("cell", "shard"),
-        frozenset({"run", "batch", "seconds", "forwards", "backwards"}),
-    ),
-    Table(
-        "judgements",
-        "SELECT c.key AS cell, t.key AS target, j.shard FROM judgements j "
-        f"JOIN cells c ON c.id = j.cell JOIN targets t ON t.id = j.target WHERE c.key IN ({_TARGETS})",
-        "cell",
-        ("cell", "target", "shard"),
-    ),
-    Table(
-        "outcomes",
-        "SELECT o.*, c.key AS cell, t.key AS target FROM outcomes o "
-        f"JOIN cells c ON c.id = o.cell JOIN targets t ON t.id = o.target WHERE c.key IN ({_TARGETS})",
-        "cell",
-        ("cell", "target", "example"),
-        frozenset({"tolerance", "excess"}),
-    ),
-    Table(
-        "exhibits",
-        f"SELECT e.*, c.key AS cell FROM exhibits e JOIN cells c ON c.id = e.cell WHERE c.key IN ({_TARGETS})",
-        "cell",
-        ("cell", "example"),
-        frozenset({"original", "perturbed", "redrawn", "moved"}),
-    ),
-)
-"""The tables that are joined, in an order in which each needs only those before it."""
-
-_OF_RUN = tuple(table for table in TABLES if table.by == "runs")
-_OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
-_CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
-"""Tables whose rows of a failed cell stay behind: the owner's run would go on with what nobody crafts again."""
-
-_CUT = frozenset({"shards", "judgements"})
-"""Tables that say how a cell's examples were grouped when they were crafted."""
 
 
 @dataclass
@@ -153,15 +60,52 @@ class Joining:
     origin: Store
     source: str
     """What the other database is called."""
-    settled: set[str] = field(default_factory=set)
+    settled: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """Keys of which all is here, by kind."""
     runs: dict[str, str] = field(default_factory=dict)
     """What their runs are called here: otherwise where something else has the name."""
 
+    @cached_property
+    def bulk(self) -> Bulk:
+        return Bulk(self.into, self.origin)
+
+    @cached_property
+    def cut(self) -> Sequence[parts.HeldPart]:
+        """The parts of runs that the other database holds."""
+        return [one for one in parts.held(self.origin) if one.parts > 1]
+
+    def ended(self, cell: str) -> str | None:
+        """How the cell ended there: `done`, `failed`, `in parts` where more of it is elsewhere, None where it hasn't.
+
+        A part says nothing of how it ended with a cell, so that where all its shards are there no failure counts.
+        """
+        status = self.origin.cell_status(cell)
+        if status == "done" or not self.cut:
+            return status
+        shards = self._layout(self.origin, cell)
+        if not shards or (status == "failed" and not self._whole_in_parts(cell, shards)):
+            return status
+        return "in parts"
+
+    def _whole_in_parts(self, cell: str, shards: Mapping[int, tuple[int, int]]) -> bool:
+        number, (first, count) = next(iter(shards.items()))
+        (row,) = rows(self.origin, "SELECT count, fit FROM cells WHERE key = ?", cell)
+        size = max(1, shard_size(number, first, count))
+        total = -(-int(row["count"]) // size)
+        return all(
+            total <= (len(shards) + 1) * one.parts  # what a stranger calls a part may have any number of shards
+            and shards.keys() >= parts.shards_of(one.part, one.parts, cell, total, together=row["fit"] is not None)
+            for one in self.cut
+        )
+
     def is_there(self, cell: str) -> bool:
         """Whether all that is said of the cell is here; a conflict where something else is."""
-        missing = self._missing(cell)
-        here, there = self.into.cell_status(cell), self.origin.cell_status(cell)
-        return not any(missing[table] for table in _OF_CELL) and (here == "done" or here == there)
+        missing = self._missing(cell, counted=False)
+        for kind, keys in self._keys(cell).items():
+            if kind != "cell" and not any(missing[table.name] for table in TABLES if table.by == kind):
+                self.settled[kind] |= set(keys)
+        here, there = self.into.cell_status(cell), self.ended(cell)
+        return not any(missing[table] for table in OF_CELL) and (here in ("done", there) or there == "in parts")
 
     def take(self, cell: str) -> list[Row]:
         """Copies its perturbations, and says how they are listed. They are in place before a row names them."""
@@ -187,40 +131,64 @@ class Joining:
         How it was held against what is here is kept with it: refereed, crafted again, and what came of that in words.
         """
         into = self.into
-        kept = self.origin.cell_status(cell) == "done" and not self._cut_otherwise(cell)
+        kept = self.ended(cell) in ("done", "in parts") and not self._cut_otherwise(cell)
         artifacts = self.take(cell) if kept else []
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
             done = into.cell_status(cell) == "done"
             for table in TABLES:
-                into.insert(table.name, [self._with_numbers(table.name, row) for row in missing[table.name]])
+                self._insert(table, missing[table.name], cell)
             if not done:
                 self._events(cell, bool(missing["cells"]))
-            if any(missing[table] for table in _OF_CELL):
+            if any(missing[table] for table in OF_CELL):
                 number = into.id_of("cells", cell)
                 how = {"refereed": int(refereed), "crafted": int(crafted), "crafting": crafting}
                 into.insert("imports", [{"cell": number, "at": now(), "source": self.source, **how}])
         return len(missing["outcomes"])
 
-    def settle(self, cell: str) -> None:
-        """After a cell has joined: its targets need not be compared again."""
-        self.settled |= set(self._keys(cell)["targets"])
+    def _insert(self, table: Table, missing: Sequence[Row] | Copied, cell: str) -> None:
+        if isinstance(missing, Copied):
+            self.bulk.insert(missing, cell if table.by == "cell" else None)
+        else:
+            self.into.insert(table.name, [self._with_numbers(table.name, row) for row in missing])
 
-    def _missing(self, cell: str) -> dict[str, list[Row]]:
+    def settle(self, cell: str) -> None:
+        """After a cell has joined: its targets, runs and data need not be compared again."""
+        for kind, keys in self._keys(cell).items():
+            if kind != "cell":
+                self.settled[kind] |= set(keys)
+
+    def join_parts(self) -> int:
+        """Once all cells have joined: which parts of runs came with them, or the whole of one that is here in parts.
+
+        Returns how many were not known here.
+        """
+        with self.into.transaction():
+            known = {one.whole for one in parts.held(self.into) if one.parts > 1}
+            theirs = harmless_rows(self.origin, "SELECT run, parts, whole FROM parts")
+            runs = names([row for row in theirs if row["parts"] > 1 or row["whole"] in known], "run")
+            new = {table.name: list(self._additions(table, runs, self._new_name)) for table in OF_RUN}
+            for table, added in new.items():
+                self.into.insert(table, added)
+        return len(new["parts"])
+
+    def _missing(self, cell: str, *, counted: bool = True) -> dict[str, Sequence[Row] | Copied]:
+        """What is not here, by table. Unless it is `counted`, of shards that are new here only that there are some."""
         keys = self._keys(cell)
-        missing: dict[str, list[Row]] = {}
-        silent = frozenset() if self.origin.cell_status(cell) == "done" else _CRAFTED
+        missing: dict[str, Sequence[Row] | Copied] = {}
+        silent = frozenset() if self.ended(cell) in ("done", "in parts") else CRAFTED
         cut_otherwise = self._cut_otherwise(cell)
         for table in TABLES:
             if table.name in silent:
                 missing[table.name] = []
                 continue
-            if cut_otherwise and table.name in _CUT:
+            if cut_otherwise and table.name in CUT:
                 missing[table.name] = []
                 continue
-            wanted = [key for key in keys[table.by] if key not in self.settled]
-            missing[table.name] = list(self._additions(table, wanted, self._new_name))
+            wanted = [key for key in keys[table.by] if key not in self.settled[table.by]]
+            new = not cut_otherwise and table.by == "cell" and self._all_new(cell)
+            missing[table.name] = self._lacking(table, wanted, new, counted)
             if cut_otherwise and table.name == "outcomes" and missing[table.name]:
                 count = len(missing[table.name])
                 raise ConflictError(
@@ -229,21 +197,41 @@ class Joining:
                 )
         return missing
 
+    def _lacking(self, table: Table, keys: list[str], new: bool, counted: bool) -> Sequence[Row] | Copied:
+        copied = None
+        if table.name in SOUND and table.by == "targets":
+            copied = self.bulk.of_targets(table.name, keys)
+        elif table.name in SOUND and new and not counted:
+            if not self.bulk.doubtful(table.name, [self.origin.id_of("cells", *keys)]):
+                return [{}]
+        elif table.name in SOUND:
+            copied = self.bulk.of_cell(table.name, *keys, new=new)
+        return list(self._additions(table, keys, self._new_name)) if copied is None else copied
+
+    def _all_new(self, cell: str) -> bool:
+        """Whether something of the cell was judged there, and nothing of that here."""
+        theirs = self.origin.judged(cell)
+        return bool(theirs) and theirs.isdisjoint(self.into.judged(cell))
+
     def _cut_otherwise(self, cell: str) -> bool:
         """Whether the examples are grouped otherwise here: no fact about an example depends on it, so that where the
         outcomes agree nothing is missing. New ones would have no shard to stand in."""
+        ours, theirs = self._layout(self.into, cell), self._layout(self.origin, cell)
+        if any(ours[shard] != theirs[shard] for shard in ours.keys() & theirs.keys()):
+            return True
+        sizes = {shard_size(shard, *place) for shards in (ours, theirs) for shard, place in shards.items()}
+        return bool(ours) and len(sizes) > 1
+
+    def _layout(self, store: Store, cell: str) -> dict[int, tuple[int, int]]:
+        """The first example and the number of examples of each shard."""
         sql = "SELECT s.shard, s.first, s.count FROM shards s JOIN cells c ON c.id = s.cell WHERE c.key = ?"
-        ours, theirs = (
-            {row["shard"]: (row["first"], row["count"]) for row in shards}
-            for shards in (rows(self.into, sql, cell), harmless_rows(self.origin, sql, cell))
-        )
-        return any(ours[shard] != theirs[shard] for shard in ours.keys() & theirs.keys())
+        return {row["shard"]: (row["first"], row["count"]) for row in rows(store, sql, cell)}
 
     def _additions(self, table: Table, keys: list[str], renamed: Callable[[str], str]) -> Iterable[Row]:
         """Their rows of these keys that are not here, under the names that runs have here."""
         theirs = _well_formed(table.name, harmless_rows(self.origin, table.sql, json.dumps(keys)))
         theirs = [_of_run(table.name, row, renamed) for row in theirs]
-        here = json.dumps([renamed(key) for key in keys] if table in _OF_RUN else keys)
+        here = json.dumps([renamed(key) for key in keys] if table in OF_RUN else keys)
         ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, here)}
         return _new(table, theirs, ours)
 
@@ -260,7 +248,7 @@ class Joining:
     def _fits(self, run: str, name: str) -> bool:
         """Whether all that is said of their run can stand under this name."""
         try:
-            for table in _OF_RUN:
+            for table in OF_RUN:
                 list(self._additions(table, [run], lambda _: name))
         except ConflictError:
             return False
@@ -307,10 +295,32 @@ class Joining:
         events = _well_formed("cell_events", harmless_rows(self.origin, sql, cell))
         events = [_of_run("cell_events", event, self._new_name) for event in events]
         events = events if new else [event for event in events[-1:] if event["status"] == "done"]
+        if self.ended(cell) == "in parts":
+            events = self._whole_now(cell)
         events = [{**event, "cell": number} for event in events]
         if events:
             events += [*rivals, *(events[-1] if event["cell"] == number else event for event in order)]
             self.into.insert("cell_events", [{**event, "id": None} for event in events])
+
+    def _whole_now(self, cell: str) -> list[dict[str, Any]]:
+        """That a cell is done, where its last part has come: said by the run that crafted its last shard."""
+        (whole,) = rows(
+            self.into,
+            """
+            SELECT c.count, sum(s.count) AS there, sum(s.seconds) AS seconds, sum(j.shard IS NOT NULL) AS judged,
+              count(*) AS shards, group_concat(s.first) AS firsts, max(s.count) AS size,
+              (SELECT run FROM shards WHERE cell = c.id ORDER BY shard DESC LIMIT 1) AS run
+            FROM cells c JOIN targets t ON t.key = c.source JOIN shards s ON s.cell = c.id
+            LEFT JOIN judgements j ON j.cell = c.id AND j.target = t.id AND j.shard = s.shard
+            WHERE c.key = ? GROUP BY c.id
+            """,
+            cell,
+        )
+        firsts = sorted(map(int, str(whole["firsts"]).split(",")))
+        due = list(range(0, whole["count"], whole["size"] or whole["count"]))
+        if firsts != due or whole["there"] != whole["count"] or whole["judged"] < whole["shards"]:
+            return []
+        return [{"run": whole["run"], "at": now(), "status": "done", "reason": None, "seconds": whole["seconds"]}]
 
     def _standing(self, number: int) -> list[dict[str, Any]]:
         """The event of the cell that the newcomer would push off its boards."""

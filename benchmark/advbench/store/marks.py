@@ -123,6 +123,20 @@ def marks(store: Store) -> dict[str, Mark]:
     }
 
 
+def held(store: Store, cell: str) -> frozenset[str]:
+    """The targets on which the cell's newest mark still holds."""
+    rows = store.read(
+        _Kept,
+        "SELECT c.id, c.key, v.at, v.sound, v.reason, v.facts FROM verifications v JOIN cells c ON c.id = v.cell "
+        "WHERE c.key = ? ORDER BY v.id DESC LIMIT 1",
+        cell,
+    )
+    if not rows or not rows[0].sound:
+        return frozenset()
+    today = facts_of(store, [rows[0].id]).get(rows[0].id, {})
+    return frozenset(target for target, checksum in rows[0].facts.items() if today.get(target) == checksum)
+
+
 def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
     """Checksums by a cell's number and its targets' keys, of everything that the cell's rates there are made from."""
     these = json.dumps(list(cells))

@@ -142,6 +142,19 @@ def who_ships_a_ball(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN ball TEXT")
 
 
+def parts_of_runs(connection: sqlite3.Connection) -> None:
+    """Which part of how many a run is, of the whole that has these cells; 1 of 1 where it is all of it."""
+    connection.execute("""
+        CREATE TABLE parts (
+          run TEXT PRIMARY KEY NOT NULL REFERENCES runs (id),
+          part INTEGER NOT NULL,
+          parts INTEGER NOT NULL,
+          whole TEXT NOT NULL
+        ) STRICT
+    """)
+    _append_only(connection, ["parts"])
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -153,6 +166,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     what_keys_depend_on,
     crafted_on_arrival,
     who_ships_a_ball,
+    parts_of_runs,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

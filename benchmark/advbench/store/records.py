@@ -124,6 +124,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "command": maybe(WORDS),
     },
     "run_ends": {"run": NAME, "at": moment, "how": WORDS},
+    "parts": {"run": NAME, "part": SOME, "parts": SOME, "whole": DIGEST},
     "plugins": {
         "run": NAME,
         "kind": NAME,
