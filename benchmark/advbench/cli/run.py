@@ -35,6 +35,12 @@ def run(
             "--jobs", "-j", metavar="N", envvar="ADVBENCH_JOBS", help="Processes at a time: auto, or a number."
         ),
     ] = "auto",
+    engine_name: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="auto, processes (of this machine) or ray (a cluster).")
+    ] = "auto",
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster's head, HOST:PORT; implies --engine ray.")
+    ] = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
@@ -44,13 +50,14 @@ def run(
     from advbench.cli.progress import Display
     from advbench.engines.choice import choose_engine, processors
     from advbench.engines.processes import load_ahead
+    from advbench.plugins.muster import Muster
     from advbench.run.hardware import choose_device
     from advbench.run.run import gather
     from advbench.run.run import run as run_suite
     from advbench.run.session import Settings
     from advbench.suite.plan import make_plan
 
-    if jobs != "1" and processors() > 1:
+    if jobs != "1" and processors() > 1 and engine_name != "ray" and address is None:
         load_ahead()
     console = terminal()
     registry = context.obj.checked(strict)
@@ -60,7 +67,15 @@ def run(
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
-    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate)
+    engine = choose_engine(
+        jobs,
+        where,
+        laid_out.tasks,
+        isolate=isolate,
+        engine=engine_name,
+        address=address,
+        expected=lambda: Muster.here(laid_out.plugins, registry),
+    )
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,

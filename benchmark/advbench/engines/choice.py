@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,7 +12,10 @@ from advbench.engines.crew import Engine
 from advbench.engines.processes import Processes
 from advbench.engines.serial import Serial
 from advbench.errors import AdvbenchError
+from advbench.plugins.muster import Muster
 
+ENGINES = ("auto", "processes", "ray")
+"""What can be asked for: `auto` is Ray where an address is given, and else processes of this machine."""
 MOST = 8
 """Processes that are started unasked: what one database can take in is far from reached, and memory may be dear."""
 MEMORY = 1 << 30
@@ -19,13 +23,36 @@ MEMORY = 1 << 30
 
 
 def choose_engine(
-    asked: str, device: torch.device, tasks: int, *, isolate: bool = False, option: str = "--jobs "
+    asked: str,
+    device: torch.device,
+    tasks: int,
+    *,
+    isolate: bool = False,
+    option: str = "--jobs ",
+    engine: str = "auto",
+    address: str | None = None,
+    expected: Callable[[], Muster] | None = None,
 ) -> Engine:
     """The engine that was asked for: `auto`, or how many processes; with `isolate`, each cell has one of its own.
 
-    One job is performed in this process: it needs no time to start, and its numbers are those of all the others.
+    One job is performed in this process: it needs no time to start, and its numbers are those of all the others. An
+    address, or `engine="ray"`, has a Ray cluster perform them, whose nodes have to have what is `expected`.
     """
-    jobs = jobs_here(device, tasks) if asked == "auto" else _number(asked, option)
+    jobs = None if asked == "auto" else _number(asked, option)
+    if engine not in ENGINES:
+        raise AdvbenchError(
+            f"{option.replace('jobs', 'engine')}{engine}: give {', '.join(ENGINES[:-1])} or {ENGINES[-1]}"
+        )
+    if engine == "processes" and address is not None:
+        raise AdvbenchError(f"{option.replace('jobs', 'address')}{address} is a Ray cluster's, and processes have none")
+    if engine == "ray" or address is not None:
+        if isolate:
+            raise AdvbenchError("--isolate goes with processes of this machine: on Ray no cell has a worker of its own")
+        from advbench.engines.cluster import cluster
+
+        known = None if expected is None else expected()
+        return cluster(address, device, jobs, tasks=tasks, cores=processors(), expected=known)
+    jobs = jobs or jobs_here(device, tasks)
     if isolate:
         return Processes(jobs, fresh=True)
     return Serial() if jobs == 1 else Processes(jobs)
