@@ -94,3 +94,6 @@ class Task:
         import torch
 
         return torch.get_num_threads()
+
+    def _variable(self, bench):
+        return os.environ.get(self.value)

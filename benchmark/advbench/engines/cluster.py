@@ -6,6 +6,7 @@ import importlib.util
 import os
 import secrets
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -95,11 +96,12 @@ def cluster(
 
 
 def ray_here() -> ModuleType:
-    """Ray, with our settings, which it reads when it is imported."""
+    """Ray, with our settings, which it reads when it is imported: where it is already, somebody else has set it up."""
     if importlib.util.find_spec("ray") is None:
         raise AdvbenchError('Ray is not installed: pip install "advbench[ray]"')
-    for name, value in SETTINGS.items():
-        os.environ.setdefault(name, value)
+    if "ray" not in sys.modules:
+        for name, value in SETTINGS.items():
+            os.environ.setdefault(name, value)
     return importlib.import_module("ray")
 
 
@@ -115,7 +117,7 @@ def connect(address: str, cores: int) -> bool:
         "namespace": OURS + address,
         "log_to_driver": False,
         "logging_level": "ERROR",
-        "runtime_env": {"env_vars": {name: os.environ[name] for name in EVERYWHERE}},
+        "runtime_env": {"env_vars": {name: os.environ.get(name, SETTINGS[name]) for name in EVERYWHERE}},
     }
     if address == LOCAL:
         _take_a_token()
@@ -173,7 +175,7 @@ def _ours(ray: ModuleType) -> bool:
 
 def _take_a_token() -> None:
     """A secret of this run's own, unless there is one, so that nobody else of this machine is let in."""
-    if os.environ["RAY_AUTH_MODE"] == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+    if os.environ.get("RAY_AUTH_MODE") == "token" and "RAY_AUTH_TOKEN_PATH" not in os.environ:
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
