@@ -69,10 +69,11 @@ class Kept:
 
 
 @pytest.fixture(scope="module")
-def nodes() -> Iterator[Any]:
-    """The cluster, under a token of its own."""
+def nodes(toys: tuple[str, ...]) -> Iterator[Any]:
+    """The cluster, under a token of its own; its workers can import what tests do."""
+    importable = os.pathsep.join((TESTS, *toys))
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in {**door.SETTINGS, "RAY_AUTH_TOKEN": "ab" * 32, "PYTHONPATH": TESTS}.items():
+        for name, value in {**door.SETTINGS, "RAY_AUTH_TOKEN": "ab" * 32, "PYTHONPATH": importable}.items():
             patch.setenv(name, value)
         patch.delenv("RAY_ADDRESS", raising=False)
         from ray.cluster_utils import Cluster as Nodes
@@ -362,12 +363,14 @@ main()
 def test_a_wrong_token_is_refused_in_one_line(address: str, toys: tuple[str, ...], tmp_path: Path) -> None:
     out, err = command(address, toys, tmp_path, RAY_AUTH_TOKEN="cd" * 32).communicate(timeout=120)
     assert out == ""
-    assert err.startswith(f"advbench: Ray cluster at {address}: it does not let this machine in: the token here is not")
+    assert err.startswith(f"advbench: Ray cluster at {address}: the token here is not the cluster's: copy ")
     assert err.count("\n") == 1
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_after_the_shards_in_flight(address: str, toys: tuple[str, ...], tmp_path: Path) -> None:
+def test_ctrl_c_stops_after_the_shards_in_flight(
+    engine: Kept, address: str, toys: tuple[str, ...], tmp_path: Path
+) -> None:
     child = command(address, toys, tmp_path)
     while shards(tmp_path / "new.sqlite") < 2 and child.poll() is None:
         time.sleep(0.05)
@@ -382,8 +385,8 @@ def test_ctrl_c_stops_after_the_shards_in_flight(address: str, toys: tuple[str, 
 def command(address: str, toys: tuple[str, ...], folder: Path, **environment: str) -> Child:
     suite = folder / "mine.yaml"
     suite.write_text(
-        "name: mine\ndata: toy-blots\nexamples: 200\nshard: 2\nmodels: toy\n"
-        "attacks: [pgd(steps=100), pgd(steps=101)]\nthreats: linf(eps=0.2)\n"
+        "name: mine\ndata: toy-blots\nshard: 1\nmodels: toy\nstop: end\n"
+        "attacks: [pgd(steps=200), pgd(steps=201)]\nthreats: linf(eps=0.2)\n"
     )
     code = COMMAND.format(paths=list(toys), suite=str(suite), database=str(folder / "new.sqlite"), address=address)
     with pytest.MonkeyPatch.context() as patch:

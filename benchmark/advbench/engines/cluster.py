@@ -6,9 +6,8 @@ import importlib.util
 import os
 import secrets
 import socket
+import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 
 from advbench.engines.cluster_crew import ClusterCrew
-from advbench.errors import AdvbenchError, one_line
+from advbench.errors import AdvbenchError, one_line, printable
 from advbench.plugins.muster import Muster
 
 LOCAL = "local"
@@ -27,15 +26,16 @@ STORE = 1 << 30
 """Bytes of shared memory for networks and results on a machine where we start Ray; what is more goes to its disk."""
 PATIENCE = 5.0
 """Seconds until somebody has to answer at an address."""
+ENTERED = 30.0
+"""Seconds until a cluster has to have let us in."""
+ENTER = "import ray, sys; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='ERROR')"
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 GREETING = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00"
-"""How HTTP/2 begins, which Ray speaks: who does not answer in kind is asked nothing more, since Ray itself would go on
-asking for minutes."""
+"""How HTTP/2 begins, which Ray speaks: who does not answer in kind is asked nothing more."""
 SETTINGS = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_AUTH_MODE": "token",
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "1",  # who has asked for no GPU sees none
-    "RAY_NUM_REDIS_GET_RETRIES": "3",  # seconds in which a cluster refuses a wrong token
 }
 """Read when Ray is imported; what a user has set is kept."""
 EVERYWHERE = ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO",)
@@ -124,13 +124,14 @@ def connect(address: str, cores: int) -> bool:
         how |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": STORE}
     else:
         _refuse_the_silent(ray, address)
+        _try_to_enter(address)
     disconnect()
     try:
-        with _unheard():
-            ray.init(address=address, **how)
+        ray.init(address=address, **how)
     except Exception as error:
         ray.shutdown()
-        raise AdvbenchError(_refused(ray, address, error)) from error
+        what = "Ray can't be started here" if address == LOCAL else f"Ray cluster at {address}: it can't be entered"
+        raise AdvbenchError(f"{what}: {one_line(error)}") from error
     _hush(ray)
     return True
 
@@ -140,19 +141,6 @@ def disconnect() -> None:
     ray = ray_here()
     if ray.is_initialized() and _ours(ray):
         ray.shutdown()
-
-
-@contextmanager
-def _unheard() -> Iterator[None]:
-    """In the block nothing reaches stderr: where a cluster refuses a connection, Ray says so once a second."""
-    kept = os.dup(2)
-    with open(os.devnull, "w") as nowhere:  # noqa: PTH123 (no path)
-        os.dup2(nowhere.fileno(), 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 def _hush(ray: ModuleType) -> None:
@@ -204,17 +192,34 @@ def _refuse_the_silent(ray: ModuleType, address: str) -> None:
         raise AdvbenchError(f"Ray cluster at {address}: what answers there is none")
 
 
-def _refused(ray: ModuleType, address: str, error: Exception) -> str:
-    if isinstance(error, ray.exceptions.AuthenticationError) or "oken" in str(error):
-        return (
-            f"Ray cluster at {address}: there is no token here, without which the cluster lets nobody in: copy "
-            "~/.ray/auth_token from its head, or set RAY_AUTH_TOKEN; RAY_AUTH_MODE=disabled for a cluster without"
+def _try_to_enter(address: str) -> None:
+    """Have another process try first: where Ray can't enter, it goes on trying for minutes and writes about it."""
+    command = [sys.executable, "-c", ENTER, address]
+    retries = {"RAY_NUM_REDIS_GET_RETRIES": "3"}  # seconds for which a wrong token is shown again
+    try:
+        tried = subprocess.run(
+            command,
+            env={**os.environ, **retries},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=ENTERED,
         )
-    if isinstance(error, ConnectionError) and address not in (LOCAL, "auto"):
-        return (
-            f"Ray cluster at {address}: it does not let this machine in: the token here is not the cluster's "
-            "(~/.ray/auth_token or RAY_AUTH_TOKEN), or this machine is none of its nodes (`ray start "
-            f"--address={address}` makes it one)"
+    except subprocess.TimeoutExpired as late:
+        raise AdvbenchError(f"Ray cluster at {address}: no cluster has answered within {ENTERED:.0f} seconds") from late
+    if tried.returncode == 0:
+        return
+    if "no authentication token was found" in tried.stderr:
+        problem = "there is no token here, without which it lets nobody in"
+    elif "InvalidAuthToken" in tried.stderr:
+        problem = "the token here is not the cluster's"
+    else:
+        told = [line for line in tried.stderr.splitlines() if line.strip()]
+        raise AdvbenchError(
+            f"Ray cluster at {address}: it can't be entered: {printable(' '.join(told[-1:]))[:500]}; this machine has "
+            "to be one of its nodes (`ray start --address=…`), with the same Ray and Python"
         )
-    what = "Ray can't be started here" if address == LOCAL else f"Ray cluster at {address}: it can't be entered"
-    return f"{what}: {one_line(error)}"
+    raise AdvbenchError(
+        f"Ray cluster at {address}: {problem}: copy ~/.ray/auth_token from its head, or set RAY_AUTH_TOKEN; "
+        "RAY_AUTH_MODE=disabled is for a cluster without"
+    )

@@ -103,8 +103,8 @@ class ClusterCrew:
             with no_exit("a plugin"):
                 payload, shared = packed(task)
                 self._parcels[self._number] = payload, {key: self._put(key, one) for key, one in shared.items()}
-        except self.ray.exceptions.RayError:
-            raise
+        except self.ray.exceptions.RayError as error:  # nothing can be put into its store
+            raise AdvbenchError(f"Ray cluster at {self.address}: {_first_line(error)}") from error
         except Exception as error:
             problem = f"can't be sent to a process of its own: {words(error)}"
             self._over.append(Ended(self._number, error=PluginError(problem)))
@@ -180,12 +180,12 @@ class ClusterCrew:
                     f"Ray cluster at {self.address}: no worker can be started: {'; '.join(self._unstarted)}"
                 ) from error
             return
+        del self._awaited[reference]
         if differences:
             raise AdvbenchError(
                 f"Ray cluster at {self.address}: its node {node} has {', '.join(differences)}: install there what this "
                 "machine has, and run again"
             )
-        del self._awaited[reference]
         member.node = f"{node} (process {pid})"
         self._unstarted.clear()
 
