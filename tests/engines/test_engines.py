@@ -189,3 +189,9 @@ def test_as_many_jobs_as_the_machine_and_the_suite_are_worth(monkeypatch: pytest
     assert choose_engine("1", cpu, 100) == Serial()
     assert choose_engine("3", cpu, 100) == Processes(3)
     assert choose_engine("1", cpu, 100, isolate=True) == Processes(1, fresh=True)
+
+
+def test_a_cluster_without_ray_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(AdvbenchError, match=r'^Ray is not installed: pip install "advbench\[ray\]"$'):
+        choose_engine("auto", torch.device("cpu"), 100, engine="ray")

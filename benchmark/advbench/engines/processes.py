@@ -77,7 +77,7 @@ class ProcessCrew:
 
     @property
     def busy(self) -> int:
-        return len(self._tasks)
+        return len(self._tasks) + len(self._over)
 
     def start(self) -> None:
         """Start all processes now, so that they load what they need while nobody waits for them."""
