@@ -172,16 +172,40 @@ def held_whole(harm: Callable[[Kept], None], engine: Kept, place: int) -> None:
 def test_workers_that_are_killed_lose_and_double_nothing(engine: Kept) -> None:
     chance = random.Random(KILLS)
     for _ in range(KILLS):
-        before = len(engine.pids())
-        assert before
-        held_whole(lambda kept: killed(chance.choice(kept.pids())), engine, chance.randrange(8, 30))
+        manned(engine)
+        victim = chance.choice(engine.pids())
+        held_whole(lambda _: killed(victim), engine, chance.randrange(8, 30))  # noqa: B023
+        assert victim not in engine.pids()
 
 
 def test_a_node_that_is_removed_loses_and_doubles_nothing(engine: Kept, nodes: Any) -> None:
     for _ in range(KILLS):
         (node,) = nodes.worker_nodes
+        while not (victims := [pid for pid in manned(engine) if parent(pid) == raylet(node)]):
+            killed(engine.pids()[0])  # so that another comes, there perhaps
         held_whole(lambda _: nodes.remove_node(node), engine, 12)  # noqa: B023
+        assert not set(victims) & set(engine.pids())
         nodes.add_node(**NODE)
+
+
+def manned(engine: Kept) -> list[int]:
+    """Wait until both actors are there."""
+    until = time.monotonic() + 120
+    while True:
+        ends(engine, *(engine_tasks.Task("say") for _ in range(4)))
+        if len(engine.pids()) == 2 and all(Path(f"/proc/{pid}").exists() for pid in engine.pids()):
+            return engine.pids()
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
+def parent(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+
+
+def raylet(node: Any) -> int:
+    """The process that starts the workers of a node."""
+    return int(node.all_processes["raylet"][0].process.pid)
 
 
 CHILD = """

@@ -208,7 +208,7 @@ class ClusterCrew:
         errors = self.ray.exceptions
         try:
             value, error = pickle.loads(self.ray.get(reference))
-        except errors.RayActorError as lost:
+        except (errors.RayActorError, errors.OutOfMemoryError, errors.WorkerCrashedError, errors.NodeDiedError) as lost:
             self._lose(member, self._story(member, lost))
             return
         except errors.RayTaskError as failed:
