@@ -159,6 +159,13 @@ def test_a_radius_may_be_written_as_a_fraction(advbench: Advbench, written: str)
         (["mine.yaml", "--jobs", "0"], "--jobs 0: give auto, or how many processes, at least 1"),
         (["mine.yaml", "--device", "cpu", "--per-gpu", "2"], "--per-gpu 2 needs a GPU, and this run is on cpu"),
         (["mine.yaml", "--jobs", "two"], "--jobs two: give auto, or how many processes"),
+        (["mine.yaml", "--engine", "rays"], "--engine rays: give auto, processes or ray"),
+        (["mine.yaml", "--engine", "processes", "--address", "a:1"], "--address a:1 is a Ray cluster's, and processes"),
+        (["mine.yaml", "--engine", "ray", "--jobs", "0"], "--jobs 0: give auto, or how many processes, at least 1"),
+        (
+            ["mine.yaml", "--engine", "ray", "--isolate"],
+            "--isolate goes with processes of this machine: on Ray no cell",
+        ),
         (["mine.yaml", "--batch-size", "²"], "--batch-size ²: give auto"),
         (["mine.yaml", "--data", "nowhere"], "--data nowhere: no such folder"),
         (["mine.yaml", "--exampels", "3"], "--exampels"),

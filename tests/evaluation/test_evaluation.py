@@ -444,3 +444,9 @@ def test_results_on_other_images_are_not_compared_as_if_they_were_the_same(
         evaluate(net, images, Y, db=tmp_path / f"{name}.sqlite", **wanted)
     refused = advbench("compare", tmp_path / "a.sqlite", tmp_path / "b.sqlite")
     assert "no board with the same images" in refused.complaint
+
+
+def test_an_engine_that_there_is_not_is_refused(net: nn.Module, blots: Data, registry: Registry) -> None:
+    images, labels = blots.judge.pixels(), blots.judge.labels
+    with pytest.raises(AdvbenchError, match=r"^engine=rays: give auto, processes or ray$"):
+        evaluate(net, images, labels, threats="linf(eps=0.1)", attacks="noise", engine="rays", registry=registry)

@@ -38,6 +38,12 @@ def run(
         str | None,
         typer.Option("--part", metavar="I/N", help="Only a part of it, like 3/16; `advbench merge` joins all N."),
     ] = None,
+    engine_name: Annotated[
+        str, typer.Option("--engine", metavar="NAME", help="auto, processes (of this machine) or ray (a cluster).")
+    ] = "auto",
+    address: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="A Ray cluster's head, HOST:PORT; implies --engine ray.")
+    ] = None,
     isolate: Annotated[bool, typer.Option("--isolate", help="Craft every cell in a process of its own.")] = False,
     train: opt.Train = False,
     offline: opt.Offline = False,
@@ -47,9 +53,10 @@ def run(
     from advbench.engines.choice import choose_engine, processors
     from advbench.engines.processes import load_ahead
 
-    if jobs != "1" and processors() > 1:
+    if jobs != "1" and processors() > 1 and engine_name != "ray" and address is None:
         load_ahead()  # before anything here needs torch, so that both load it at the same time
     from advbench.cli.progress import Display
+    from advbench.plugins.muster import Muster
     from advbench.run.hardware import choose_device
     from advbench.run.part import part_of
     from advbench.run.run import gather
@@ -66,7 +73,16 @@ def run(
         more = f" ({len(others)} more: see `advbench plan`)" if others else ""
         raise AdvbenchError(f"nothing to run: {first}{more}")
     where, batch, folders = choose_device(device), batch_of(batch_size), opt.folders(data, offline)
-    engine = choose_engine(jobs, where, laid_out.tasks, isolate=isolate, per_gpu=per_gpu)
+    engine = choose_engine(
+        jobs,
+        where,
+        laid_out.tasks,
+        isolate=isolate,
+        per_gpu=per_gpu,
+        engine=engine_name,
+        address=address,
+        expected=lambda: Muster.here(laid_out.plugins, registry),
+    )
     with _interruptible(console) as interrupted:
         settings = Settings(
             device=where,

@@ -1,1 +1,1 @@
-"""Where tasks are performed: in this process, or in several of their own."""
+"""Where tasks are performed: in this process, in several of their own, or on a Ray cluster."""

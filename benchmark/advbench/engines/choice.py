@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,10 @@ from advbench.errors import AdvbenchError
 if TYPE_CHECKING:
     import torch
 
+    from advbench.plugins.muster import Muster
+
+ENGINES = ("auto", "processes", "ray")
+"""What can be asked for: `auto` is Ray where an address is given, and else processes of this machine."""
 MOST = 8
 """Processes that are started unasked: what one database can take in is far from reached, and memory may be dear."""
 MEMORY = 1 << 30
@@ -29,15 +34,37 @@ def choose_engine(
     isolate: bool = False,
     option: str = "--jobs ",
     per_gpu: int | None = None,
+    engine: str = "auto",
+    address: str | None = None,
+    expected: Callable[[], Muster] | None = None,
 ) -> Engine:
     """The engine that was asked for: `auto`, or how many processes; with `isolate`, each cell has one of its own.
 
     One job is performed in this process: it needs no time to start, and its numbers are those of all the others.
-    Several are spread over the GPUs that the device's name leaves open; `per_gpu` of them share one.
+    Several are spread over the GPUs that the device's name leaves open; `per_gpu` of them share one. An address, or
+    `engine="ray"`, has a Ray cluster perform them, whose nodes have to have what is `expected`.
     """
+    jobs = None if asked == "auto" else _number(asked, option)
+    if engine not in ENGINES:
+        raise AdvbenchError(
+            f"{option.replace('jobs', 'engine')}{engine}: give {', '.join(ENGINES[:-1])} or {ENGINES[-1]}"
+        )
+    if engine == "processes" and address is not None:
+        raise AdvbenchError(f"{option.replace('jobs', 'address')}{address} is a Ray cluster's, and processes have none")
+    if engine == "ray" or address is not None:
+        if isolate:
+            raise AdvbenchError("--isolate goes with processes of this machine: on Ray no cell has a worker of its own")
+        if per_gpu is not None:
+            raise AdvbenchError(
+                "--per-gpu goes with processes of this machine: on Ray each worker has a GPU of its own"
+            )
+        from advbench.engines.cluster import cluster
+
+        known = None if expected is None else expected()
+        return cluster(address, device, jobs, tasks=tasks, cores=processors(), expected=known)
     if per_gpu is not None:
         _refuse_per_gpu(per_gpu, device, asked)
-    jobs = jobs_here(device, tasks, per_gpu or 1) if asked == "auto" else _number(asked, option)
+    jobs = jobs or jobs_here(device, tasks, per_gpu or 1)
     if jobs == 1 and not isolate:
         return Serial()
     return Processes(jobs, fresh=isolate, accelerators=accelerators_here(device))

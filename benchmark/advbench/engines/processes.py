@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import multiprocessing
 import pickle
 import signal
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
 from advbench.engines.crew import Ended, Task, unheard
-from advbench.engines.watch import Watch
-from advbench.engines.worker import BEGUN, CRAFTED, ENDED, KEEP, PERFORM, READY, TOLD, work
+from advbench.engines.parcels import packed
+from advbench.engines.watch import Watch, processor_seconds
+from advbench.engines.worker import BEGUN, CRAFTED, ENDED, KEEP, LOADED, PERFORM, READY, TOLD, work
 from advbench.errors import TIME_UP, PluginError, TimeUpError, words
 from advbench.plugins.foreign import no_exit
 
@@ -125,8 +126,7 @@ class ProcessCrew:
         task = self._tasks[number]
         try:
             with no_exit("a plugin"):
-                shared = {id(thing): thing for thing in task.shared}
-                sent = _pickled(task, shared)
+                sent, shared = packed(task)
                 for key, thing in shared.items():
                     if key not in self._shared:
                         self._shared[key] = (thing, pickle.dumps(thing))
@@ -188,7 +188,7 @@ class ProcessCrew:
         elif kind == BEGUN:
             member.begun = number
             patience = self._tasks[number].patience
-            member.watch = None if patience is None else Watch(member.process.pid, patience)
+            member.watch = None if patience is None else Watch(partial(processor_seconds, member.process.pid), patience)
         elif kind == TOLD:
             self._heard(number, value)
         elif kind == CRAFTED:
@@ -223,7 +223,7 @@ class ProcessCrew:
 FORKED = "forkserver" in multiprocessing.get_all_start_methods()
 CONTEXT = multiprocessing.get_context("forkserver" if FORKED else "spawn")
 if FORKED:  # a process that has loaded torch once is forked whenever one is needed
-    CONTEXT.set_forkserver_preload(["advbench.engines.preload", "advbench.run.work"])
+    CONTEXT.set_forkserver_preload(list(LOADED))
 
 
 def load_ahead() -> None:
@@ -232,25 +232,6 @@ def load_ahead() -> None:
         from multiprocessing.forkserver import ensure_running
 
         ensure_running()
-
-
-def _pickled(task: Task, shared: dict[int, object]) -> bytes:
-    """The task as bytes, with keys in place of what it shares.
-
-    Left to itself, multiprocessing shares tensors by file, and a file's owner may be gone too soon.
-    """
-    buffer = io.BytesIO()
-    pickler = _Pickler(buffer)
-    pickler.shared = shared
-    pickler.dump(task)
-    return buffer.getvalue()
-
-
-class _Pickler(pickle.Pickler):
-    shared: dict[int, object]
-
-    def persistent_id(self, value: Any) -> int | None:
-        return id(value) if id(value) in self.shared else None
 
 
 def _send(member: Member, kind: str, number: int, payload: bytes) -> None:

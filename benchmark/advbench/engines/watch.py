@@ -4,22 +4,23 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from advbench.engines.alarm import GRACE
 
 
 class Watch:
-    """Begins when a task does."""
+    """Begins when a task does; `used` says how much processor time its process has used, or None."""
 
-    def __init__(self, pid: int | None, patience: float) -> None:
-        self._pid, self._limit = pid, max(0.0, patience) + GRACE
-        self._first = self._last = processor_seconds(pid)
+    def __init__(self, used: Callable[[], float | None], patience: float) -> None:
+        self._used, self._limit = used, max(0.0, patience) + GRACE
+        self._first = self._last = used()
         self._began = self._moved = time.monotonic()
 
     def is_up(self) -> bool:
         """Also where the process sleeps for as long: who waits for nothing uses no processor."""
-        now, used = time.monotonic(), processor_seconds(self._pid)
+        now, used = time.monotonic(), self._used()
         if used is None or self._first is None:
             return now - self._began > self._limit
         if self._last is None or used > self._last:

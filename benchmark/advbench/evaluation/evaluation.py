@@ -22,6 +22,7 @@ from advbench.parameters import Parametric
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.plugins.discovery import discover
 from advbench.plugins.given import GivenData, GivenModel, Images, checked_examples, count_classes, held_out_examples
+from advbench.plugins.muster import Muster
 from advbench.plugins.registry import Registry
 from advbench.rates.notes import Note, notes
 from advbench.run.hardware import choose_device
@@ -153,7 +154,9 @@ def evaluate(
     fit: str = "calibrate",
     device: str = "auto",
     batch_size: int | None = None,
-    jobs: int | str = 1,
+    jobs: int | str | None = None,
+    engine: str = "auto",
+    address: str | None = None,
     train: bool = False,
     db: str | Path | None = None,
     data: Iterable[str | Path] = (),
@@ -167,9 +170,10 @@ def evaluate(
     the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
     one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
     without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
-    `train`. With `jobs`, a number or "auto", so many processes craft and judge; networks and attacks must then be
-    importable there. With `db` the facts also go to a database that `advbench show` reads. Plugins that are installed
-    and broken are warned about.
+    `train`. With `jobs`, a number or "auto", so many processes craft and judge, and else this one alone; networks and
+    attacks must then be importable there. With `engine="ray"` or an `address`, workers of a Ray cluster do: all of its
+    cores, or as many as `jobs` says. With `db` the facts also go to a database that `advbench show` reads. Plugins that
+    are installed and broken are warned about.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
@@ -213,7 +217,15 @@ def evaluate(
         device=where,
         folders=folders,
         batch=batch_size,
-        engine=choose_engine(str(jobs), where, laid_out.tasks, option="jobs="),
+        engine=choose_engine(
+            str(jobs if jobs is not None else 1 if engine != "ray" and address is None else "auto"),
+            where,
+            laid_out.tasks,
+            option="jobs=",
+            engine=engine,
+            address=address,
+            expected=lambda: Muster.here(laid_out.plugins, registry),
+        ),
         command="advbench.evaluate",
         train=train,
     )

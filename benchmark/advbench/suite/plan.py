@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from advbench.errors import AdvbenchError, PluginError
 from advbench.goal import class_of, expand
-from advbench.plugin import Attack
+from advbench.plugin import Attack, Plugin
 from advbench.plugins.compatibility import why_no_target, why_not
 from advbench.plugins.foreign import attributed
 from advbench.suite.board import Board
@@ -89,6 +89,13 @@ class Plan:
     def tasks(self) -> int:
         """How many shards there are at most: what can be done at the same time."""
         return sum(-(-(cell.examples or EVERY) // self.suite.shard) for cell in self.cells)
+
+    @property
+    def plugins(self) -> tuple[Plugin, ...]:
+        """All that its outcomes are made with, each once."""
+        targets = (one for target in self.targets for one in (target.dataset, target.model, *target.defenses))
+        attacks = (one for cell in self.cells for one in (cell.attack, cell.threat))
+        return tuple(dict.fromkeys((*targets, *attacks)))
 
     @property
     def reasons(self) -> tuple[str, ...]:
