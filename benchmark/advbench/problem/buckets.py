@@ -26,6 +26,8 @@ EVERY = 8
 class Buckets(Ledger):
     """The half of a `Problem` that keeps successes where the host must not wait."""
 
+    _never: Tensor
+    """The value of no success."""
     _projected: tuple[Tensor, int] | None = None
     """What the ball has projected last, and its version then: as long as nobody writes into it, it lies inside."""
     _unmeasured: bool = False
@@ -35,7 +37,7 @@ class Buckets(Ledger):
     @property
     def found(self) -> Tensor:
         self._settle()
-        return super().found
+        return super().found if self._waits or not self._first else super().found | self._won
 
     @property
     def best(self) -> Tensor:
@@ -50,10 +52,11 @@ class Buckets(Ledger):
     def look_at_every_pass(self) -> None:
         """From here on the host waits: somebody asks again about successes, which have to be found for it."""
         if not self._waits:
-            self._settle()
+            found = self.found
             self._waits = True
             if self._first:
                 self._active &= ~self._won
+                self._score = torch.where(found, self._score.clamp_min(torch.finfo(self._score.dtype).min), -torch.inf)
             self._regroup(self._active.nonzero().squeeze(1))
 
     def _keep(self, seen: Seen) -> None:
@@ -72,7 +75,7 @@ class Buckets(Ledger):
         elif self._first:
             self._keep_the_first(seen, hit)
         else:
-            self._keep_the_better(seen, torch.where(hit, self._value(seen, size), -torch.inf))
+            self._keep_the_better(seen, torch.where(hit, self._value(seen, size), self._never))
 
     def _value(self, seen: Seen, size: Tensor | None) -> Tensor:
         """What makes one success better than another."""
@@ -105,7 +108,7 @@ class Buckets(Ledger):
 
     def _keep_one_of_several(self, seen: Seen, hit: Tensor, size: Tensor | None) -> None:
         """Of several candidates of one example the best, the first of equals."""
-        value = torch.where(hit, self._value(seen, size), -torch.inf).to(self._score.dtype)
+        value = torch.where(hit, self._value(seen, size), self._never).to(self._score.dtype)
         highest = torch.full_like(self._score, -torch.inf).scatter_reduce_(0, seen.who, value, "amax")
         order = torch.arange(len(value), device=value.device)
         equal = hit & (value == highest[seen.who])
@@ -132,8 +135,6 @@ class Buckets(Ledger):
                 self._won &= lawful
             else:
                 self._score.masked_fill_(~lawful, -torch.inf)
-        if self._first:
-            self._score = torch.where(self._won, self._score.clamp_min(torch.finfo(self._score.dtype).min), -torch.inf)
 
     def _end_of_pass(self) -> None:
         """At the end of a bucket ask who is left: the one wait."""

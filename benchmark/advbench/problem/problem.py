@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -29,7 +29,7 @@ Loss = Callable[[Goal, Tensor], Tensor]
 class Rise:
     """What a batch is differentiated by, and what is known besides."""
 
-    sums: Tensor
+    sums: Sequence[Tensor]
     logits: Tensor | None
     loss: Loss | None = None
     values: Tensor | None = None
@@ -42,6 +42,8 @@ class Probe:
 
     gradient: Tensor
     logits: Tensor
+    loss: Tensor | None = None
+    """The loss row by row, where all rows were asked: who needs it otherwise makes it of the logits."""
 
 
 class Problem(Moves):
@@ -92,6 +94,7 @@ class Problem(Moves):
         count, device = len(images), images.device
         self._best = threat.identity(images)
         # in float64: the bonus of an undetected success is so large that float32 would lose the size added to it
+        self._never = images.new_full((), -torch.inf)
         self._score = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
         self._logits = images.new_zeros(count, target.classes)
         self._suspicion = images.new_zeros(count)
@@ -171,10 +174,10 @@ class Problem(Moves):
         def ascend(goal: Goal, images: Tensor) -> Rise:
             logits = self._ask(images)
             values = loss(goal, logits)
-            return Rise(values.sum()[None], logits, loss, values)
+            return Rise([values.sum()], logits, loss, values)
 
-        gradients, logits = self._backward(p, of, aim, ascend)
-        return Probe(gradients.squeeze(1), logits)
+        gradients, logits, values = self._backward(p, of, aim, ascend)
+        return Probe(gradients.squeeze(1), logits, values)
 
     def jacobian(self, p: Tensor, classes: Tensor, of: Tensor | None = None) -> Probe:
         """The gradients (N, K, …) of the logits of K classes (N, K) a row: one forward pass and K backward ones."""
@@ -183,9 +186,9 @@ class Problem(Moves):
         def ascend(goal: Goal, images: Tensor) -> Rise:
             logits = self._ask(images)
             assert goal.aim is not None
-            return Rise(logits.gather(1, goal.aim).sum(0), logits)
+            return Rise(logits.gather(1, goal.aim).sum(0).unbind(), logits)
 
-        gradients, logits = self._backward(p, of, classes, ascend)
+        gradients, logits, _ = self._backward(p, of, classes, ascend)
         return Probe(gradients, logits)
 
     def suspicion(self, p: Tensor, of: Tensor | None = None) -> Tensor:
@@ -208,7 +211,7 @@ class Problem(Moves):
         self._require(Access.SUSPICION)
 
         def suspect(goal: Goal, images: Tensor) -> Rise:
-            return Rise(self._suspect(images).sum()[None], None)
+            return Rise([self._suspect(images).sum()], None)
 
         return self._backward(p, of, None, suspect)[0].squeeze(1)
 
@@ -242,14 +245,15 @@ class Problem(Moves):
 
     def _backward(
         self, p: Tensor, of: Tensor | None, aim: Tensor | None, ascend: Callable[[Goal, Tensor], Rise]
-    ) -> tuple[Tensor, Tensor]:
-        """The gradients (N, K, …) of the K sums that `ascend` answers, and the logits."""
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The gradients (N, K, …) of the K sums that `ascend` answers, the logits, and the losses if all were asked."""
         self._check_time()
         asked = self._question(of, len(p))
         paid = None if self._waits else self._paid(asked)
         sums = aim.shape[1] if aim is not None and aim.ndim == 2 else 1
         parts: list[Tensor] = []
         told: list[Tensor] = []
+        values: list[Tensor] = []
         for batch, retry in asked.in_batches(self._batch, self._x, self._goal):
             with retry:
                 q = batch.of(p).detach().requires_grad_()
@@ -257,7 +261,7 @@ class Problem(Moves):
                 with torch.enable_grad():
                     images = self._apply(batch.x, q)
                     rise = ascend(goal, images)
-                    if not rise.sums.requires_grad:
+                    if not rise.sums[0].requires_grad:
                         raise PluginError(
                             "no gradient flows from the loss back to the image; the target or the loss cuts it off"
                         )
@@ -269,8 +273,10 @@ class Problem(Moves):
                     logits = rise.logits.detach()[: batch.real]
                     self._look(asked, batch, p, q.detach(), images.detach(), logits, paid, rise)
                     told.append(logits)
+                if rise.values is not None:
+                    values.append(rise.values.detach()[: batch.real])
                 parts.append(by_value[0].unsqueeze(1) if sums == 1 else torch.stack(by_value, 1))
-        gradients = parts[0] if len(parts) == 1 else torch.cat(parts) if parts else p.new_zeros(0, sums, *p.shape[1:])
+        gradients = _joined(parts) if parts else p.new_zeros(0, sums, *p.shape[1:])
         if not asked.whole:
             gradients = p.new_zeros(len(p), sums, *p.shape[1:]).index_put_((asked.rows,), gradients)
         elif paid is not None:
@@ -278,7 +284,7 @@ class Problem(Moves):
         answers = self._known(asked, told, paid)
         self._owe(asked, backwards=sums, paid=paid)
         self._find_active()
-        return gradients, answers
+        return gradients, answers, _joined(values) if values and asked.whole and paid is None else None
 
     def _look(
         self,
@@ -317,7 +323,7 @@ class Problem(Moves):
         last = self._logits if asked.of is None else self._logits[asked.of]
         if not parts:
             return last.clone()
-        new = (parts[0] if len(parts) == 1 else torch.cat(parts)).to(last.dtype)
+        new = _joined(parts).to(last.dtype)
         if paid is not None:
             new = torch.where(paid.view(-1, 1), new, last[asked.rows])
         answers = new if asked.whole else last.index_put((asked.rows,), new)
@@ -346,3 +352,8 @@ class Problem(Moves):
     def _check_time(self) -> None:
         if self._deadline is not None and clock(self._x.device) > self._deadline:
             raise TimeUpError(TIME_UP)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """One tensor, in memory of its own: a gradient may be one number repeated."""
+    return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)
