@@ -33,6 +33,7 @@ class Buckets(Ledger):
     _unmeasured: bool = False
     """Whether a success was kept on the word of the projection."""
     _turns: int = 0
+    _looks: int = 0
 
     @property
     def found(self) -> Tensor:
@@ -42,12 +43,23 @@ class Buckets(Ledger):
     @property
     def best(self) -> Tensor:
         self._settle()
-        return super().best
+        best = super().best
+        if self._waits:
+            return best
+        return torch.where(_wide(self.found, best), best, self.threat.identity(self._x))
 
     @property
     def _first(self) -> bool:
         """Whether an example is done with its first success."""
         return self._stop == "first" and not self._minimizes
+
+    def staying(self, wanted: Tensor) -> Tensor | None:
+        """The rows that are wanted; None while the host must not wait, for all of them until it may."""
+        if not self._waits:
+            self._looks += 1
+            if self._looks % EVERY:
+                return None
+        return wanted.nonzero().squeeze(1)
 
     def look_at_every_pass(self) -> None:
         """From here on the host waits: somebody asks again about successes, which have to be found for it."""

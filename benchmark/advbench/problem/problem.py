@@ -12,6 +12,7 @@ from advbench.access import Access
 from advbench.draws import Draws
 from advbench.errors import TIME_UP, AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
+from advbench.pace import may_wait
 from advbench.problem.asked import Asked, Batch, Seen
 from advbench.problem.bank import Bank
 from advbench.problem.batches import BatchSize
@@ -74,7 +75,7 @@ class Problem(Moves):
         bank: Bank | None = None,
         waits: bool | None = None,
     ) -> None:
-        """`waits`: whether the host may wait for the device in every pass; None: on a CPU, where that is nothing."""
+        """`waits`: whether the host may wait for the device in every pass; None: as `may_wait` says."""
         self.images = images.clone()
         self.goal = Goal(goal.labels.clone(), goal.targeted)
         self.threat = threat
@@ -110,7 +111,7 @@ class Problem(Moves):
                 self._active &= ~already
         # draws and suspicion are asked again about successes alone, so that these have to be found
         exact = target.draws > 1 or Access.SUSPICION in access or not self._remembers
-        self._waits = exact or (device.type == "cpu" if waits is None else waits)
+        self._waits = exact or (may_wait(device) if waits is None else waits)
         self._regroup(self._active.nonzero().squeeze(1))
 
     # What an attack reads
