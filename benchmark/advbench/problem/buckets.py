@@ -7,7 +7,8 @@ What differs: who has succeeded is asked on until the bucket ends, and `forwards
 all asked, since an attack leaves out those of examples that are done by itself, and finding them would be a wait.
 
 A success counts when it lies in the ball. Where it comes from somewhere else than `Problem.project`, that is measured
-at once; what the ball has projected is believed until the bucket's end, and measured there.
+at once; what the ball has projected is believed until the bucket's end, and measured there. What a ball of the core
+has clamped lies between its bounds whatever it was: there the end of a bucket looks for NaN alone.
 """
 
 from __future__ import annotations
@@ -28,10 +29,12 @@ class Buckets(Ledger):
 
     _never: Tensor
     """The value of no success."""
-    _projected: tuple[Tensor, int] | None = None
-    """What the ball has projected last, and its version then: as long as nobody writes into it, it lies inside."""
+    _projected: tuple[Tensor, int, bool] | None = None
+    """What the ball has projected last, its version then, and whether by a clamp of the core's; inside, if unchanged."""
     _unmeasured: bool = False
     """Whether a success was kept on the word of the projection."""
+    _clamped: bool = False
+    """Whether one was kept that the core has clamped."""
     _turns: int = 0
     _looks: int = 0
 
@@ -81,7 +84,10 @@ class Buckets(Ledger):
         if not seen.projected:
             assert size is not None
             hit = hit.logical_and_(inside(self.threat, x, seen.q, seen.images, size))
-        self._unmeasured |= seen.projected
+        elif self._projected is not None and self._projected[2]:
+            self._clamped = True
+        else:
+            self._unmeasured = True
         if seen.repeated:
             self._keep_one_of_several(seen, hit, size)
         elif self._first:
@@ -139,14 +145,20 @@ class Buckets(Ledger):
         """Measure what was kept on the projection's word; nothing waits."""
         if self._waits:
             return
-        if self._unmeasured:
-            images = self._apply(self._x, self._best)
-            lawful = inside(self.threat, self._x, self._best, images, self.threat.size(self._x, self._best))
-            self._unmeasured = False
+        if self._unmeasured or self._clamped:
+            lawful = self._lawful()
+            self._unmeasured = self._clamped = False
             if self._first:
                 self._won &= lawful
             else:
                 self._score.masked_fill_(~lawful, -torch.inf)
+
+    def _lawful(self) -> Tensor:
+        """Whether what is kept of each example lies inside."""
+        if not self._unmeasured:
+            return torch.eq(self._best, self._best).flatten(1).all(1)
+        images = self._apply(self._x, self._best)
+        return inside(self.threat, self._x, self._best, images, self.threat.size(self._x, self._best))
 
     def _end_of_pass(self) -> None:
         """At the end of a bucket ask who is left: the one wait."""

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from advbench.draws import Draws
 from advbench.problem.buckets import Buckets
-from advbench.threats import Threat
+from advbench.threats import Threat, is_core
 
 ENOUGH = 0.9
 """From this share of wanted rows on, working on all of them is cheaper than gathering those."""
@@ -77,7 +77,7 @@ class Moves(Buckets):
             projected = self.threat.project(around.x, p)
         else:
             projected = torch.clamp(p, *around.bounds, out=out)
-        self._projected = projected, projected._version
+        self._projected = projected, projected._version, around.bounds is not None and is_core(self.threat)
         return projected
 
     def _around(self, of: Tensor | None) -> Around:

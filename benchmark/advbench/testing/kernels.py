@@ -17,12 +17,15 @@ import traceback
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
+
+from advbench.problem.successes import Answers
 
 MEMORY = frozenset({"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided", "lift_fresh", "set_"})
 """Operations that reserve memory and compute nothing."""
@@ -66,6 +69,9 @@ class Counts:
     def waited(self) -> int:
         return self.waits.total()
 
+    def copy(self) -> Counts:
+        return Counts(self.kernels.copy(), self.waits.copy(), self.places.copy())
+
     def __sub__(self, other: Counts) -> Counts:
         """What is here more often than there."""
         return Counts(self.kernels - other.kernels, self.waits - other.waits, self.places - other.places)
@@ -99,6 +105,32 @@ def per_step(run: Callable[[int], object], steps: int, more: int = 1) -> Counts:
     """What `more` steps add to so many: whatever is done once, before or after them, is in both and falls out."""
     fewer = counted(lambda: run(steps))
     return counted(lambda: run(steps + more)) - fewer
+
+
+def by_pass(answers: Answers, run: Callable[[Answers], object]) -> list[Counts]:
+    """What lies between any two questions to the target: a pass, and all that is done until the next one begins.
+
+    `run` is given the answers that note it.
+    """
+    with Kernels() as counts:
+        noting = _Noting(answers, counts)
+        run(noting)
+    return [later - earlier for earlier, later in pairwise(noting.marks)]
+
+
+class _Noting:
+    """A target's answers, noting what has been counted whenever one is asked for."""
+
+    def __init__(self, answers: Answers, counts: Counts) -> None:
+        self._answers, self._counts = answers, counts
+        self.marks: list[Counts] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._answers, name)
+
+    def logits(self, images: Tensor) -> Tensor:
+        self.marks.append(self._counts.copy())
+        return self._answers.logits(images)
 
 
 class _Dispatched(TorchDispatchMode):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from advbench.draws import Draws
 
 ROUNDS = 60
-UNASKED = 6
+UNASKED = 4
 """The last round where nobody may look whether it is needed: on digits the fourth has never changed a bit."""
 
 

@@ -13,7 +13,7 @@ from advbench import may_wait
 
 BLOCK = 64
 ROUNDS = 50
-UNASKED = 10
+UNASKED = 6
 """The last round where nobody may look whether it is needed: enough on digits, but for a gain near the greatest."""
 ENOUGH = 0.999
 """A move that gains this share of what is due has reached its plane."""
