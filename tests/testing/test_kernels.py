@@ -110,7 +110,7 @@ NEAR, FAR = 1e-5, float("inf")
 LIMITS = (
     Limit("pgd", Linf(NEAR), {"steps": 25}, 13, 14),
     Limit("pgd", Linf(NEAR), {"steps": 25}, 14, 14, stop="end"),
-    Limit("pgd", L2(NEAR), {"steps": 25}, 216, 218),
+    Limit("pgd", L2(NEAR), {"steps": 25}, 168, 170),
     Limit("mi-fgsm", Linf(NEAR), {"steps": 25}, 22, 23),
     Limit("apgd", Linf(NEAR), {"steps": 100}, 24, 26),
     Limit("apgd", Linf(NEAR), {"steps": 100}, 25, 26, stop="end"),
@@ -119,8 +119,8 @@ LIMITS = (
     Limit("ddn", L2(FAR), {"steps": 40}, 51, 51),
     Limit("cw", L2(FAR), {"rounds": 1, "steps": 200}, 116, 120, buckets=5),
     Limit("square", Linf(NEAR), {"queries": 200}, 83, 86, batch=4 * COUNT, floor=pass_alone, buckets=4),
-    Limit("deepfool", L2(FAR), {"steps": 40}, 297, 304, begins=4, buckets=1),
-    Limit("deepfool", Linf(FAR), {"steps": 40}, 300, 307, begins=4, buckets=1),
+    Limit("deepfool", L2(FAR), {"steps": 40}, 233, 240, begins=4, buckets=1),
+    Limit("deepfool", Linf(FAR), {"steps": 40}, 236, 243, begins=4, buckets=1),
 )
 
 

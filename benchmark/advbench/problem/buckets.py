@@ -30,7 +30,7 @@ class Buckets(Ledger):
     _never: Tensor
     """The value of no success."""
     _projected: tuple[Tensor, int, bool] | None = None
-    """What the ball has projected last, its version then, and whether by a clamp of the core's; inside, if unchanged."""
+    """What the ball has projected last, its version then, and whether by the core's clamp; inside, if unchanged."""
     _unmeasured: bool = False
     """Whether a success was kept on the word of the projection."""
     _clamped: bool = False

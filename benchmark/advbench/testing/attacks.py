@@ -19,6 +19,7 @@ from advbench.errors import AdvbenchError
 from advbench.geometry import Geometry
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
+from advbench.testing.accelerators import hardly_waits, makes_tensors_where_the_data_lie
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
 from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, images, tried
@@ -62,6 +63,11 @@ def attack_checks(
             title = f"{name}-targeted" if targeted else name
             for what, trial in _trials(attack, threat):
                 yield Check(attack.label, f"{title}-{what}", partial(trial, attack, threat, targeted))
+        elsewhere = partial(makes_tensors_where_the_data_lie, attack, threat)
+        yield Check(attack.label, f"{name}-makes-tensors-where-the-data-lie", elsewhere)
+        # successes before a detector are looked at in every pass, and other balls may have to wait by themselves
+        if Access.GRADIENTS in attack.needs and Access.SUSPICION not in attack.needs and threat.norm in ("linf", "l2"):
+            yield Check(attack.label, f"{name}-hardly-waits", partial(hardly_waits, attack, threat))
         for what, odd in ODD.items():
             yield Check(attack.label, f"{name}-survives-{what}", partial(survives, attack, partial(odd, threat)))
         if attack.uses_bank:
