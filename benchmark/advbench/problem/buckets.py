@@ -157,7 +157,7 @@ class Buckets(Ledger):
         """Whether what is kept of each example lies inside."""
         if not self._unmeasured:
             return torch.eq(self._best, self._best).flatten(1).all(1)
-        images = self._apply(self._x, self._best)
+        images = self.threat.apply(self._x, self._best)
         return inside(self.threat, self._x, self._best, images, self.threat.size(self._x, self._best))
 
     def _end_of_pass(self) -> None:

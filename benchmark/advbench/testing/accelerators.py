@@ -13,9 +13,9 @@ from advbench.pace import as_on_an_accelerator
 from advbench.plugin import Attack
 from advbench.problem.buckets import EVERY
 from advbench.problem.successes import Answers
-from advbench.testing.check import demand
+from advbench.testing.check import NotTriedError, demand
 from advbench.testing.kernels import by_pass
-from advbench.testing.scene import scene
+from advbench.testing.scene import FORM, scene
 from advbench.threats import Threat
 
 FEW = 3
@@ -34,8 +34,8 @@ def makes_tensors_where_the_data_lie(attack: Attack, threat: Threat) -> None:
             p = problem.finish(check_form(attack, problem, returned)).detach()
             stage.verdicts(p)
     except Exception as error:
-        if "meta" not in str(error):  # whatever it is, the other checks tell it better
-            raise
+        if "meta" not in str(error):  # whatever it is, the check of what is due tells it better
+            raise NotTriedError(f"see {FORM}") from error
         demand(False, f"makes a tensor without `device=`, which fails on a GPU: {_where(error.__traceback__)}")
 
 
@@ -49,7 +49,10 @@ def hardly_waits(attack: Attack, threat: Threat) -> str | None:
             if not problem.done:
                 perturbed(attack, problem)
 
-    passes = by_pass(stage.target, run)
+    try:
+        passes = by_pass(stage.target, run)
+    except Exception as error:
+        raise NotTriedError(f"see {FORM}") from error
     places: Counter[str] = sum((one.places for one in passes), Counter())
     if places.total() * EVERY <= len(passes) + EVERY:
         return None
