@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from advbench.layers import activations as activations
     from advbench.layers import feature_layer as feature_layer
     from advbench.layers import recorded as recorded
+    from advbench.pace import may_wait as may_wait
     from advbench.parameters import at_least as at_least
     from advbench.parameters import between as between
     from advbench.parameters import one_of as one_of
@@ -91,6 +92,7 @@ _HOMES = {
     "evaluate": "evaluation.evaluation",
     "feature_layer": "layers",
     "hookimpl": "hooks",
+    "may_wait": "pace",
     "one_of": "parameters",
     "random_shift": "weights.descent",
     "recorded": "layers",

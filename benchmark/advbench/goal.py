@@ -26,6 +26,10 @@ class Goal:
     def __getitem__(self, index: Tensor) -> Goal:
         return Goal(self.labels[index], self.targeted, None if self.aim is None else self.aim[index])
 
+    def first(self, count: int) -> Goal:
+        """The goal of the first rows, as a view."""
+        return Goal(self.labels[:count], self.targeted, None if self.aim is None else self.aim[:count])
+
     def reached(self, predicted: Tensor) -> Tensor:
         return predicted == self.labels if self.targeted else predicted != self.labels
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -287,9 +288,9 @@ def test_apgds_step_halves_at_checkpoints_and_nowhere_else(monkeypatch: pytest.M
     lengths: list[Tensor] = []
     moved = apgd.moved
 
-    def seen(threat: Threat, walk: apgd.Walk, uphill: Tensor, *, first: bool) -> apgd.Walk:
+    def seen(problem: Problem, walk: apgd.Walk, *more: Any, first: bool) -> apgd.Walk:
         lengths.append(walk.η)
-        return moved(threat, walk, uphill, first=first)
+        return moved(problem, walk, *more, first=first)
 
     monkeypatch.setattr(apgd, "moved", seen)
     stage = grey(Linf(0.05))

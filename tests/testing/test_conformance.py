@@ -295,6 +295,34 @@ def test_an_attack_that_hangs_is_stopped(monkeypatch: pytest.MonkeyPatch) -> Non
         checks(Hangs())[2]()
 
 
+class MakesTensorsAnywhere(Fair):
+    def perturb(self, problem: Problem) -> Tensor:
+        return super().perturb(problem) * torch.ones(1)
+
+
+class LooksAtEveryStep(Fair):
+    def perturb(self, problem: Problem) -> Tensor:
+        p = problem.start()
+        for _ in range(20):
+            p = problem.project(p + 0.1 * problem.eps * problem.ascent(p))
+            if float(p.abs().max()) > 1:
+                break
+        return p
+
+
+def test_a_tensor_that_is_made_without_a_device_is_told_with_its_line() -> None:
+    assert failed(MakesTensorsAnywhere()) == {"makes-tensors-where-the-data-lie"}
+    (wrong,) = (one for one in run_checks(checks(MakesTensorsAnywhere())) if one.ok is False)
+    assert "without `device=`" in wrong.message
+    assert "return super().perturb(problem) * torch.ones(1)" in wrong.message
+
+
+def test_waits_in_every_step_are_remarked_upon_and_allowed() -> None:
+    assert failed(LooksAtEveryStep()) == set()
+    assert "the host would wait" in remarks(LooksAtEveryStep())
+    assert "test_conformance.perturb: _local_scalar_dense" in remarks(LooksAtEveryStep())
+
+
 def test_declaring_more_than_is_used_is_remarked_upon_and_allowed() -> None:
     class Modest(Fair):
         def perturb(self, problem: Problem) -> Tensor:

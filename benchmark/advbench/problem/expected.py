@@ -7,6 +7,7 @@ from torch import Tensor
 
 from advbench.access import Access
 from advbench.errors import PluginError
+from advbench.problem.asked import Seen
 from advbench.problem.problem import Problem
 
 
@@ -29,6 +30,7 @@ class Expected(Problem):
             raise PluginError(
                 "means over draws are taken of the problem itself, not of gradients that something else leads"
             )
+        problem.look_at_every_pass()
         view = cls.__new__(cls)
         view.__dict__ = problem.__dict__
         view._problem, view._draws = problem, draws
@@ -37,17 +39,18 @@ class Expected(Problem):
     def _require(self, wanted: Access) -> None:
         self._problem._require(wanted)
 
+    @property
+    def _times(self) -> int:  # type: ignore[override]  # a view shares all that the problem holds
+        return self._draws
+
     def _ask(self, images: Tensor) -> Tensor:
         several = torch.stack([super(Expected, self)._ask(images) for _ in range(self._draws)])
         self._several = several.detach()
         return several.mean(0)
 
-    def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
-        self._logits[who] = logits.to(self._logits.dtype)
-        goal = self._goal[who]
-        margin = torch.stack([goal.margin(draw[: len(who)]) for draw in self._several]).amin(0)
-        sure = (margin > self.margin).nonzero().squeeze(1)
-        super()._remember(who[sure], q[sure], images[sure], logits[sure], repeated)
+    def _remember(self, seen: Seen) -> None:
+        margin = torch.stack([seen.goal.margin(draw[: len(seen.who)]) for draw in self._several]).amin(0)
+        super()._remember(seen[(margin > self.margin).nonzero().squeeze(1)])
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
         rows, examples = super()._rows(of)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,18 +12,29 @@ from advbench.access import Access
 from advbench.draws import Draws
 from advbench.errors import TIME_UP, AccessError, PluginError, TimeUpError
 from advbench.goal import Goal
+from advbench.pace import may_wait
+from advbench.problem.asked import Asked, Batch, Seen
 from advbench.problem.bank import Bank
-from advbench.problem.batches import BatchSize, in_batches
+from advbench.problem.batches import BatchSize
 from advbench.problem.clock import clock
-from advbench.problem.successes import MARGIN, Answers, Stop, Successes
+from advbench.problem.moves import ENOUGH, Moves
+from advbench.problem.successes import MARGIN, Answers, Stop
 from advbench.threats import Threat
 
 __all__ = ["MARGIN", "Loss", "Probe", "Problem", "Stop"]
 
-ENOUGH = 0.9
-"""From this share of wanted rows on, working on all of them is cheaper than gathering those."""
-
 Loss = Callable[[Goal, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class Rise:
+    """What a batch is differentiated by, and what is known besides."""
+
+    sums: Sequence[Tensor]
+    logits: Tensor | None
+    loss: Loss | None = None
+    values: Tensor | None = None
+    """Of `loss`, row by row."""
 
 
 @dataclass(frozen=True)
@@ -32,14 +43,17 @@ class Probe:
 
     gradient: Tensor
     logits: Tensor
+    loss: Tensor | None = None
+    """The loss row by row, where all rows were asked: who needs it otherwise makes it of the logits."""
 
 
-class Problem(Successes):
+class Problem(Moves):
     """Bookkeeping for one batch: the best success seen, who is done, how many passes were spent.
 
     Every `p` is a batch of perturbations in the threat's coordinates, a row per example; with `of`, a row per
     candidate, `of` naming the example of each (restarts, proposals, grid points in one batch).
-    Examples that are done cost no pass: their gradients are zero and their answers the last ones known.
+    Examples that are done cost no pass: their gradients are zero and their answers the last ones known. On an
+    accelerator, where every look at who is done is a wait, this is so from the end of a bucket on; see `buckets`.
     """
 
     def __init__(
@@ -59,7 +73,9 @@ class Problem(Successes):
         deadline: float | None = None,
         batch: BatchSize | None = None,
         bank: Bank | None = None,
+        waits: bool | None = None,
     ) -> None:
+        """`waits`: whether the host may wait for the device in every pass; None: as `may_wait` says."""
         self.images = images.clone()
         self.goal = Goal(goal.labels.clone(), goal.targeted)
         self.threat = threat
@@ -79,11 +95,12 @@ class Problem(Successes):
         count, device = len(images), images.device
         self._best = threat.identity(images)
         # in float64: the bonus of an undetected success is so large that float32 would lose the size added to it
+        self._never = images.new_full((), -torch.inf)
         self._score = torch.full((count,), -torch.inf, dtype=torch.float64, device=device)
         self._logits = images.new_zeros(count, target.classes)
         self._suspicion = images.new_zeros(count)
-        self.forwards = torch.zeros(count, dtype=torch.int64, device=device)
-        self.backwards = torch.zeros(count, dtype=torch.int64, device=device)
+        self._forwards = torch.zeros(count, dtype=torch.int64, device=device)
+        self._backwards = torch.zeros_like(self._forwards)
         self._active = torch.ones(count, dtype=torch.bool, device=device)
         self._won = torch.zeros_like(self._active)
         if already is not None and not measures:  # the goal is reached by the clean image: nothing smaller can be found
@@ -92,15 +109,12 @@ class Problem(Successes):
             if (minimizes or stop == "first") and Access.SUSPICION not in access:
                 self._won |= already
                 self._active &= ~already
-        self._changed = True
-        self._find_active()
+        # draws and suspicion are asked again about successes alone, so that these have to be found
+        exact = target.draws > 1 or Access.SUSPICION in access or not self._remembers
+        self._waits = exact or (may_wait(device) if waits is None else waits)
+        self._regroup(self._active.nonzero().squeeze(1))
 
     # What an attack reads
-
-    @property
-    def eps(self) -> float:
-        """The radius of the ball."""
-        return self.threat.eps
 
     @property
     def done(self) -> bool:
@@ -119,35 +133,15 @@ class Problem(Successes):
             raise AccessError("asked for held-out images but does not declare `uses_bank = True`")
         return self._bank
 
-    # What an attack does with perturbations
-
-    def start(self, *, random: bool = False) -> Tensor:
-        """The perturbation that changes nothing, or a random one in the ball."""
-        return self.threat.start(self._x, self.draws) if random else self.threat.identity(self._x)
-
-    def project(self, p: Tensor, of: Tensor | None = None) -> Tensor:
-        """The nearest perturbations inside ball and box; rows of examples that have won may be returned as they are."""
-        p = p.to(self._x.dtype)  # draws come in float32, whatever the images are in
-        if self._budget is None:
-            rows, examples = self._rows(of)
-        else:  # who has spent the budget without a success is still judged on what is projected here
-            rows = (~(self._won if of is None else self._won[of])).nonzero().squeeze(1)
-            examples = rows if of is None else of[rows]
-        if len(rows) >= ENOUGH * len(p):
-            return self.threat.project(self._x if of is None else self._x[of], p)
-        projected = p.clone()
-        projected[rows] = self.threat.project(self._x[examples], p[rows])
-        return projected
-
     def ascent(self, p: Tensor, loss: Loss = Goal.cross_entropy, of: Tensor | None = None) -> Tensor:
         """The unit step in the ball's geometry along which the loss grows fastest."""
         p = p.to(self._x.dtype)
-        rows, examples = self._rows(of)
+        asked = self._question(of, len(p))
         gradient = self.gradient(p, loss, of)
-        if len(rows) >= ENOUGH * len(p):  # where the gradient is zero, the step is
-            return self.threat.steepest(self._x if of is None else self._x[of], gradient)
+        if len(asked.rows) >= ENOUGH * len(p):  # where the gradient is zero, the step is
+            return self.threat.steepest(self._around(of).x, gradient)
         step = torch.zeros_like(p)
-        step[rows] = self.threat.steepest(self._x[examples], gradient[rows])
+        step[asked.rows] = self.threat.steepest(self._x[asked.examples], gradient[asked.rows])
         return step
 
     # What an attack asks of the target
@@ -178,39 +172,38 @@ class Problem(Successes):
         """Gradient and logits of one pass. `aim` names a class per row of p, which the loss finds in `goal.aim`."""
         self._require(Access.GRADIENTS)
 
-        def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
+        def ascend(goal: Goal, images: Tensor) -> Rise:
             logits = self._ask(images)
-            return loss(goal, logits).sum()[None], logits
+            values = loss(goal, logits)
+            return Rise([values.sum()], logits, loss, values)
 
-        gradients, logits = self._backward(p, of, aim, ascend)
-        return Probe(gradients.squeeze(1), logits)
+        gradients, logits, values = self._backward(p, of, aim, ascend)
+        return Probe(gradients.squeeze(1), logits, values)
 
     def jacobian(self, p: Tensor, classes: Tensor, of: Tensor | None = None) -> Probe:
         """The gradients (N, K, …) of the logits of K classes (N, K) a row: one forward pass and K backward ones."""
         self._require(Access.GRADIENTS)
 
-        def ascend(goal: Goal, images: Tensor) -> tuple[Tensor, Tensor]:
+        def ascend(goal: Goal, images: Tensor) -> Rise:
             logits = self._ask(images)
             assert goal.aim is not None
-            return logits.gather(1, goal.aim).sum(0), logits
+            return Rise(logits.gather(1, goal.aim).sum(0).unbind(), logits)
 
-        gradients, logits = self._backward(p, of, classes, ascend)
+        gradients, logits, _ = self._backward(p, of, classes, ascend)
         return Probe(gradients, logits)
 
     def suspicion(self, p: Tensor, of: Tensor | None = None) -> Tensor:
         """How suspect the defense finds each image."""
         self._require(Access.SUSPICION)
         self._check_time()
-        rows, examples = self._rows(of)
+        asked = self._question(of, len(p))
         answers = self._suspicion.clone() if of is None else self._suspicion[of]
-        for first, chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+        for batch, retry in asked.in_batches(self._batch, self._x, self._goal):
             with retry, torch.no_grad():
-                asked, who = rows[chunk], examples[chunk]
-                images = self._apply(self._images(who, of, first), p[asked])
-                score = self._suspect(images)[:real]
-                answers[asked[:real]] = score.to(answers.dtype)
-                self._suspicion[who[:real]] = score.to(answers.dtype)
-        self._spend(examples)
+                score = self._suspect(self._apply(batch.x, batch.of(p)))[: batch.real].to(answers.dtype)
+                answers[batch.rows[: batch.real]] = score
+                self._suspicion[batch.examples] = score
+        self._owe(asked)
         self._find_active()
         return answers
 
@@ -218,8 +211,8 @@ class Problem(Successes):
         """The gradient of the suspicion with respect to p."""
         self._require(Access.SUSPICION)
 
-        def suspect(goal: Goal, images: Tensor) -> tuple[Tensor, None]:
-            return self._suspect(images).sum()[None], None
+        def suspect(goal: Goal, images: Tensor) -> Rise:
+            return Rise([self._suspect(images).sum()], None)
 
         return self._backward(p, of, None, suspect)[0].squeeze(1)
 
@@ -230,118 +223,128 @@ class Problem(Successes):
         unsure = self._minimizes or self._stop == "end" or Access.SUSPICION in self._access
         if unsure and not self._measures and not self.done:
             self._forward(p, None)
-        successful = self._score > -torch.inf
-        return torch.where(successful.view(-1, *[1] * (p.ndim - 1)), self._best, p)
+        return torch.where(self.found.view(-1, *[1] * (p.ndim - 1)), self._best, p)
 
     # The passes
 
     def _forward(self, p: Tensor, of: Tensor | None) -> Tensor:
         self._check_time()
-        rows, examples = self._rows(of)
-        answers = self._logits.clone() if of is None else self._logits[of]
-        for first, chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+        asked = self._question(of, len(p))
+        paid = None if self._waits else self._paid(asked)
+        parts: list[Tensor] = []
+        for batch, retry in asked.in_batches(self._batch, self._x, self._goal):
             with retry, torch.no_grad():
-                asked, who = rows[chunk], examples[chunk]
-                q = p[first : first + real] if len(rows) == len(p) and real == len(chunk) else p[asked]
-                images = self._apply(self._images(who, of, first), q)
-                logits = self._ask(images)[:real]
-                answers[asked[:real]] = logits.to(answers.dtype)
-                self._remember(who[:real], q[:real], images[:real], logits, of is not None)
-        self._spend(examples)
+                q = batch.of(p)
+                images = self._apply(batch.x, q)
+                logits = self._ask(images)[: batch.real]
+                self._look(asked, batch, p, q, images, logits, paid)
+                parts.append(logits)
+        answers = self._known(asked, parts, paid)
+        self._owe(asked, paid=paid)
         self._find_active()
         return answers
 
     def _backward(
-        self,
-        p: Tensor,
-        of: Tensor | None,
-        aim: Tensor | None,
-        ascend: Callable[[Goal, Tensor], tuple[Tensor, Tensor | None]],
-    ) -> tuple[Tensor, Tensor]:
-        """The gradients (N, K, …) of the K sums that `ascend` answers, and the logits."""
+        self, p: Tensor, of: Tensor | None, aim: Tensor | None, ascend: Callable[[Goal, Tensor], Rise]
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The gradients (N, K, …) of the K sums that `ascend` answers, the logits, and the losses if all were asked."""
         self._check_time()
-        rows, examples = self._rows(of)
+        asked = self._question(of, len(p))
+        paid = None if self._waits else self._paid(asked)
         sums = aim.shape[1] if aim is not None and aim.ndim == 2 else 1
-        gradients = p.new_zeros(len(p), sums, *p.shape[1:]) if len(rows) < len(p) else None
         parts: list[Tensor] = []
-        answers = self._logits.clone() if of is None else self._logits[of]
-        for first, chunk, real, retry in in_batches(torch.arange(len(rows), device=p.device), self._batch):
+        told: list[Tensor] = []
+        values: list[Tensor] = []
+        for batch, retry in asked.in_batches(self._batch, self._x, self._goal):
             with retry:
-                asked, who = rows[chunk], examples[chunk]
-                whole = gradients is None and real == len(chunk)
-                q = (p[first : first + real] if whole else p[asked]).detach().requires_grad_()
-                goal = self._goal[who] if aim is None else replace(self._goal[who], aim=aim[asked])
+                q = batch.of(p).detach().requires_grad_()
+                goal = batch.goal if aim is None else replace(batch.goal, aim=batch.of(aim))
                 with torch.enable_grad():
-                    images = self._apply(self._images(who, of, first), q)
-                    values, logits = ascend(goal, images)
-                    if not values.requires_grad:
+                    images = self._apply(batch.x, q)
+                    rise = ascend(goal, images)
+                    if not rise.sums[0].requires_grad:
                         raise PluginError(
                             "no gradient flows from the loss back to the image; the target or the loss cuts it off"
                         )
                     by_value = [
-                        torch.autograd.grad(value, q, retain_graph=place + 1 < len(values))[0][:real]
-                        for place, value in enumerate(values)
+                        torch.autograd.grad(value, q, retain_graph=place + 1 < sums)[0][: batch.real]
+                        for place, value in enumerate(rise.sums)
                     ]
-                part = by_value[0].unsqueeze(1) if sums == 1 else torch.stack(by_value, 1)
-                if gradients is None:
-                    parts.append(part)
-                else:
-                    gradients[asked[:real]] = part
-                if logits is not None:
-                    logits = logits.detach()[:real]
-                    answers[asked[:real]] = logits.to(answers.dtype)
-                    self._remember(who[:real], q.detach()[:real], images.detach()[:real], logits, of is not None)
-        self._spend(examples, backwards=sums)
+                if rise.logits is not None:
+                    logits = rise.logits.detach()[: batch.real]
+                    self._look(asked, batch, p, q.detach(), images.detach(), logits, paid, rise)
+                    told.append(logits)
+                if rise.values is not None:
+                    values.append(rise.values.detach()[: batch.real])
+                parts.append(by_value[0].unsqueeze(1) if sums == 1 else torch.stack(by_value, 1))
+        gradients = _joined(parts) if parts else p.new_zeros(0, sums, *p.shape[1:])
+        if not asked.whole:
+            gradients = p.new_zeros(len(p), sums, *p.shape[1:]).index_put_((asked.rows,), gradients)
+        elif paid is not None:
+            gradients = torch.where(paid.view(-1, *[1] * p.ndim), gradients, 0)
+        answers = self._known(asked, told, paid)
+        self._owe(asked, backwards=sums, paid=paid)
         self._find_active()
-        if gradients is None:
-            gradients = torch.cat(parts) if parts else p.new_zeros(len(p), sums, *p.shape[1:])
-        return gradients, answers
+        return gradients, answers, _joined(values) if values and asked.whole and paid is None else None
+
+    def _look(
+        self,
+        asked: Asked,
+        batch: Batch,
+        p: Tensor,
+        q: Tensor,
+        images: Tensor,
+        logits: Tensor,
+        paid: Tensor | None,
+        rise: Rise | None = None,
+    ) -> None:
+        """Remember what a batch has shown."""
+        real = slice(0, batch.real)
+        values = None if rise is None or rise.values is None else rise.values.detach()[real]
+        seen = Seen(
+            who=batch.examples,
+            q=q[real],
+            images=images[real],
+            logits=logits,
+            goal=batch.judged(),
+            repeated=asked.of is not None if self._waits else not asked.unique,
+            margin=values if rise is not None and rise.loss is Goal.margin else None,
+            loss=values if rise is not None and rise.loss is Goal.cross_entropy else None,
+            place=slice(batch.first, batch.first + batch.real) if batch.everyone else None,
+            projected=self._projected is not None and self._projected[0] is p and self._projected[1] == p._version,
+            paid=None if paid is None else paid[batch.first : batch.first + batch.real],
+        )
+        if self._waits:
+            self._remember(seen)
+        else:
+            self._keep(seen)
+
+    def _known(self, asked: Asked, parts: list[Tensor], paid: Tensor | None) -> Tensor:
+        """What the attack is told: the new answers, and the last ones known of who was not asked or has not paid."""
+        last = self._logits if asked.of is None else self._logits[asked.of]
+        if not parts:
+            return last.clone()
+        new = _joined(parts).to(last.dtype)
+        if paid is not None:
+            new = torch.where(paid.view(-1, 1), new, last[asked.rows])
+        answers = new if asked.whole else last.index_put((asked.rows,), new)
+        if asked.of is None:  # the attack may keep it, so that it is never written into
+            self._logits, self._shared = answers, True
+        elif self._waits or paid is not None:
+            if self._shared:
+                self._logits, self._shared = self._logits.clone(), False
+            self._logits[asked.examples] = new
+        return answers
 
     def _apply(self, x: Tensor, p: Tensor) -> Tensor:
         """The perturbed images that the target is asked about."""
         return self.threat.apply(x, p)
 
-    def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
-        """The rows that belong to examples which are not done and are within the budget, and these examples."""
-        if of is None:
-            return self._index, self._index
-        rows = self._active[of].nonzero().squeeze(1)
-        examples = of[rows]
-        if self._budget is None:
-            return rows, examples
-        order = examples.argsort(stable=True)
-        place = torch.arange(len(rows), device=rows.device)
-        sorted_ = examples[order]
-        first = torch.searchsorted(sorted_, sorted_)  # where each example's candidates begin
-        paid = order[self.forwards[sorted_] + place - first < self._budget].sort().values
-        return rows[paid], examples[paid]
-
     def _find_active(self) -> None:
-        if self._changed:  # asking who is active costs a wait on a GPU
-            self._index = self._active.nonzero().squeeze(1)
-            self._gathered: dict[tuple[int, int], Tensor] = {}
-            self._gathered_for: tuple[Tensor | None, int] = None, -1
-            self._changed = False
-
-    def _images(self, who: Tensor, of: Tensor | None, first: int) -> Tensor:
-        """The images of one batch of rows; the same ones come again, pass after pass, until somebody leaves."""
-        asked = of, -1 if of is None else of._version
-        if self._gathered_for[0] is not of or self._gathered_for[1] != asked[1]:
-            self._gathered_for, self._gathered = asked, {}
-        key = first, len(who)
-        if key not in self._gathered:
-            everyone = of is None and len(who) == len(self._x) == len(self._index)
-            self._gathered[key] = self._x if everyone else self._x[who]
-        return self._gathered[key]
-
-    def _spend(self, examples: Tensor, *, backwards: int = 0) -> None:
-        ones = torch.ones_like(examples)
-        self.forwards.index_add_(0, examples, ones)
-        if backwards:
-            self.backwards.index_add_(0, examples, ones * backwards)
-        if self._budget is not None:
-            self._active &= self.forwards < self._budget
-            self._changed = True
+        if not self._waits:
+            self._end_of_pass()
+        elif self._changed:  # asking who is active costs a wait on a GPU
+            self._regroup(self._active.nonzero().squeeze(1))
 
     def _require(self, wanted: Access) -> None:
         if wanted not in self._access:
@@ -350,3 +353,8 @@ class Problem(Successes):
     def _check_time(self) -> None:
         if self._deadline is not None and clock(self._x.device) > self._deadline:
             raise TimeUpError(TIME_UP)
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """One tensor, in memory of its own: a gradient may be one number repeated."""
+    return parts[0].contiguous() if len(parts) == 1 else torch.cat(parts)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from advbench.goal import Goal
+from advbench.problem.asked import Seen
 from advbench.problem.problem import Loss, Probe, Problem
 
 
@@ -14,6 +15,8 @@ class SharedProblem(Problem):
     `p` is one row for everybody who is asked, or a row for each of them; images are clipped to [0, 1]. Answers and
     gradients have a row for every example asked: all, or those that `of` names.
     """
+
+    _remembers = False
 
     def start(self, *, random: bool = False) -> Tensor:
         """One row that changes nothing, or a random one in the ball."""
@@ -54,5 +57,5 @@ class SharedProblem(Problem):
         count = len(self._x) if of is None else len(of)
         return p.expand(count, *p.shape[1:]) if len(p) == 1 else p
 
-    def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
-        self._logits[who] = logits.to(self._logits.dtype)
+    def _remember(self, seen: Seen) -> None:
+        """What one perturbation does to one example is no success of its own."""

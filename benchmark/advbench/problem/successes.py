@@ -10,6 +10,7 @@ from torch import Tensor
 
 from advbench.access import Access
 from advbench.goal import Goal
+from advbench.problem.asked import Seen
 from advbench.problem.batches import BatchSize, run_in_batches
 from advbench.threats import Threat
 from advbench.threats.membership import measure
@@ -60,6 +61,10 @@ class Successes(ABC):
     _won: Tensor
     _active: Tensor
     _changed: bool
+    _remembers: bool = True
+    """Whether successes are kept."""
+    _shared: bool = False
+    """Whether the attack has what `_logits` is."""
     _asked: int = 0
     margin: float = MARGIN
     """By how much a success has to lead; an attack that is asked for surer ones raises it before its first pass."""
@@ -94,14 +99,12 @@ class Successes(ABC):
         self._asked += 1
         return self._target.suspicion(images)
 
-    def _remember(self, who: Tensor, q: Tensor, images: Tensor, logits: Tensor, repeated: bool) -> None:
+    def _remember(self, seen: Seen) -> None:
         """Keep the successes among these rows that are better than what their examples have."""
-        self._logits[who] = logits.to(self._logits.dtype)
-        goal = self._goal[who]
-        hits = self._reaches(goal, logits).nonzero().squeeze(1)  # the one host synchronisation of a pass
+        hits = self._reaches(seen.goal, seen.logits, seen.margin).nonzero().squeeze(1)
         if len(hits) == 0:
             return
-        who, q, images, logits = who[hits], q[hits], images[hits], logits[hits]
+        who, q, images, logits = seen.who[hits], seen.q[hits], seen.images[hits], seen.logits[hits]
         if self._target.draws > 1:
             kept = self._mostly_reach(who, images).nonzero().squeeze(1)
             if len(kept) == 0:
@@ -115,7 +118,7 @@ class Successes(ABC):
         member = measure(self.threat, self._x[who], q, images)
         score = self._worth(who, logits, images, member.size).to(self._score.dtype)
         better = member.inside & (score > self._score[who])
-        if repeated:  # several candidates of one example: the best, the first of equals
+        if seen.repeated:  # several candidates of one example: the best, the first of equals
             order = torch.arange(len(who), device=who.device)
             highest = torch.full_like(self._score, -torch.inf)
             highest.scatter_reduce_(0, who, torch.where(better, score, -torch.inf), "amax")
@@ -152,9 +155,9 @@ class Successes(ABC):
             worth = worth.clamp(-UNDETECTED / 4, UNDETECTED / 4) + undetected.to(worth.dtype) * UNDETECTED
         return worth
 
-    def _reaches(self, goal: Goal, logits: Tensor) -> Tensor:
+    def _reaches(self, goal: Goal, logits: Tensor, margin: Tensor | None = None) -> Tensor:
         """Which rows reach the goal by more than rounding; an abstention counts as having left the true label."""
-        reached = goal.margin(logits) > self.margin
+        reached = (goal.margin(logits) if margin is None else margin) > self.margin
         refused = self._target.abstains(logits if self._target.scale == 1 else logits / self._target.scale)
         if refused is None:
             return reached

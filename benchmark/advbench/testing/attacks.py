@@ -19,6 +19,7 @@ from advbench.errors import AdvbenchError
 from advbench.geometry import Geometry
 from advbench.plugin import Attack
 from advbench.problem.problem import Problem
+from advbench.testing.accelerators import hardly_waits, makes_tensors_where_the_data_lie
 from advbench.testing.check import Check, demand
 from advbench.testing.scene import FORM, Scene, Watched, scene, steadfast
 from advbench.testing.stage import Flat, HalfSpace, Speechless, StageNet, images, tried
@@ -62,6 +63,10 @@ def attack_checks(
             title = f"{name}-targeted" if targeted else name
             for what, trial in _trials(attack, threat):
                 yield Check(attack.label, f"{title}-{what}", partial(trial, attack, threat, targeted))
+        elsewhere = partial(makes_tensors_where_the_data_lie, attack, threat)
+        yield Check(attack.label, f"{name}-makes-tensors-where-the-data-lie", elsewhere)
+        if _hurries(attack, threat):
+            yield Check(attack.label, f"{name}-hardly-waits", partial(hardly_waits, attack, threat))
         for what, odd in ODD.items():
             yield Check(attack.label, f"{name}-survives-{what}", partial(survives, attack, partial(odd, threat)))
         if attack.uses_bank:
@@ -87,6 +92,13 @@ def _trials(attack: Attack, threat: Threat) -> Iterator[tuple[str, Trial]]:
         yield "changes-nothing-at-radius-0", changes_nothing_at_radius_0
     if threat.norm in ("linf", "l2") and Access.GRADIENTS in attack.needs:
         yield "finds-a-known-edge", finds_a_known_edge
+
+
+def _hurries(attack: Attack, threat: Threat) -> bool:
+    """Whether its steps need not wait for a device: before a detector and for a set every pass is looked at, and other
+    balls than these may have to wait by themselves."""
+    slopes = Access.GRADIENTS in attack.needs and Access.SUSPICION not in attack.needs
+    return slopes and attack.scope != "set" and threat.norm in ("linf", "l2")
 
 
 def _refuse(problem: str) -> None:

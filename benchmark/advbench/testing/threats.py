@@ -12,6 +12,7 @@ from torch import Tensor
 from advbench.draws import Draws
 from advbench.geometry import Geometry
 from advbench.plugins.ball_form import wrong_form, wrong_sizes
+from advbench.problem.moves import clamps
 from advbench.testing.check import Check, demand
 from advbench.testing.stage import images, tried
 from advbench.threats import Threat
@@ -46,6 +47,7 @@ def _trials(threat: Threat) -> Iterator[tuple[str, Trial]]:
     yield "starts-by-draws-alone", starts_by_draws_alone
     yield "projects-inside", projects_inside
     yield "projects-once", projects_once
+    yield "clamps-between-its-bounds", clamps_between_its_bounds
     if threat.convex:
         yield "projects-to-the-nearest", projects_to_the_nearest
         yield "brings-no-two-further-apart", brings_no_two_further_apart
@@ -201,6 +203,18 @@ def projects_once(threat: Threat) -> None:
                 limit = CLOSE * (1 + _length(once))
                 worst = float((moved - limit).max())
                 demand(worst <= 0, f"`project` moves what it has projected, {case.what}, by {float(moved.max()):.3g}")
+
+
+def clamps_between_its_bounds(threat: Threat) -> None:
+    """A ball that names bounds is projected onto by a clamp between them, made once for all steps."""
+    for case in cases():
+        for inner in (*_radii(threat), threat.at(0.0)):
+            bounds = inner.bounds(case.x)
+            if bounds is None or not clamps(inner):
+                continue
+            for p in case.candidates(threat):
+                same = torch.equal(inner.project(case.x, p), p.clamp(*bounds))
+                demand(same, f"`project` is no clamp between `bounds`, {case.what}; leave `bounds` out")
 
 
 def projects_to_the_nearest(threat: Threat) -> None:

@@ -36,14 +36,14 @@ class Box(Threat):
         return x.clone()
 
     def start(self, x: Tensor, draws: Draws) -> Tensor:
-        low, high = self._limits(x)
+        low, high = self.bounds(x)
         return low + (high - low) * draws.uniform(*x.shape[1:], dtype=x.dtype)
 
     def apply(self, x: Tensor, p: Tensor) -> Tensor:
         return p
 
     def project(self, x: Tensor, p: Tensor) -> Tensor:
-        return p.clamp(*self._limits(x))
+        return p.clamp(*self.bounds(x))
 
     def steepest(self, x: Tensor, gradient: Tensor) -> Tensor:
         return gradient.sign().nan_to_num_(0)
@@ -51,5 +51,5 @@ class Box(Threat):
     def size(self, x: Tensor, p: Tensor) -> Tensor:
         return (p - x).flatten(1).abs().amax(1)
 
-    def _limits(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return (x - self.eps).clamp_min(0), (x + self.eps).clamp_max(1)

@@ -10,12 +10,15 @@ import torch
 from torch import Tensor
 
 from advbench.geometry import Geometry
+from advbench.pace import may_wait
 from advbench.threats.threat import Threat
 
 if TYPE_CHECKING:
     from advbench.draws import Draws
 
 ROUNDS = 60
+UNASKED = 4
+"""The last round where nobody may look whether it is needed: on digits the fourth has never changed a bit."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +73,7 @@ class L2(Threat):
         unit = p.flatten(1) / length.clamp_min(torch.finfo(p.dtype).tiny).to(p.dtype)
         reach = length.clamp_max(self.eps)
         squares = unit.square()
+        waits = may_wait(p.device)
         for turn in range(ROUNDS):
             moved = unit * reach.to(p.dtype)
             clipped = moved.clamp(low, high)
@@ -78,9 +82,8 @@ class L2(Threat):
             fixed = clipped.square_().sum(1, keepdim=True).double() - reach.square() * loose
             further = ((self.eps**2 - fixed).clamp_min(0) / loose).sqrt().nan_to_num(0)
             further = torch.maximum(reach, torch.minimum(further, length))
-            # asking costs a wait on a GPU, a needless round costs little there
             grows = outside & (further > reach * (1 + torch.finfo(p.dtype).eps))
-            if (p.device.type == "cpu" or turn % 4 == 3) and not bool(grows.any()):
+            if (waits and not bool(grows.any())) or (not waits and turn == UNASKED):
                 break
             reach = torch.where(grows, further, reach)
         shrunk = self.shrink((unit * reach.to(p.dtype)).clamp(low, high))

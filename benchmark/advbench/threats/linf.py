@@ -41,7 +41,7 @@ class Linf(Threat):
 
     def start(self, x: Tensor, draws: Draws) -> Tensor:
         # uniform over ball and box together: clipping a draw would leave half of a black image's pixels unmoved
-        low, high = (-x).clamp_min(-self.eps), (1 - x).clamp_max(self.eps)
+        low, high = self.bounds(x)
         return low + (high - low) * draws.uniform(*x.shape[1:], dtype=x.dtype)
 
     def apply(self, x: Tensor, p: Tensor) -> Tensor:
@@ -49,6 +49,9 @@ class Linf(Threat):
 
     def project(self, x: Tensor, p: Tensor) -> Tensor:
         return p.clamp(-self.eps, self.eps).clamp(-x, 1 - x)
+
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return (-x).clamp_min(-self.eps), (1 - x).clamp_max(self.eps)
 
     def shrink(self, p: Tensor) -> Tensor:
         return p.clamp(-self.eps, self.eps)

@@ -84,6 +84,10 @@ class Threat(Plugin, ABC):
     def project(self, x: Tensor, p: Tensor) -> Tensor:
         """The nearest perturbation whose size is at most eps and whose image lies in [0, 1]."""
 
+    def bounds(self, x: Tensor) -> tuple[Tensor, Tensor] | None:
+        """The lowest and highest perturbations of images, where `project` is a clamp between them; else None."""
+        return None
+
     def shrink(self, p: Tensor) -> Tensor:
         """The nearest perturbations whose size is at most eps, whatever the image; only where `shareable`."""
         raise NotImplementedError(f"{self.name}: every image has perturbations of its own")

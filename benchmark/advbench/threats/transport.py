@@ -9,6 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from advbench.pace import may_wait
+
 ROUNDS = 100
 TOGETHER = 12
 """Rounds in which a multiplier moves although its thresholds are not yet right: faster, and nearly always enough."""
@@ -142,7 +144,7 @@ def settled(wishes: Wishes, start: Settled | None = None, rounds: int = ROUNDS) 
         exact = (spent - budget).abs() <= rounding * budget
         done = done | balanced & (fits & (multiplier == 0) | exact | (high - low <= rounding * high))
         # asking costs a wait on a GPU, a needless round costs little there
-        if (values.device.type == "cpu" or turn % 4 == 3) and bool(done.all()):
+        if (may_wait(values.device) or turn % 4 == 3) and bool(done.all()):
             break
         newton = (multiplier + (spent - overdue - budget) / slope.clamp_min(tiny)).clamp_min(0)
         middle = (low.clamp_min(0) + high) / 2

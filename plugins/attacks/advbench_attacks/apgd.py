@@ -18,8 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from advbench import Access, Attack, Geometry, Loss, Problem, Threat, at_least, one_of
-from advbench_attacks.common.climb import surviving
+from advbench import Access, Attack, Geometry, Loss, Probe, Problem, at_least, one_of
+from advbench_attacks.common.climb import steepest
 from advbench_attacks.common.losses import LOSSES, aimed_dlr
 
 α = 0.75
@@ -74,14 +74,13 @@ class Walk:
     """The state of the search, a row for each candidate: the first target of all examples, then the second, …"""
 
     of: Tensor
-    x: Tensor
     aim: Tensor | None
     p: Tensor
     before: Tensor
     value: Tensor
     best: Tensor
     best_value: Tensor
-    best_margin: Tensor
+    best_logits: Tensor
     uphill: Tensor
     """The unit step at the best point."""
     η: Tensor
@@ -93,18 +92,17 @@ class Walk:
     """Whether the step was halved there."""
 
     @classmethod
-    def begin(cls, p: Tensor, of: Tensor, x: Tensor, aim: Tensor | None, η: float) -> Walk:
+    def begin(cls, p: Tensor, of: Tensor, aim: Tensor | None, η: float, classes: int) -> Walk:
         lowest = torch.full_like(of, -torch.inf, dtype=p.dtype)
         return cls(
             of=of,
-            x=x,
             aim=aim,
             p=p,
             before=p,
             value=-lowest,  # the start is no rise
             best=p,
             best_value=lowest,
-            best_margin=lowest,
+            best_logits=p.new_full((len(p), classes), torch.nan),
             uphill=torch.zeros_like(p),
             η=torch.full_like(lowest, η),
             rises=torch.zeros_like(of),
@@ -113,8 +111,9 @@ class Walk:
         )
 
     def without(self, rows: Tensor) -> Walk:
-        rest = torch.ones_like(self.halved).index_fill_(0, rows, False)
-        return self[rest.nonzero().squeeze(1)]
+        gone = torch.zeros_like(self.halved).index_fill_(0, rows, True)
+        # sorted, since how many there are is known: to ask where they are would be a wait on a GPU
+        return self[gone.byte().argsort(stable=True)[: len(gone) - len(rows)]]
 
     def __getitem__(self, rows: Tensor) -> Walk:
         values = {field.name: getattr(self, field.name) for field in fields(self)}
@@ -129,9 +128,10 @@ class Nearest:
         self.p = problem.start()
         self._margin = torch.full_like(problem.goal.labels, -torch.inf, dtype=self.p.dtype)
 
-    def take(self, walk: Walk, lanes: int) -> None:
+    def take(self, problem: Problem, walk: Walk, lanes: int) -> None:
         """Candidates of the same example stand at the same place of every lane, since they leave together."""
-        margin, lane = walk.best_margin.view(lanes, -1).max(0)
+        margins = problem.goal[walk.of].margin(walk.best_logits).masked_fill_(walk.best_value == -torch.inf, -torch.inf)
+        margin, lane = margins.view(lanes, -1).max(0)
         of = walk.of[: len(margin)]
         best = walk.best.view(lanes, len(margin), *walk.best.shape[1:])[lane, torch.arange(len(of), device=of.device)]
         nearer = margin > self._margin[of]
@@ -141,34 +141,40 @@ class Nearest:
 
 def search(problem: Problem, loss: Loss, steps: int, aims: Tensor | None, nearest: Nearest) -> None:
     """One climb from a random start for each class in `aims` (N, K), or for the goal itself."""
-    threat, lanes = problem.threat, 1 if aims is None else aims.shape[1]
+    lanes = 1 if aims is None else aims.shape[1]
     p = torch.cat([problem.start(random=True)[problem.active] for _ in range(lanes)])
-    of = problem.active.repeat(lanes)
-    aim = None if aims is None else aims[problem.active].T.flatten()
-    walk = Walk.begin(p, of, problem.images[of], aim, 2 * problem.eps)
+    active = problem.active
+    of = active.repeat(lanes)
+    aim = None if aims is None else aims[active].T.flatten()
+    walk = Walk.begin(p, of, aim, 2 * problem.eps, problem.classes)
     windows = checkpoints(steps)
     for k in range(steps):
         everyone = lanes == 1 and len(walk.of) == len(problem.images)
-        probe = problem.probe(walk.p, loss, None if everyone else walk.of, walk.aim)
-        gradient, logits = probe.gradient, probe.logits
-        if lanes * len(problem.active) < len(walk.of):
-            kept = surviving(problem, walk.of)
-            nearest.take(walk.without(kept), lanes)
-            walk, gradient, logits = walk[kept], gradient[kept], logits[kept]
+        whose = None if everyone else walk.of
+        probe = problem.probe(walk.p, loss, whose, walk.aim)
+        if len(problem.active) < len(active):
+            kept = torch.searchsorted(active, problem.active)  # in each lane: who is active was so before
+            kept = (kept + len(active) * torch.arange(lanes, device=kept.device).unsqueeze(1)).flatten()
+            nearest.take(problem, walk.without(kept), lanes)
+            value = None if probe.loss is None else probe.loss[kept]
+            walk, probe = walk[kept], Probe(probe.gradient[kept], probe.logits[kept], value)
+            active, whose = problem.active, walk.of
             if problem.done:
                 return
-        uphill = threat.steepest(walk.x, gradient)
-        walk = weighed(problem, walk, loss, logits, uphill)
+        uphill = steepest(problem, probe.gradient, whose)
+        walk = weighed(problem, walk, loss, probe, uphill)
         if k in windows:
             walk, uphill = checked(walk, uphill, windows[k])
-        walk = moved(threat, walk, uphill, first=k == 0)
-    nearest.take(weighed(problem, walk, loss, problem.logits(walk.p, walk.of), walk.uphill), lanes)
+        walk = moved(problem, walk, uphill, whose, first=k == 0)
+    last = Probe(walk.uphill, problem.logits(walk.p, walk.of))
+    nearest.take(problem, weighed(problem, walk, loss, last, walk.uphill), lanes)
 
 
-def weighed(problem: Problem, walk: Walk, loss: Loss, logits: Tensor, uphill: Tensor) -> Walk:
+def weighed(problem: Problem, walk: Walk, loss: Loss, probe: Probe, uphill: Tensor) -> Walk:
     """The walk with what is known of its latest points."""
-    goal = replace(problem.goal[walk.of], aim=walk.aim)
-    value = loss(goal, logits)
+    value = probe.loss
+    if value is None:
+        value = loss(replace(problem.goal[walk.of], aim=walk.aim), probe.logits)
     better = value > walk.best_value
     return replace(
         walk,
@@ -176,7 +182,7 @@ def weighed(problem: Problem, walk: Walk, loss: Loss, logits: Tensor, uphill: Te
         rises=walk.rises + (value > walk.value),
         best=torch.where(wide(better, walk.p), walk.p, walk.best),
         best_value=torch.where(better, value, walk.best_value),
-        best_margin=torch.where(better, goal.margin(logits), walk.best_margin),
+        best_logits=torch.where(better.unsqueeze(1), probe.logits, walk.best_logits),
         uphill=torch.where(wide(better, walk.p), uphill, walk.uphill),
     )
 
@@ -198,11 +204,11 @@ def checked(walk: Walk, uphill: Tensor, window: int) -> tuple[Walk, Tensor]:
     return walk, torch.where(wide(halved, uphill), walk.uphill, uphill)
 
 
-def moved(threat: Threat, walk: Walk, uphill: Tensor, *, first: bool) -> Walk:
+def moved(problem: Problem, walk: Walk, uphill: Tensor, whose: Tensor | None, *, first: bool) -> Walk:
     """One step further: towards the projected gradient step, with momentum from the second one on."""
-    z = threat.project(walk.x, torch.addcmul(walk.p, wide(walk.η, walk.p), uphill))
+    z = problem.project(torch.addcmul(walk.p, wide(walk.η, walk.p), uphill), whose)
     if not first:
-        z = threat.project(walk.x, walk.p.lerp(z, α).add_(walk.p - walk.before, alpha=1 - α))
+        z = problem.project(walk.p.lerp(z, α).add_(walk.p - walk.before, alpha=1 - α), whose)
     return replace(walk, p=z, before=walk.p)
 
 

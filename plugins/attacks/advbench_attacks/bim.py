@@ -31,6 +31,6 @@ class BIM(Attack):
 
         def move(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
-            return (problem.project(p + α * problem.ascent(p, of=of), of),)
+            return (problem.advance(p, problem.ascent(p, of=of), α, of),)
 
         return climb(problem, problem.start(), self.steps, move)

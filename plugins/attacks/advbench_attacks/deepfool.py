@@ -69,8 +69,11 @@ class DeepFool(Attack):
             smallest = torch.where(across, size, smallest)
             left = left - across.long()
             q = self._moved(problem, p, of, probe.gradient, height, across)
-            stay = wanted.nonzero().squeeze(1)
-            p, of, rival, left, smallest = q[stay], of[stay], rival[stay], left[stay], smallest[stay]
+            stay = problem.staying(wanted)
+            if stay is None:  # who would leave stands still until then
+                p = torch.where(wanted.view(-1, *[1] * (p.ndim - 1)), q, p)
+            else:
+                p, of, rival, left, smallest = q[stay], of[stay], rival[stay], left[stay], smallest[stay]
             if len(of) == 0 or problem.done:
                 break
         problem.logits(p, of)

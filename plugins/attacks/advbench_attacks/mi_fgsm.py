@@ -34,7 +34,7 @@ class MIFGSM(Attack):
         def move(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             p, gathered = rows
             gathered = μ * gathered + of_unit_length(problem.gradient(p, of=of))
-            return problem.project(p + α * steepest(problem, gathered, of), of), gathered
+            return problem.advance(p, steepest(problem, gathered, of), α, of), gathered
 
         return climb(problem, problem.start(), self.steps, move, memories=1)
 

@@ -56,15 +56,15 @@ class PGD(Attack):
 
         def steepest(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
-            return (problem.project(p + α * problem.ascent(p, loss, of), of),)
+            return (problem.advance(p, problem.ascent(p, loss, of), α, of),)
 
         def sign(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
-            return (problem.project(p + α * alike(problem.ascent(p, loss, of)), of),)
+            return (problem.advance(p, alike(problem.ascent(p, loss, of)), α, of),)
 
         def sgd(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             (p,) = rows
-            return (problem.project(p + η * problem.gradient(p, loss, of).nan_to_num_(0, 0, 0), of),)
+            return (problem.advance(p, problem.gradient(p, loss, of).nan_to_num_(0, 0, 0), η, of),)
 
         def adam(turn: int, of: Tensor | None, rows: Rows) -> Rows:
             p, m, v = rows

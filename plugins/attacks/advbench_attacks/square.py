@@ -62,7 +62,7 @@ class Search:
 
     def __init__(self, problem: Problem, squares: Squares, proposals: int) -> None:
         self._problem, self._proposals = problem, proposals
-        self._draws, self._numbers, self._place = problem.draws, torch.empty(0), 0
+        self._draws, self._numbers, self._place = problem.draws, problem.images.new_empty(0), 0
         self._all = squares.start(self._draws.uniform(squares.start_numbers))
         margin = problem.goal.margin(problem.logits(self._all.view_as(problem.images)))
         self._margin = margin.nan_to_num(-torch.inf)

@@ -51,8 +51,7 @@ def compress_jpeg(x: Tensor, quality: Tensor, *, halved: bool = False) -> Tensor
     colour = x.shape[1] == 3
     levels = 255 * x
     levels = _transform(levels, TO_YCC, 1) if colour else levels
-    tables = torch.tensor([LUMINANCE, CHROMINANCE, CHROMINANCE] if colour else [LUMINANCE], dtype=x.dtype)
-    tables = tables.to(x.device)
+    tables = x.new_tensor([LUMINANCE, CHROMINANCE, CHROMINANCE] if colour else [LUMINANCE])
     if colour and halved:
         bright, differences = levels[:, :1], levels[:, 1:]
         height, width = x.shape[2:]

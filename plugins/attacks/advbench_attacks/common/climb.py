@@ -23,17 +23,10 @@ def climb(problem: Problem, p: Tensor, steps: int, move: Move, memories: int = 0
         rows = move(turn, None if len(of) == len(p) else of, rows)
         if len(problem.active) < len(of):
             p[of] = rows[0]
-            kept = surviving(problem, of)
-            of, rows = of[kept], tuple(row[kept] for row in rows)
+            kept = torch.searchsorted(of, problem.active)  # both ascend, and who is active was so before
+            of, rows = problem.active, tuple(row[kept] for row in rows)
     p[of] = rows[0]
     return p
-
-
-def surviving(problem: Problem, of: Tensor) -> Tensor:
-    """Which rows belong to examples that are not done."""
-    alive = torch.zeros(len(problem.images), dtype=torch.bool, device=of.device)
-    alive[problem.active] = True
-    return alive[of].nonzero().squeeze(1)
 
 
 def steepest(problem: Problem, gradient: Tensor, of: Tensor | None) -> Tensor:

@@ -138,7 +138,7 @@ class L2Squares:
     def start(self, numbers: Tensor) -> Tensor:
         """A grid of tiles, each with hill and hollow one way round or the other."""
         side, down, across = self._tiles
-        upright = _hills(side).to(self.low)
+        upright = _hills(side, self.low.device, self.low.dtype)
         drawn = (numbers > 0.5).view(len(numbers), -1, down, 1, across, 1)
         tiles = torch.where(drawn[:, :1], upright.view(1, 1, 1, side, 1, side), upright.T.view(1, 1, 1, side, 1, side))
         tiles = torch.where(drawn[:, 1:], tiles, -tiles).reshape(len(numbers), -1, down * side, across * side)
@@ -167,7 +167,7 @@ class L2Squares:
         freed = held.square().sum(2, keepdim=True) + other.mul(apart).square().sum(2, keepdim=True)
         unspent = (self.eps**2 - p.flatten(1).norm(dim=1).square()).clamp_min(0).view(-1, 1, 1)
         length = (freed + unspent / channels).sqrt()
-        upright = _hills(side).to(p)
+        upright = _hills(side, p.device, p.dtype)
         hills = torch.where(numbers[:, 4:5] > 0.5, upright.flatten(), upright.T.flatten()).unsqueeze(1)
         new = torch.where((numbers[:, 5:] > 0.5).unsqueeze(2), hills, -hills)
         new = new + held / held.flatten(1).norm(dim=1).clamp_min(TINY).view(-1, 1, 1)
@@ -182,19 +182,19 @@ class L2Squares:
 
 
 @cache
-def _hills(side: int) -> Tensor:
+def _hills(side: int, device: torch.device, kind: torch.dtype) -> Tensor:
     """A hill in the left half of the square and a hollow in the right half, of length 1."""
     half = side // 2
     both = torch.cat([_hill(side, half), -_hill(side, side - half)], 1)
     unit: Tensor = both / torch.linalg.vector_norm(both)
-    return unit
+    return unit.to(device, kind)
 
 
 def _hill(height: int, width: int) -> Tensor:
     """Rings around the centre, each lower than the one inside: 1/1², 1/2², … summed from the edge."""
-    down = (torch.arange(height) - height // 2).abs()
-    across = (torch.arange(width) - width // 2).abs()
+    down = (torch.arange(height, device="cpu") - height // 2).abs()
+    across = (torch.arange(width, device="cpu") - width // 2).abs()
     ring = torch.maximum(down.view(-1, 1), across.view(1, -1))
-    steps = torch.arange(max(height, width) // 2 + 1)
+    steps = torch.arange(max(height, width) // 2 + 1, device="cpu")
     heights: Tensor = (steps + 1.0).square().reciprocal().flip(0).cumsum(0).flip(0)
     return heights[ring]

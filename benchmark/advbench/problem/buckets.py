@@ -1,0 +1,178 @@
+"""Bookkeeping that never waits for the device: masks in fixed shapes, and who is done leaves every few passes.
+
+On a GPU with a small network a pass costs what it takes to launch its kernels, and every question that needs a value on
+the host (who has succeeded?) empties the queue. So nothing is asked for `EVERY` passes: all rows stay, successes are
+kept by `where`, and at the end of such a bucket the host asks once who is left. Verdicts are those of the other path.
+What differs: who has succeeded is asked on until the bucket ends, and `forwards` counts that; rows named by `of` are
+all asked, since an attack leaves out those of examples that are done by itself, and finding them would be a wait.
+
+A success counts when it lies in the ball. Where it comes from somewhere else than `Problem.project`, that is measured
+at once; what the ball has projected is believed until the bucket's end, and measured there. What a ball of the core
+has clamped lies between its bounds whatever it was: there the end of a bucket looks for NaN alone.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from advbench.problem.asked import Seen
+from advbench.problem.ledger import Ledger
+from advbench.threats.membership import inside
+
+EVERY = 8
+"""Passes between two questions who is left."""
+
+
+class Buckets(Ledger):
+    """The half of a `Problem` that keeps successes where the host must not wait."""
+
+    _never: Tensor
+    """The value of no success."""
+    _projected: tuple[Tensor, int, bool] | None = None
+    """What the ball has projected last, its version then, and whether by the core's clamp; inside, if unchanged."""
+    _unmeasured: bool = False
+    """Whether a success was kept on the word of the projection."""
+    _clamped: bool = False
+    """Whether one was kept that the core has clamped."""
+    _turns: int = 0
+    _looks: int = 0
+
+    @property
+    def found(self) -> Tensor:
+        self._settle()
+        return super().found if self._waits or not self._first else super().found | self._won
+
+    @property
+    def best(self) -> Tensor:
+        self._settle()
+        best = super().best
+        if self._waits:
+            return best
+        return torch.where(_wide(self.found, best), best, self.threat.identity(self._x))
+
+    @property
+    def _first(self) -> bool:
+        """Whether an example is done with its first success."""
+        return self._stop == "first" and not self._minimizes
+
+    def staying(self, wanted: Tensor) -> Tensor | None:
+        """The rows that are wanted; None while the host must not wait, for all of them until it may."""
+        if not self._waits:
+            self._looks += 1
+            if self._looks % EVERY:
+                return None
+        return wanted.nonzero().squeeze(1)
+
+    def look_at_every_pass(self) -> None:
+        """From here on the host waits: somebody asks again about successes, which have to be found for it."""
+        if not self._waits:
+            found = self.found
+            self._waits = True
+            if self._first:
+                self._active &= ~self._won
+                self._score = torch.where(found, self._score.clamp_min(torch.finfo(self._score.dtype).min), -torch.inf)
+            self._regroup(self._active.nonzero().squeeze(1))
+
+    def _keep(self, seen: Seen) -> None:
+        """Keep the successes among these rows that are better than what their examples have, without looking."""
+        hit = self._reaches(seen.goal, seen.logits, seen.margin)
+        if seen.paid is not None:
+            hit = hit & seen.paid
+        x = self._x[seen.who] if seen.place is None else self._x[seen.place]
+        size = self.threat.size(x, seen.q) if self._minimizes or not seen.projected else None
+        if not seen.projected:
+            assert size is not None
+            hit = hit.logical_and_(inside(self.threat, x, seen.q, seen.images, size))
+        elif self._projected is not None and self._projected[2]:
+            self._clamped = True
+        else:
+            self._unmeasured = True
+        if seen.repeated:
+            self._keep_one_of_several(seen, hit, size)
+        elif self._first:
+            self._keep_the_first(seen, hit)
+        else:
+            self._keep_the_better(seen, torch.where(hit, self._value(seen, size), self._never))
+
+    def _value(self, seen: Seen, size: Tensor | None) -> Tensor:
+        """What makes one success better than another."""
+        if self._minimizes:
+            assert size is not None
+            return -size
+        return seen.goal.cross_entropy(seen.logits) if seen.loss is None else seen.loss
+
+    def _keep_the_first(self, seen: Seen, hit: Tensor) -> None:
+        who = seen.who if seen.place is None else seen.place
+        best, won = self._best[who], self._won[who]
+        fresh = _wide(torch.gt(hit, won), seen.q)  # of truths: hit and not yet won
+        if seen.place is None:
+            self._best[who] = torch.where(fresh, seen.q.to(best.dtype), best)
+            self._won[who] = won | hit
+        else:
+            torch.where(fresh, seen.q, best, out=best)
+            won.logical_or_(hit)
+
+    def _keep_the_better(self, seen: Seen, value: Tensor) -> None:
+        who = seen.who if seen.place is None else seen.place
+        best, score = self._best[who], self._score[who]
+        better = _wide(value > score, seen.q)
+        if seen.place is None:
+            self._best[who] = torch.where(better, seen.q.to(best.dtype), best)
+            self._score[who] = torch.maximum(score, value)
+        else:
+            torch.where(better, seen.q, best, out=best)
+            torch.maximum(score, value, out=score)
+
+    def _keep_one_of_several(self, seen: Seen, hit: Tensor, size: Tensor | None) -> None:
+        """Of several candidates of one example the best, the first of equals."""
+        value = torch.where(hit, self._value(seen, size), self._never).to(self._score.dtype)
+        highest = torch.full_like(self._score, -torch.inf).scatter_reduce_(0, seen.who, value, "amax")
+        order = torch.arange(len(value), device=value.device)
+        equal = hit & (value == highest[seen.who])
+        row = torch.full_like(self._score, len(value), dtype=torch.int64)
+        row.scatter_reduce_(0, seen.who, torch.where(equal, order, len(value)), "amin")
+        better = row < len(value)
+        better &= ~self._won if self._first else highest > self._score
+        chosen = seen.q[row.clamp_max_(len(value) - 1)]
+        torch.where(_wide(better, chosen), chosen, self._best, out=self._best)
+        if self._first:
+            self._won |= better
+        else:
+            self._score = torch.where(better, highest, self._score)
+
+    def _settle(self) -> None:
+        """Measure what was kept on the projection's word; nothing waits."""
+        if self._waits:
+            return
+        if self._unmeasured or self._clamped:
+            lawful = self._lawful()
+            self._unmeasured = self._clamped = False
+            if self._first:
+                self._won &= lawful
+            else:
+                self._score.masked_fill_(~lawful, -torch.inf)
+
+    def _lawful(self) -> Tensor:
+        """Whether what is kept of each example lies inside."""
+        if not self._unmeasured:
+            return torch.eq(self._best, self._best).flatten(1).all(1)
+        images = self.threat.apply(self._x, self._best)
+        return inside(self.threat, self._x, self._best, images, self.threat.size(self._x, self._best))
+
+    def _end_of_pass(self) -> None:
+        """At the end of a bucket ask who is left: the one wait."""
+        self._turns += 1
+        if self._turns % EVERY or not (self._first or self._budget is not None):
+            return
+        self._settle()
+        self._active &= ~self._won
+        if self._budget is not None:
+            self._active &= self.forwards < self._budget
+        left = self._active.nonzero().squeeze(1)
+        if len(left) < len(self._index):
+            self._regroup(left)
+
+
+def _wide(values: Tensor, like: Tensor) -> Tensor:
+    return values.view(-1, *[1] * (like.ndim - 1))
