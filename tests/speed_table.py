@@ -47,7 +47,6 @@ SETTINGS = (
     Setting("pgd(steps=40)", "linf(eps=0.3)", ROBUST, "first"),
     Setting("apgd", "linf(eps=0.3)", ROBUST, "first"),
     Setting("square(queries=1000)", "linf(eps=0.3)", ROBUST, "first", rounds=2),
-    Setting("square(queries=700)", "linf(eps=0.3)", ROBUST, "first", rounds=2),
     Setting("ddn(steps=100, settled=0)", "l2"),
     Setting("ddn(steps=100)", "l2"),
     Setting("fmn(steps=100, settled=0)", "linf"),
