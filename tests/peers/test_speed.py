@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 import torch
+from speed_table import SETTINGS, line
+from speed_table import Setting as TableRow
 from torch import Tensor
 
 from advbench.data import Examples
@@ -27,7 +29,7 @@ from advbench_attacks.deepfool import DeepFool
 from advbench_attacks.pgd import PGD
 from advbench_peers.libraries import INSTALL, InSingle, Peer, Setting, adv_lib_attacks
 from advbench_peers.peers import PEERS, peers_of
-from advbench_peers.race import BEST, Race, Row
+from advbench_peers.race import BEST, OURS, Race, Row
 from advbench_peers.timing import Timed, in_turns, ratio
 
 CPU = torch.device("cpu")
@@ -179,6 +181,31 @@ def test_the_command_goes_on_after_what_fails(advbench: Any, monkeypatch: pytest
     assert "failed: toy-crashing: ValueError: no such layer" in done.out
     assert "advbench failed: RuntimeError: not" in " ".join(done.out.split())
     assert "Traceback" not in done.out + done.err
+
+
+def test_the_table_beside_the_peers_names_the_fastest_first_and_leaves_out_who_failed() -> None:
+    rows = [
+        Row(OURS, 2.0, 1.0, accuracy=0.0, norm=0.5, floor=1.25),
+        Row("slow", 4.0, 2.0, accuracy=0.0, norm=0.75),
+        Row("fast", 3.0, 1.5, accuracy=0.0, norm=0.625),
+        Row("broken", failed="AssertionError: no start"),
+        Row(BEST, 7.0, 3.5, accuracy=0.0, norm=0.625),
+    ]
+    ball = "`small-cnn`, l2, 200, `end`"
+    assert line(TableRow("ddn", "l2"), rows) == (
+        f"| `ddn` | {ball} | fast 1.50; slow 2.00 | 1.25 | 0.5000 | fast 0.6250; slow 0.7500 |"
+    )
+    together = f"| `brendel-bethge` | {ball} | {BEST} 3.50 | 1.25 | 0.5000 | {BEST} 0.6250 |"
+    assert line(TableRow("brendel-bethge", "l2"), rows) == together
+    failed = [Row(OURS, failed="IndexError: nowhere"), Row("fast", 3.0, None, accuracy=0.0)]
+    assert line(TableRow("ddn", "l2"), failed) == f"| `ddn` | {ball} | – | IndexError: nowhere |  | – |"
+
+
+def test_every_row_of_the_table_beside_the_peers_can_be_raced() -> None:
+    attacks = discover().attacks
+    for setting in SETTINGS:
+        name, threat = (spec.split("(")[0] for spec in (setting.attack, setting.threat))
+        assert peers_of(attacks[name], threat), setting
 
 
 def test_a_search_in_float64_reaches_the_network_in_float32() -> None:

@@ -7,6 +7,7 @@ Left open by the paper, or chosen otherwise after measuring (see docs/attacks/mi
   than gamma nor by more than a factor of 2, so that a wrong guess neither stalls nor throws away the search;
 - the first step goes to the nearest of the `rivals` likeliest classes, as DeepFool does, for one backward pass each:
   the difference of logits alone goes to the likeliest, and would stay there where another class is nearer;
+- an example that hardly gains any more goes through the rest of its schedule faster, and leaves (`pace`);
 - in l2 the perturbation is stretched to the radius, too: the box cuts off what the guess reckons with;
 - gamma falls from 0.1 to 0.003 (paper: 0.05 to 0.0001), since there are fewer steps;
 - in the end the smallest success is moved along the segment to the clean image, and from there once more to the
@@ -21,8 +22,8 @@ from torch import Tensor
 
 from advbench import MARGIN, Access, Attack, Goal, Problem, at_least, between
 from advbench_attacks.common.ending import LANDING, ended
+from advbench_attacks.common.pace import Pace
 from advbench_attacks.common.radius import dual, inside, length, stretched, unit
-from advbench_attacks.ddn import annealed
 from advbench_attacks.fab import likeliest, nearest_class
 
 FINAL = 8
@@ -38,9 +39,10 @@ class FMN(Attack):
     minimizes = True
     trial = {"steps": 40}
 
-    steps: int = at_least(1, default=60)
+    steps: int = at_least(1, default=100)
     gamma: float = between(0, 1, default=0.1)  # by which share the radius shrinks or grows, in the beginning
-    rivals: int = at_least(1, default=9)  # the likeliest other classes, of which the first step takes the nearest
+    rivals: int = at_least(1, default=5)  # the likeliest other classes, of which the first step takes the nearest
+    settled: float = between(0, 1, default=0.02)  # who gains less than this share in five steps hurries; 0 is nobody
 
     def passes(self, classes: int) -> int:
         return self.steps + 2 + FINAL + LANDING
@@ -51,41 +53,41 @@ class FMN(Attack):
 
     def search(self, problem: Problem) -> None:
         """All but the way back in the end; the problem remembers what is found."""
-        x, norm = problem.images, problem.threat.norm
-        low, high = (-x).flatten(1), (1 - x).flatten(1)
-        p = torch.zeros_like(low)
+        of, norm, shape = problem.active, problem.threat.norm, (-1, *problem.images.shape[1:])
+        goal, x = problem.goal[of], problem.images[of].flatten(1)
+        low, high, p = -x, 1 - x, torch.zeros_like(x)
         radius = p.new_zeros(len(p), 1)
-        best = torch.full_like(radius, torch.inf)
+        pace = Pace(self.steps, self.settled, p)
+        alphas, gammas = pace.falling(1, 0.01), pace.falling(self.gamma, 0.03 * self.gamma)
         for step in range(self.steps):
-            margin, gradient = self._margin(problem, p.view_as(x), clean=step == 0)
+            if len(of) == 0:
+                break
+            margin, gradient = self._margin(problem, goal, p.view(shape), of, clean=step == 0)
             won, size = margin > 0, length(p, norm)
-            best = torch.where(won, torch.minimum(best, size), best)
-            alpha, gamma = (
-                annealed(1, 0.01, step, self.steps),
-                annealed(self.gamma, 0.03 * self.gamma, step, self.steps),
-            )
+            pace.saw(won, size)
+            alpha, gamma = pace.of_rows(alphas), pace.of_rows(gammas)
             guess = size + margin.abs() / dual(gradient, norm).unsqueeze(1)
             if step > 0:
                 guess = inside(guess, radius * (1 + gamma), 2 * radius)
-            outward = torch.where(best.isfinite(), radius * (1 + gamma), guess.nan_to_num(0, 1, 0).clamp_max(sides(x)))
-            radius = torch.where(won, torch.minimum(radius * (1 - gamma), best), outward)
+            grown, farthest = radius * (1 + gamma), math.sqrt(x.shape[1])  # no perturbation in the box is longer
+            outward = torch.where(pace.best.isfinite(), grown, guess.nan_to_num(0, 1, 0).clamp_max(farthest))
+            radius = torch.where(won, torch.minimum(radius * (1 - gamma), pace.best), outward)
             direction = gradient.sign() if norm == "linf" else unit(gradient)
-            p = p + alpha * radius * direction
+            p = (alpha * radius * direction).add_(p)
             p = inside(inside(p, -radius, radius), low, high) if norm == "linf" else stretched(p, radius, low, high)
-        problem.logits(p.view_as(x))
+            left = pace.left(step)
+            if left is not None:
+                of, goal = of[left], goal[left]
+                low, high, p, radius = (rows[left] for rows in (low, high, p, radius))
+        problem.logits(p.view(shape), of)
 
-    def _margin(self, problem: Problem, p: Tensor, clean: bool) -> tuple[Tensor, Tensor]:
+    def _margin(self, problem: Problem, goal: Goal, p: Tensor, of: Tensor, *, clean: bool) -> tuple[Tensor, Tensor]:
         """How far the goal is reached, and the gradient; at the clean image, of the class with the nearest plane."""
-        if clean and self.rivals > 1 and problem.classes > 2 and not problem.goal.targeted:
-            labels = problem.goal.labels.unsqueeze(1)
-            classes = torch.cat([labels, likeliest(problem.logits(p), labels, self.rivals)], 1)
-            margin, gradient = nearest_class(problem, p, torch.arange(len(p), device=p.device), classes, boxed=True)
+        if clean and self.rivals > 1 and problem.classes > 2 and not goal.targeted:
+            labels = goal.labels.unsqueeze(1)
+            classes = torch.cat([labels, likeliest(problem.logits(p, of), labels, self.rivals)], 1)
+            margin, gradient = nearest_class(problem, p, of, classes, boxed=True)
         else:
-            probe = problem.probe(p, Goal.margin)
-            margin, gradient = problem.goal.margin(probe.logits), probe.gradient.flatten(1)
+            probe = problem.probe(p, Goal.margin, of)
+            margin, gradient = goal.margin(probe.logits), probe.gradient.flatten(1)
         return (margin - MARGIN).unsqueeze(1), gradient.nan_to_num(0, 0, 0)
-
-
-def sides(x: Tensor) -> float:
-    """No perturbation in the box is longer, in l2 or in l-infinity."""
-    return math.sqrt(x[0].numel())

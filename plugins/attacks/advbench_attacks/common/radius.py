@@ -29,7 +29,7 @@ def unit(rows: Tensor) -> Tensor:
 
 def inside(rows: Tensor, low: Tensor, high: Tensor) -> Tensor:
     """The rows clamped to the box between `low` and `high`."""
-    return torch.minimum(torch.maximum(rows, low), high)
+    return torch.clamp(rows, low, high)
 
 
 def stretched(p: Tensor, radius: Tensor, low: Tensor, high: Tensor) -> Tensor:
