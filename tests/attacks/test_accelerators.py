@@ -21,6 +21,7 @@ CELLS = {name: (attack, threat) for name, attack, threat, targeted in cells() if
 WAITS = {
     "buckets._end_of_pass: nonzero": "who is left, at the end of a bucket",
     "buckets.staying: nonzero": "who wants to stay, in every eighth step of an attack that has an end of its own",
+    "brendel_bethge.shortest: index": "which walks go on, once",
     "cw._turned: nonzero": "whose search is over, in a tenth of a round's steps (20 by default)",
     "rubbish.perturb: index": "who is not yet sure enough leaves in every step, twice",
 }

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,6 +21,9 @@ from advbench_attacks.brendel_bethge import BrendelBethge, shortest
 from advbench_attacks.common.pace import FAST, WINDOW, Pace, annealed
 from advbench_attacks.ddn import DDN
 from advbench_attacks.fmn import FMN
+
+LOOKING: Any = SimpleNamespace(staying=lambda wanted: wanted.nonzero().squeeze(1))
+"""A problem that may look at any time."""
 
 
 def column(*values: float) -> Tensor:
@@ -62,18 +67,18 @@ def test_who_gains_little_goes_faster_and_who_gains_or_has_nothing_does_not() ->
     sizes = pace.falling(1, 0)
     for step in range(WINDOW):
         pace.saw(column(1, 1, 0).bool(), column(1, 2, 9))
-        assert pace.left(step) is None
+        assert pace.left(step, LOOKING) is None
     for step in range(WINDOW, 2 * WINDOW):
         pace.saw(column(1, 1, 0).bool(), column(0.999, 1.9, 9))
-        assert pace.left(step) is None
+        assert pace.left(step, LOOKING) is None
     assert pace.of_rows(sizes).flatten().tolist() == pytest.approx([annealed(1, 0, 10, 20)] * 3)
     pace.saw(column(0, 1, 0).bool(), column(0, 1.8, 9))
-    pace.left(2 * WINDOW)
+    pace.left(2 * WINDOW, LOOKING)
     places = [10 + FAST, 11, 11]
     assert pace.of_rows(sizes).flatten().tolist() == pytest.approx([annealed(1, 0, place, 20) for place in places])
     for step in range(2 * WINDOW + 1, 3 * WINDOW - 1):
-        assert pace.left(step) is None
-    left = pace.left(3 * WINDOW - 1)
+        assert pace.left(step, LOOKING) is None
+    left = pace.left(3 * WINDOW - 1, LOOKING)
     assert left is not None
     assert left.tolist() == [1, 2], "the first is through, and leaves"
     assert pace.best.flatten().tolist() == pytest.approx([1.8, math.inf])

@@ -58,10 +58,11 @@ class DDN(Attack):
             alpha, gamma = pace.of_rows(alphas), pace.of_rows(gammas)
             if step > 0:  # the clean image says nothing of the first radius
                 radius = radius * torch.where(won, 1 - gamma, 1 + gamma)
-            p = stretched((alpha * radius * unit(probe.gradient.flatten(1))).add_(p), radius, low, high)
-            left = pace.left(step)
+            q = stretched((alpha * radius * unit(probe.gradient.flatten(1))).add_(p), radius, low, high)
+            left = pace.left(step, problem)
+            p = pace.moved(p, q, left)
             if left is not None:
                 of, goal = of[left], goal[left]
-                low, high, p, radius = (rows[left] for rows in (low, high, p, radius))
+                low, high, radius = (rows[left] for rows in (low, high, radius))
         problem.logits(p.view(shape), of)
         return ended(problem, FINAL)

@@ -73,12 +73,13 @@ class FMN(Attack):
             outward = torch.where(pace.best.isfinite(), grown, guess.nan_to_num(0, 1, 0).clamp_max(farthest))
             radius = torch.where(won, torch.minimum(radius * (1 - gamma), pace.best), outward)
             direction = gradient.sign() if norm == "linf" else unit(gradient)
-            p = (alpha * radius * direction).add_(p)
-            p = inside(inside(p, -radius, radius), low, high) if norm == "linf" else stretched(p, radius, low, high)
-            left = pace.left(step)
+            q = (alpha * radius * direction).add_(p)
+            q = inside(inside(q, -radius, radius), low, high) if norm == "linf" else stretched(q, radius, low, high)
+            left = pace.left(step, problem)
+            p = pace.moved(p, q, left)
             if left is not None:
                 of, goal = of[left], goal[left]
-                low, high, p, radius = (rows[left] for rows in (low, high, p, radius))
+                low, high, radius = (rows[left] for rows in (low, high, radius))
         problem.logits(p.view(shape), of)
 
     def _margin(self, problem: Problem, goal: Goal, p: Tensor, of: Tensor, *, clean: bool) -> tuple[Tensor, Tensor]:
