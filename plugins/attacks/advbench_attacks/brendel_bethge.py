@@ -9,7 +9,7 @@ an image, on top of an exact projection, for the whole batch at once:
 Left open by the paper, or chosen otherwise after measuring (see docs/attacks/minimal-norm.md):
 - it starts at images of other classes. The starts from the adversarial side are here points beyond the planes of the
   likeliest classes (the first steps of targeted `fab`, which go as far as the corners of the box where gradients are
-  masked); the start from the clean side is what a few steps of `fmn` find. Every start is walked from for a quarter of
+  masked); the start from the clean side is what a few steps of `fmn` find. Every start is walked from for a part of
   the steps, from then on only the nearest walks of an example go on, and the smallest success of all counts;
 - the trust region is a share of the current distance, falling geometrically, and steps have no momentum;
 - a step goes beyond the plane by a tenth of the trust region: on a curved boundary the points of the plane itself are
@@ -40,7 +40,7 @@ BISECTIONS = 6
 """Halvings per step, of the share of the way to the image or of the pixels' bound."""
 TRUST = 0.3, 0.005
 """Radius of the trust region in the first and the last step, in distances from the image."""
-TRIED = 0.25
+TRIED = 0.15
 """After this share of the steps only an example's nearest walks go on."""
 BEYOND = 0.1
 """How far a step goes beyond the plane, in radii of the trust region."""
@@ -60,7 +60,7 @@ class BrendelBethge(Attack):
     far: int = at_least(0, default=30)  # steps of `fab` that lead to them; 0 is no such start
     clean: int = at_least(0, default=40)  # steps of `fmn` that lead to the start from the clean side; 0 is none
 
-    kept: int = at_least(1, default=3)  # walks of an example, the nearest ones, that go on after a quarter of the steps
+    kept: int = at_least(1, default=3)  # walks of an example, the nearest ones, that go on after a seventh of the steps
 
     @property
     def beyond_gradients(self) -> bool:  # type: ignore[override]  # its far starts make the difference
