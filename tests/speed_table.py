@@ -55,9 +55,9 @@ SETTINGS = (
     Setting("autoattack", "linf(eps=0.3)", ROBUST, "first", 100, 1),
     Setting("boundary(queries=3000)", "l2", examples=50, rounds=2),
     Setting("hopskipjump(steps=10)", "l2", examples=40, rounds=2),
-    Setting("brendel-bethge", "l2", ROBUST, examples=50, rounds=1),
-    Setting("brendel-bethge(steps=40, targets=3, far=8)", "l2", ROBUST, examples=50, rounds=1),
-    Setting("brendel-bethge(steps=40, targets=3, far=8)", "linf", ROBUST, examples=50, rounds=1),
+    Setting("brendel-bethge", "l2", ROBUST, examples=25, rounds=1),
+    Setting("brendel-bethge(steps=40, targets=3, far=8)", "l2", ROBUST, examples=25, rounds=1),
+    Setting("brendel-bethge(steps=40, targets=3, far=8)", "linf", ROBUST, examples=25, rounds=1),
 )
 
 
