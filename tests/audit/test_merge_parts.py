@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import sqlite3
 from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -321,15 +322,15 @@ ODD += ["\x7f", "\t", b"", b"a", b"\xff"]
 
 @pytest.mark.parametrize("table", SOUND)
 def test_what_is_copied_unseen_would_have_passed_a_closer_look(table: str) -> None:
-    connection = sqlite3.connect(":memory:")
     passed = 0
-    for column, sound in SOUND[table].items():
-        for value in ODD:
-            (good,) = connection.execute(f"SELECT {sound} FROM (SELECT ? AS {column})", [value]).fetchone()
-            if good:
-                passed += 1
-                assert wrong(table, {column: value}) == ""
-                assert _harmless(value, column) == value
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for column, sound in SOUND[table].items():
+            for value in ODD:
+                (good,) = connection.execute(f"SELECT {sound} FROM (SELECT ? AS {column})", [value]).fetchone()
+                if good:
+                    passed += 1
+                    assert wrong(table, {column: value}) == ""
+                    assert _harmless(value, column) == value
     assert passed >= 5
     with Store.memory() as store:
         columns = {row["name"] for row in store.rows(f"PRAGMA table_info({table})")}

@@ -422,6 +422,7 @@ TARGETS: dict[str, Callable[[], Target]] = {
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor")  # of torch's compiler
+@pytest.mark.filterwarnings("ignore:Guards may run slower on Python 3.13.0")  # of the same
 @pytest.mark.parametrize("name", TARGETS)
 def test_what_a_network_does_by_itself_is_not_held_against_the_attack(name: str) -> None:
     (crafted,) = craft(job(PGD(steps=3), TARGETS[name]()))

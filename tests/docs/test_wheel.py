@@ -12,6 +12,7 @@ import tarfile
 import tomllib
 import zipfile
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -151,7 +152,7 @@ def test_what_is_installed_runs_in_an_empty_folder_without_any_data_at_hand(whee
     assert done.returncode == 0, done.stdout + done.stderr
     assert "mnist-5k/linf/0.1 · 4 examples" in done.stdout
     assert not (folder / "data").exists()
-    with sqlite3.connect(folder / "results.sqlite") as raw:
+    with closing(sqlite3.connect(folder / "results.sqlite")) as raw:
         ((source,),) = raw.execute("SELECT source FROM datasets")
     assert Path(source).is_relative_to(tmp_path / "installed")
 

@@ -28,13 +28,12 @@ def ended(advbench: Any, tmp_path_factory: pytest.TempPathFactory) -> dict[str, 
         (folder / "suite.yaml").write_text(SUITE.format(stop=stop))
         done = advbench("run", folder / "suite.yaml", "--db", folder / "r.sqlite", "--offline")
         assert done.code == 0, done.out + done.err
-        store = Store.open(folder / "r.sqlite")
+        with Store.open(folder / "r.sqlite") as store:
+            fooling, transfer, undetected = (store.rates(view) for view in ("fooling", "transfer", "undetected"))
         found[stop] = {
-            "fooling": {row["source_label"]: row["rate"] for row in store.rates("fooling")},
-            "transfer": {
-                f"{row['source_label']} to {row['target_label']}": row["rate"] for row in store.rates("transfer")
-            },
-            "undetected": {row["target_label"]: row["undetected"] for row in store.rates("undetected") if row["own"]},
+            "fooling": {row["source_label"]: row["rate"] for row in fooling},
+            "transfer": {f"{row['source_label']} to {row['target_label']}": row["rate"] for row in transfer},
+            "undetected": {row["target_label"]: row["undetected"] for row in undetected if row["own"]},
         }
     return found
 

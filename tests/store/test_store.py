@@ -595,6 +595,33 @@ def old_database(path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("step", ["configured", "migrate"])
+@pytest.mark.parametrize("door", ["write", "read", "memory"])
+def test_a_connection_that_is_not_made_ready_is_closed(
+    door: str, step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.sqlite"
+    old_database(path)
+    made: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+
+    def remembered(*args: Any, **more: Any) -> sqlite3.Connection:
+        made.append(connect(*args, **more))
+        return made[-1]
+
+    def breaks(connection: sqlite3.Connection) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("advbench.store.connection.sqlite3.connect", remembered)
+    monkeypatch.setattr(f"advbench.store.connection.{step}", breaks)
+    with pytest.raises(KeyboardInterrupt):
+        Store.memory() if door == "memory" else Store.open(path, readonly=door == "read")
+    assert made
+    for connection in made:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            connection.execute("SELECT 1")
+
+
 @pytest.mark.parametrize("readonly", [False, True])
 def test_an_older_database_is_migrated_with_its_rows(tmp_path: Path, readonly: bool) -> None:
     path = tmp_path / "results.sqlite"

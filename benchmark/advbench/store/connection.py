@@ -6,7 +6,7 @@ import math
 import os
 import sqlite3
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -56,10 +56,9 @@ def connect(path: Path) -> sqlite3.Connection:
     _refuse_unwritable(path)
     refuse_journal(path)
     with in_words(path):
-        connection = configured(
-            sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS, isolation_level=None, factory=Timed)
-        )
-        try:
+        connection = sqlite3.connect(path.absolute(), timeout=BUSY_SECONDS, isolation_level=None, factory=Timed)
+        with closed_by_failure(connection):
+            configured(connection)
             refuse_strangers(connection, path)
             refuse_damage(connection, path)
             _set_journal(connection, path)
@@ -74,9 +73,6 @@ def connect(path: Path) -> sqlite3.Connection:
                     for trigger in lost_triggers(connection):
                         connection.execute(trigger)
             refuse_foreign_parts(connection, path)
-        except BaseException:
-            connection.close()
-            raise
     return connection
 
 
@@ -101,28 +97,39 @@ def connect_readonly(path: Path) -> sqlite3.Connection:
     if not path.is_file():
         raise AdvbenchError(f"{path}: no such database; `advbench run --db {path}` makes one")
     with in_words(path):
-        connection = configured(open_readonly(path))
-        try:
+        connection = open_readonly(path)
+        with closed_by_failure(connection):
+            configured(connection)
             refuse_strangers(connection, path)
             if version_of(connection) == 0:
                 raise AdvbenchError(f"{path} is empty; `advbench run --db {path}` fills it")
             refuse_foreign_parts(connection, path)
             refuse_damage(connection, path)
-            if version_of(connection) < SCHEMA_VERSION:
-                connection = _migrated_copy(connection)
-            views.refresh(connection, temporary=True)
-        except BaseException:
-            connection.close()
-            raise
-    return connection
+            if version_of(connection) >= SCHEMA_VERSION:
+                views.refresh(connection, temporary=True)
+                return connection
+        with closing(connection):
+            return _migrated_copy(connection)
 
 
 def connect_memory() -> sqlite3.Connection:
     # closed by whichever thread collects the garbage that held it
-    connection = configured(sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False))
-    migrate(connection)
-    views.refresh(connection)
+    connection = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    with closed_by_failure(connection):
+        configured(connection)
+        migrate(connection)
+        views.refresh(connection)
     return connection
+
+
+@contextmanager
+def closed_by_failure(connection: sqlite3.Connection) -> Iterator[None]:
+    """What fails while a connection is made ready closes it; else nobody would, and Python complains of that."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 @contextmanager
@@ -262,24 +269,22 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         f"{address}?mode=ro", uri=True, timeout=BUSY_SECONDS, isolation_level=None, factory=Timed
     )
     try:
-        connection.execute("SELECT count(*) FROM sqlite_schema")
+        with closed_by_failure(connection):
+            connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.OperationalError:
         # a database in WAL mode wants to write its index beside it; where the folder forbids that, nobody writes
-        connection.close()
         if path.with_name(f"{path.name}-wal").exists():
             raise
         return sqlite3.connect(f"{address}?immutable=1", uri=True, isolation_level=None, factory=Timed)
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
     return connection
 
 
 def _migrated_copy(connection: sqlite3.Connection) -> sqlite3.Connection:
     copy = sqlite3.connect("", isolation_level=None, factory=Timed)  # a temporary file that SQLite removes by itself
-    connection.backup(copy)
-    connection.close()
-    configured(copy)
-    views.drop(copy)
-    migrate(copy)
+    with closed_by_failure(copy):
+        connection.backup(copy)
+        configured(copy)
+        views.drop(copy)
+        migrate(copy)
+        views.refresh(copy, temporary=True)
     return copy

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from advbench.errors import AdvbenchError, MalformedError, printable
 from advbench.protocol import PROTOCOL
 from advbench.store.artifacts import Artifacts
-from advbench.store.connection import configured, connect_memory, in_words, located, open_readonly
+from advbench.store.connection import closed_by_failure, configured, connect_memory, in_words, located, open_readonly
 from advbench.store.database import Store, decoded
 from advbench.store.migrations import SCHEMA_VERSION, version_of
 from advbench.store.scrutiny import refuse_damage, refuse_foreign_parts, refuse_strangers
@@ -35,12 +35,10 @@ def open_incoming(path: Path) -> Store:
     if path.stat().st_size > LARGEST_FILE:
         raise AdvbenchError(f"{path}: larger than {LARGEST_FILE >> 30} GiB; too large to be merged")
     with in_words(path):
-        connection = configured(open_readonly(path))
-        try:
+        connection = open_readonly(path)
+        with closed_by_failure(connection):
+            configured(connection)
             _refuse(connection, path)
-        except BaseException:
-            connection.close()
-            raise
     return Store(connection, path, Artifacts(path.with_suffix(".artifacts")))
 
 
