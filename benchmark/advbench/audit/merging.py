@@ -27,6 +27,7 @@ from advbench.errors import one_line, printable
 from advbench.plugins.foreign import no_exit, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
+from advbench.run.publication import withheld
 from advbench.run.ready import doubts
 from advbench.run.session import Settings
 from advbench.store import Store, marks
@@ -62,6 +63,8 @@ class Arrival:
     refereed: bool = False
     crafted: Recrafted | None = None
     """What came of crafting it again; None where nobody tried."""
+    withheld: str = ""
+    """Why its perturbations and pictures stayed behind; empty where they came, too."""
 
     @property
     def refused(self) -> bool:
@@ -104,7 +107,7 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
                     arrival.status = "rejected"
                     arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
             if arrival.status == "due":
-                merging.join(cell.key, arrival, result)
+                merging.join(cell, arrival, result)
             yield arrival
         _join_boards(into, theirs)
         yield from unsound
@@ -226,21 +229,24 @@ class _Merging:
             if named and not (Path(named).is_file() and Path(named).resolve().is_relative_to(Path.cwd().resolve())):
                 raise RefusedError(f"its weights are {named!r}, which is no file in the current folder or below")
 
-    def join(self, cell: str, arrival: Arrival, result: Verified | None) -> None:
+    def join(self, cell: CellRow, arrival: Arrival, result: Verified | None) -> None:
         with _refusing(arrival):
-            with self.joining.into.transaction():
+            into, origin = self.joining.into, self.joining.origin
+            arrival.withheld = withheld(cell, self.verifier.registry, origin, into)
+            with into.transaction():
                 crafted = arrival.crafted
                 arrival.outcomes = self.joining.join(
-                    cell,
+                    cell.key,
                     refereed=result is not None,
                     crafted=crafted is not None and crafted.same,
                     crafting=None if crafted is None else printable(crafted.words),
+                    bare=bool(arrival.withheld),
                 )
                 if result:
-                    self._mark(cell, result)
+                    self._mark(cell.key, result)
                     self._doubt(result)
             arrival.status = "taken"
-            self.joining.settle(cell)
+            self.joining.settle(cell.key)
 
     def _mark(self, cell: str, result: Verified) -> None:
         """Mark the cell as verified on targets that were judged there: what is known here of others was not checked."""

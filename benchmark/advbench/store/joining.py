@@ -181,17 +181,21 @@ class Joining:
             listed.append({"sha256": sha, "bytes": len(data), "kind": "perturbations"})
         return listed
 
-    def join(self, cell: str, *, refereed: bool, crafted: bool = False, crafting: str | None = None) -> int:
+    def join(
+        self, cell: str, *, refereed: bool, crafted: bool = False, crafting: str | None = None, bare: bool = False
+    ) -> int:
         """Everything of the cell that is not here yet, in one transaction; how many outcomes were new.
 
         How it was held against what is here is kept with it: refereed, crafted again, and what came of that in words.
+        A `bare` one leaves its perturbations and pictures behind.
         """
         into = self.into
-        kept = self.origin.cell_status(cell) == "done" and not self._cut_otherwise(cell)
+        kept = self.origin.cell_status(cell) == "done" and not bare and not self._cut_otherwise(cell)
         artifacts = self.take(cell) if kept else []
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
+            missing["exhibits"] = [] if bare else missing["exhibits"]
             done = into.cell_status(cell) == "done"
             for table in TABLES:
                 into.insert(table.name, [self._with_numbers(table.name, row) for row in missing[table.name]])

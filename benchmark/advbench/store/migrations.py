@@ -142,6 +142,11 @@ def who_ships_a_ball(connection: sqlite3.Connection) -> None:
         connection.execute(f"ALTER TABLE {table} ADD COLUMN ball TEXT")
 
 
+def what_may_be_published(connection: sqlite3.Connection) -> None:
+    """Whether images of a data set may be shown and handed on; those of all older rows may."""
+    connection.execute("ALTER TABLE datasets ADD COLUMN publishable INTEGER NOT NULL DEFAULT 1")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -153,6 +158,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     what_keys_depend_on,
     crafted_on_arrival,
     who_ships_a_ball,
+    what_may_be_published,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
