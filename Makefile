@@ -43,14 +43,14 @@ pictures: environment
 
 # the newest versions of what development needs, in an environment of its own
 lock:
-	@$(MAKE) --no-print-directory environment VENV=build/lock LOCK= EXTRAS=test,lint,browser,ray
+	@$(MAKE) --no-print-directory environment VENV=build/lock LOCK= EXTRAS=test,lint,browser,ray,imagenet
 	@head -n 2 development.txt > build/development.txt
 	@build/lock/bin/python -m pip freeze --all --exclude advbench --exclude pip --exclude setuptools --exclude wheel \
 	  | grep -vE '^(nvidia|cuda|triton|-e)| @ ' >> build/development.txt
 	@mv build/development.txt development.txt
 
 # what a contributor needs, at once
-setup: EXTRAS := test,lint,browser,ray
+setup: EXTRAS := test,lint,browser,ray,imagenet
 setup: environment
 
 environment:

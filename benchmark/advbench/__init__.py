@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from advbench.data import Examples as Examples
     from advbench.draws import Draws as Draws
     from advbench.errors import AdvbenchError as AdvbenchError
+    from advbench.errors import NotInstalledError as NotInstalledError
     from advbench.errors import PluginError as PluginError
     from advbench.errors import did_you_mean as did_you_mean
     from advbench.evaluation.evaluation import Evaluation as Evaluation
@@ -72,6 +73,7 @@ _HOMES = {
     "Loss": "problem.problem",
     "MARGIN": "problem.problem",
     "Model": "plugin",
+    "NotInstalledError": "errors",
     "PluginError": "errors",
     "Probe": "problem.problem",
     "Problem": "problem.problem",

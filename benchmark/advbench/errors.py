@@ -23,6 +23,10 @@ class PluginError(AdvbenchError):
     """A plugin broke the contract; the message names the plugin."""
 
 
+class NotInstalledError(AdvbenchError):
+    """What a plugin needs comes with an optional package that is not installed; the message says which one."""
+
+
 class AccessError(PluginError):
     """An attack asked for more than it declared."""
 

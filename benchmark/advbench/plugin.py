@@ -243,6 +243,9 @@ class Dataset(Plugin):
     class_names: ClassVar[tuple[str, ...]]
     mirrorable: ClassVar[bool] = False
     """Whether an image mirrored left to right is still of its class, so that training may mirror it: clothes may."""
+    publishable: ClassVar[bool] = True
+    """Whether images and what is made of them may be shown and handed on. Where not, a run keeps no pictures and pages
+    show none, `export` refuses, and `merge` leaves perturbations behind; rates, verdicts and sizes may travel."""
 
     @property
     def classes(self) -> int:

@@ -11,8 +11,9 @@ from types import ModuleType
 
 from jinja2 import Environment, TemplateError
 
-from advbench.errors import MalformedError, PluginError, one_line
+from advbench.errors import AdvbenchError, MalformedError, PluginError, one_line, printable
 from advbench.store.faults import READING_FAILED
+from advbench.store.publication import stray_pictures
 from advbench_leaderboard import changes
 from advbench_leaderboard.compiled import COMPILED
 from advbench_leaderboard.folder import Folder
@@ -80,6 +81,11 @@ def render(database: Path, out: Path, *, with_database: bool = False) -> Rendere
 def _render(database: Path, out: Path, *, with_database: bool) -> Rendered:
     download = f"data/{database.name}" if with_database else None
     with opened(database, FOLDERS, download) as site:
+        if download and (stray := stray_pictures(site.store)):
+            raise AdvbenchError(
+                f"{database}: it holds {stray[0].pictures} pictures of {printable(stray[0].label)}, whose images are "
+                "not to be published; leave out --with-database, or merge it into another, which leaves them behind"
+            )
         folder = Folder(out)
         COMPILED.recall()
         facts = changes.remembered(changes.facts(site), folder.state)

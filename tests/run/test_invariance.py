@@ -118,6 +118,13 @@ def test_padding_is_not_paid_for_where_two_passes_are_cheaper(rows: int, size: i
     assert BatchSize(64).padded(rows) == 64
 
 
+def test_photos_are_asked_about_in_small_passes_that_a_memory_holds() -> None:
+    for shape, rows in (((3, 96, 96), 64), ((3, 224, 224), 16)):
+        assert BatchSize.auto(torch.device("cpu"), shape, lambda wanted: True).padded(100) == (96 if rows == 64 else 16)
+        assert BatchSize.auto(torch.device("cpu"), shape).size == rows
+        assert BatchSize.auto(torch.device("cuda"), shape).size == 512
+
+
 @pytest.mark.parametrize("stop", ["first", pytest.param("end", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_another_order_gives_the_same_bits(attack: Attack, stage: Scene, stop: Stop) -> None:

@@ -64,7 +64,8 @@ def test_every_pair_runs_or_has_a_reason(suite: Suite, planned: Plan) -> None:
 
 def test_everybody_runs_somewhere(suite: Suite, planned: Plan) -> None:
     assert {cell.attack for cell in planned.cells} == set(suite.boards[0].attacks)
-    assert {target.model for target in planned.targets} == set(suite.models)
+    shape = suite.boards[0].dataset.shape  # a network for photos alone says why it takes no digits
+    assert {target.model for target in planned.targets} == {one for one in suite.models if one.shape in (None, shape)}
     assert {target.defenses for target in planned.targets} == set(suite.defenses)
 
 

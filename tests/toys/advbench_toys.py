@@ -51,6 +51,14 @@ class Blots(Dataset):
 
 
 @dataclass(frozen=True)
+class Secret(Blots):
+    """Blots that nobody may see."""
+
+    name = "toy-secret"
+    publishable = False
+
+
+@dataclass(frozen=True)
 class Nowhere(Blots):
     """Blots that nobody has downloaded."""
 
@@ -191,7 +199,7 @@ class Dimmed(nn.Module):
 
 @hookimpl
 def advbench_datasets() -> list[Dataset]:
-    return [Blots(), Nowhere()]
+    return [Blots(), Secret(), Nowhere()]
 
 
 @hookimpl

@@ -28,6 +28,7 @@ from advbench.plugins.foreign import no_exit, spare_others
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
 from advbench.run.part import Chosen
+from advbench.run.publication import withheld
 from advbench.run.ready import doubts
 from advbench.run.session import Settings
 from advbench.store import Store, marks
@@ -65,6 +66,8 @@ class Arrival:
     """What came of crafting it again; None where nobody tried."""
     words: str = ""
     """The same, as it is kept."""
+    withheld: str = ""
+    """Why its perturbations and pictures stayed behind; empty where they came, too."""
 
     @property
     def refused(self) -> bool:
@@ -108,7 +111,7 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
                     arrival.status = "rejected"
                     arrival.reasons = [f"not refereed, and {doubtful[:12]} of the same database did not hold"]
             if arrival.status == "due":
-                merging.join(cell.key, arrival, result)
+                merging.join(cell, arrival, result)
             whole &= not arrival.refused
             yield arrival
         _join_boards(into, theirs)
@@ -235,22 +238,25 @@ class _Merging:
             if named and not (Path(named).is_file() and Path(named).resolve().is_relative_to(Path.cwd().resolve())):
                 raise RefusedError(f"its weights are {named!r}, which is no file in the current folder or below")
 
-    def join(self, cell: str, arrival: Arrival, result: Verified | None) -> None:
+    def join(self, cell: CellRow, arrival: Arrival, result: Verified | None) -> None:
         with _refusing(arrival):
-            with self.joining.into.transaction():
-                crafted, whole = arrival.crafted, self.joining.ended(cell) != "in parts"
-                sound = {} if whole or result is None else self._sound(cell)
+            into, key = self.joining.into, cell.key
+            arrival.withheld = withheld(cell, self.verifier.registry, self.joining.origin, into)
+            with into.transaction():
+                crafted, whole = arrival.crafted, self.joining.ended(key) != "in parts"
+                sound = {} if whole or result is None else self._sound(key)
                 arrival.outcomes = self.joining.join(
-                    cell,
-                    refereed=result is not None and (whole or not self._unrefereed(cell)),
+                    key,
+                    refereed=result is not None and (whole or not self._unrefereed(key)),
                     crafted=crafted is not None and crafted.same and whole,
                     crafting=arrival.words or None,
+                    bare=bool(arrival.withheld),
                 )
                 if result:
-                    self._mark(cell, result, None if whole else sound)
+                    self._mark(key, result, None if whole else sound)
                     self._doubt(result)
             arrival.status = "taken"
-            self.joining.settle(cell)
+            self.joining.settle(cell.key)
 
     def parts(self, whole: bool) -> Iterator[Arrival]:
         """Which parts of runs are here now, where nothing of them was refused; what stands in their way."""

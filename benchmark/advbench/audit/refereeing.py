@@ -71,6 +71,13 @@ class Refereeing:
         self.result.unchecked = "; ".join(str(self.targets[k]) for k in self.keys if isinstance(self.targets[k], str))
         self.result.differences += self._wrong_shards()
         self._ask_for_clean_answers()
+        if self._left_behind():
+            words = (
+                f"its perturbations are not here, since images of {self.cell.dataset} are not to be published; "
+                "`advbench reproduce` crafts them again"
+            )
+            self.result.unchecked = self.result.unchecked or words
+            return
         try:
             for shard in stored_shards(self.store, self.cell, self.threat, self.known[1].judge, self.device):
                 self._shard(shard)
@@ -130,7 +137,8 @@ class Refereeing:
     @cached_property
     def shown_first(self) -> frozenset[int]:
         """Examples of which a picture is due."""
-        return frozenset(shown_of(self.due, self.known[0].shape))
+        dataset = self.known[0]
+        return shown_of(self.due, dataset.shape) if dataset.publishable else frozenset()
 
     @cached_property
     def aims(self) -> Aims | None:
@@ -194,6 +202,12 @@ class Refereeing:
             label = getattr(self.targets[key], "label", key)
             self.result.differences += lopsided(f"fooled on {label}", again, stated)
 
+    def _left_behind(self) -> bool:
+        """Whether the perturbations stayed where the cell came from, as those of images do that nobody publishes."""
+        stored = self.store.shards(self.cell.key).values()
+        whole = self.store.artifacts.whole
+        return bool(stored) and not self.known[0].publishable and not any(whole(row.artifact) for row in stored)
+
     def _look_for_what_is_missing(self) -> None:
         differences = self.result.differences
         if self.aims and (lost := self.aims.missing(self.seen) & self.crafted):
@@ -201,7 +215,9 @@ class Refereeing:
         shows = bool(self.shown) or self.cell.content is not None  # a cell may be older than pictures
         if shows and (hidden := (self.shown_first & self.seen) - self.shown):
             differences.append(f"example {min(hidden)}: no picture of it is stored")
-        if self.pictures and isinstance(self.targets[self.cell.source], Target):
+        if self.pictures and not self.known[0].publishable:
+            differences.append(f"{len(self.pictures)} pictures are stored, of images that are not to be published")
+        elif self.pictures and isinstance(self.targets[self.cell.source], Target):
             differences.append(f"example {min(self.pictures)}: a picture of what is not among the first perturbations")
         for key in self.keys:
             target = self.targets[key]

@@ -45,5 +45,6 @@ def data(
                 words += [data_intake.place(dataset, folders) or "not on this machine"]
             except AdvbenchError as error:
                 words += [str(error)]
+        words[-1] += "" if dataset.publishable else "; not to be published"
         table.add_row(*(Text(printable(word)) for word in words))
     console.print(table)

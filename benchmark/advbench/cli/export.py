@@ -30,6 +30,7 @@ def export(
     from safetensors import SafetensorError
     from safetensors.numpy import save_file
 
+    from advbench.run.publication import withheld
     from advbench.run.stored import crafted_in, load_dataset, stored_shards
     from advbench.target.referee import render
 
@@ -39,6 +40,8 @@ def export(
         stored = store.cell(cell)
         folders = opt.folders(data, offline)
         registry = context.obj.checked()
+        if why := withheld(stored, registry, store):
+            raise AdvbenchError(f"cell {stored.key[:12]}: {why}, nor what attacks made of them, so nothing is exported")
         _, loaded = load_dataset(registry, folders, stored.dataset, stored.data_fingerprint)
         threat = crafted_in(stored, registry)
         verdicts = {row.example: row for row in store.outcomes(stored.key, stored.source)}

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from advbench.cli import options as opt
-from advbench.errors import AdvbenchError
+from advbench.errors import AdvbenchError, printable
 from advbench.store import Store, parts
 from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
@@ -123,16 +123,20 @@ def _merge_one(console: Console, into: Store, origin: Store, path: Path, checkin
     counts: Counter[str] = Counter()
     refereed = 0
     taken = set()
+    withheld: Counter[str] = Counter()
     for arrival in merge_cells(into, origin, path.name, checking, boards=boards):
         counts[arrival.status] += 1
         refereed += arrival.refereed and arrival.status == "taken"
         if arrival.status == "taken":
             taken.add(arrival.cell)
+            withheld.update(filter(None, [arrival.withheld]))
         if not cut or arrival.status != "taken" or arrival.reasons:  # of many parts, each has a little of every cell
             _tell(console, arrival)
     words = [f"{counts['taken']} cells taken ({refereed} of them refereed again)", f"{counts['there']} there already"]
     words += [f"{counts[name]} {name}" for name in ("unfinished", "conflict", "rejected") if counts[name]]
     say(console, f"{path}{parts.named(cut)}: {', '.join(words)}.")
+    for why, count in sorted(withheld.items()):
+        say(console, f"{count} of them came without perturbations and pictures: {printable(why)}.")
     if apart := sum(one.cell in taken for one in into.read(_Unplaced, "SELECT cell FROM unplaced")):
         say(
             console,

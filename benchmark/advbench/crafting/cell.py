@@ -151,7 +151,7 @@ def rows_of(job: Job) -> BatchSize:
     A randomised target draws for a whole pass at once, so that there nobody chooses how many rows one has.
     """
     chosen = job.batch if job.source.draws == 1 else None
-    return BatchSize(chosen) if chosen else BatchSize.auto(torch.device(job.device))
+    return BatchSize(chosen) if chosen else BatchSize.auto(torch.device(job.device), job.source.dataset.shape)
 
 
 def _chance(job: Job, place: str) -> AbstractContextManager[None]:

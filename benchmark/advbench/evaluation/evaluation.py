@@ -149,6 +149,7 @@ def evaluate(
     goals: Sequence[str] | str = ("untargeted",),
     examples: int | None = None,
     calibrate: tuple[Images, Images] | None = None,
+    publishable: bool = True,
     seed: int = 0,
     stop: str = "first",
     fit: str = "calibrate",
@@ -172,13 +173,16 @@ def evaluate(
     without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
     `train`. With `jobs`, a number or "auto", so many processes craft and judge, and else this one alone; networks and
     attacks must then be importable there. With `engine="ray"` or an `address`, workers of a Ray cluster do: all of its
-    cores, or as many as `jobs` says. With `db` the facts also go to a database that `advbench show` reads. Plugins that
-    are installed and broken are warned about.
+    cores, or as many as `jobs` says. With `db` the facts also go to a database that `advbench show` reads, with
+    pictures of the first images, unless they are not `publishable`. Plugins that are installed and broken are warned
+    about.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
     if calibrate is not None and images is None:
         raise AdvbenchError("calibrate= goes with images; a data set holds images back by itself")
+    if not publishable and images is None:
+        raise AdvbenchError("publishable= goes with images; a data set declares it by itself")
     if batch_size is not None and batch_size < 1:
         raise AdvbenchError(f"batch_size must be at least 1, not {batch_size}")
     if registry is None:
@@ -191,7 +195,7 @@ def evaluate(
     if images is not None and labels is not None:
         brought = checked_examples(images, labels)
         held_out = held_out_examples(*calibrate, brought) if calibrate else brought[:0]
-        judged = GivenData.of(brought, held_out, count_classes(entrant, brought))
+        judged = GivenData.of(brought, held_out, count_classes(entrant, brought), publishable=publishable)
     suite = suite_from_mapping(
         {
             "name": "evaluate",

@@ -31,6 +31,7 @@ _FLAGS = (
     "fits",
     "trained_behind",
     "mirrorable",
+    "publishable",
 )
 _DECLARATIONS = {
     "name",

@@ -62,12 +62,13 @@ class GivenData(Dataset):
     fingerprint: str = ""
 
     @classmethod
-    def of(cls, judge: Examples, held_out: Examples, classes: int) -> GivenData:
+    def of(cls, judge: Examples, held_out: Examples, classes: int, *, publishable: bool = True) -> GivenData:
         data = cls(judge.fingerprint[:12])
         channels, height, width = judge.images.shape[1:]
         values = {
             "shape": (channels, height, width),
             "class_names": tuple(str(k) for k in range(classes)),
+            "publishable": publishable,
             "_data": Data(judge[:0], held_out, judge, "tensors in memory"),
         }
         for name, value in values.items():

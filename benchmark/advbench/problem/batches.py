@@ -8,13 +8,17 @@ company.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 
 import torch
 from torch import Tensor
 
 from advbench.errors import AdvbenchError, words
+
+PHOTO = 1 << 16
+"""Numbers of an image from which on it is large: a coloured one of 148 × 148."""
 
 Steady = Callable[[int], bool]
 """Whether passes of this size give the numbers that passes of the base size give."""
@@ -33,9 +37,14 @@ class BatchSize:
         self._steady = steady
 
     @classmethod
-    def auto(cls, device: torch.device, steady: Steady | None = None) -> BatchSize:
-        """A size that keeps a CPU's cache warm, or a GPU busy."""
-        return cls(64, steady) if device.type == "cpu" else cls(512, steady)
+    def auto(cls, device: torch.device, shape: Sequence[int], steady: Steady | None = None) -> BatchSize:
+        """A size that keeps a CPU's cache warm, or a GPU busy; fewer rows of photos, which need 100 MB each.
+
+        A CPU's memory doesn't say when it is full: whoever asks for too much is killed.
+        """
+        if device.type != "cpu":
+            return cls(512, steady)
+        return cls(64 if math.prod(shape) < PHOTO else 16, steady)
 
     def padded(self, rows: int) -> int:
         """How many rows the next pass has when so many wait."""

@@ -90,7 +90,7 @@ class Problem(Moves):
         self._measures = measures
         self._budget = budget
         self._deadline = deadline
-        self._batch = batch or BatchSize.auto(images.device)
+        self._batch = batch or BatchSize.auto(images.device, images.shape[1:])
         self._bank = bank
         count, device = len(images), images.device
         self._best = threat.identity(images)

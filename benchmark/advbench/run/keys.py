@@ -96,6 +96,7 @@ def dataset_says(dataset: Dataset, data: Data) -> dict[str, Any]:
         "classes": list(dataset.class_names),
         "shape": list(dataset.shape),
         "count": len(data.judge),
+        "publishable": int(dataset.publishable),
     }
 
 

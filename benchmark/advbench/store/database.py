@@ -144,7 +144,7 @@ class Store:
     # --- data, targets, boards
 
     def add_dataset(self, row: Written) -> None:
-        self.insert("datasets", [row])
+        self.insert("datasets", [{"publishable": 1, **by_column(row)}])
 
     def datasets(self) -> dict[str, DatasetRow]:
         """Data sets by the fingerprint of the judged images."""

@@ -125,17 +125,20 @@ class Joining:
             listed.append({"sha256": sha, "bytes": len(data), "kind": "perturbations"})
         return listed
 
-    def join(self, cell: str, *, refereed: bool, crafted: bool = False, crafting: str | None = None) -> int:
+    def join(
+        self, cell: str, *, refereed: bool, crafted: bool = False, crafting: str | None = None, bare: bool = False
+    ) -> int:
         """Everything of the cell that is not here yet, in one transaction; how many outcomes were new.
 
         How it was held against what is here is kept with it: refereed, crafted again, and what came of that in words.
-        """
+        A `bare` one leaves its perturbations and pictures behind."""
         into = self.into
-        kept = self.ended(cell) in ("done", "in parts") and not self._cut_otherwise(cell)
+        kept = not bare and self.ended(cell) in ("done", "in parts") and not self._cut_otherwise(cell)
         artifacts = self.take(cell) if kept else []
         with into.transaction():
             into.insert("artifacts", artifacts)
             missing = self._missing(cell)
+            missing["exhibits"] = [] if bare else missing["exhibits"]
             done = into.cell_status(cell) == "done"
             for table in TABLES:
                 self._insert(table, missing[table.name], cell)

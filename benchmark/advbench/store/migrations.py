@@ -155,6 +155,11 @@ def parts_of_runs(connection: sqlite3.Connection) -> None:
     _append_only(connection, ["parts"])
 
 
+def what_may_be_published(connection: sqlite3.Connection) -> None:
+    """Whether images of a data set may be shown and handed on; those of all older rows may."""
+    connection.execute("ALTER TABLE datasets ADD COLUMN publishable INTEGER NOT NULL DEFAULT 1")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -167,6 +172,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     crafted_on_arrival,
     who_ships_a_ball,
     parts_of_runs,
+    what_may_be_published,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 

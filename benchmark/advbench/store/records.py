@@ -156,6 +156,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "train_fingerprint": maybe(FINGERPRINT),
         "calibrate_fingerprint": maybe(FINGERPRINT),
         "count": COUNT,
+        "publishable": YES_OR_NO,
     },
     "example_sets": {"fingerprint": FINGERPRINT, "position": COUNT, "example": whole(-(2**63), 2**63 - 1)},
     "targets": {

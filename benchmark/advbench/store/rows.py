@@ -66,6 +66,7 @@ class DatasetRow:
     train_fingerprint: str | None
     calibrate_fingerprint: str | None
     count: int
+    publishable: int
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ def batch_size(
     target: Target, device: torch.device, trying: Callable[[], AbstractContextManager[None]] = nullcontext
 ) -> BatchSize:
     """What a target's passes are padded to when nobody chose a size; `trying` surrounds the passes that find it out."""
-    base = BatchSize.auto(device).size
+    shape = target.dataset.shape
+    base = BatchSize.auto(device, shape).size
 
     def steady(size: int) -> bool:
         if size not in target.steady:
@@ -27,7 +28,7 @@ def batch_size(
                 target.steady[size] = _same(target, device, base, size)
         return target.steady[size]
 
-    return BatchSize.auto(device, steady)
+    return BatchSize.auto(device, shape, steady)
 
 
 def _same(target: Target, device: torch.device, base: int, size: int) -> bool:

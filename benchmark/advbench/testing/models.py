@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from advbench.access import Access
-from advbench.errors import AdvbenchError, PluginError
+from advbench.errors import AdvbenchError, NotInstalledError, PluginError
 from advbench.layers import activations, feature_layer
 from advbench.plugin import Dataset, Model, Part
 from advbench.plugins.compatibility import sides, why_unfit
@@ -31,12 +31,17 @@ def data_for(part: Part) -> list[Dataset]:
 
 
 def demand_a_trial(part: Part, attempts: Iterable[Callable[[], object]]) -> None:
-    """That it serves one data set at least: who refuses all of them has not been tried, and has not passed."""
+    """That it serves one data set at least: who refuses all of them has not been tried, and has not passed.
+
+    Whose optional package is not installed here is left out.
+    """
     reasons = []
     for attempt in attempts:
         try:
             attempt()
         except NotHere as error:
+            if isinstance(error.__cause__, NotInstalledError):
+                raise
             reasons.append(str(error).removeprefix(f"{part.label}: "))
         else:
             return

@@ -78,6 +78,8 @@ class Dataset:
     source: str
     partial: str
     count: int
+    publishable: bool
+    """Whether its images may be shown."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +153,7 @@ def datasets(store: Store) -> dict[str, Dataset]:
         Dataset,
         """
         SELECT fingerprint, label, classes, shape, coalesce(source, '') AS source, coalesce(partial, '') AS partial,
-          count
+          count, publishable
         FROM datasets ORDER BY label, fingerprint
         """,
     )
@@ -163,7 +165,7 @@ def datasets(store: Store) -> dict[str, Dataset]:
 
 def nameless(fingerprint: str, label: str) -> Dataset:
     """A data set that the database says nothing about."""
-    return Dataset(fingerprint, label, (), (), "", "", 0)
+    return Dataset(fingerprint, label, (), (), "", "", 0, True)
 
 
 def descriptions(store: Store) -> dict[tuple[str, str], Description]:

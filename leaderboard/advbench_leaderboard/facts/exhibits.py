@@ -40,7 +40,10 @@ class Exhibit:
 
 
 def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
-    """The first examples of these cells, by the cell's number; each as judged on its own source."""
+    """The first examples of these cells, by the cell's number; each as judged on its own source.
+
+    None of images that are not to be published, should somebody have stored any.
+    """
     by_cell: dict[int, list[Exhibit]] = defaultdict(list)
     for one in store.read(
         Exhibit,
@@ -51,9 +54,10 @@ def exhibits(store: Store, cells: Sequence[int]) -> dict[int, list[Exhibit]]:
         FROM exhibits x
         JOIN cells k ON k.id = x.cell
         JOIN targets t ON t.key = k.source
+        LEFT JOIN datasets d ON d.fingerprint = k.data_fingerprint
         LEFT JOIN outcomes o ON o.cell = x.cell AND o.target = t.id AND o.example = x.example
         LEFT JOIN clean c ON c.target = t.id AND c.example = x.example
-        WHERE x.cell IN (SELECT value FROM json_each(?)) ORDER BY x.cell, x.example
+        WHERE x.cell IN (SELECT value FROM json_each(?)) AND coalesce(d.publishable, 1) ORDER BY x.cell, x.example
         """,
         json.dumps(list(cells)),
     ):

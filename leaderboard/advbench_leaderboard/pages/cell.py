@@ -65,6 +65,7 @@ def pages(site: Site) -> Iterator[Page]:
 def _context(site: Site, cell: Cell, shown: list[Exhibit], outgoing: list[Outgoing]) -> dict[str, object]:
     verdicts = [one for _, one in site.verdicts_on(cell.key)]
     shown = shown[: _room(site, cell)]
+    dataset = site.datasets.get(cell.data_fingerprint)
     return {
         "cell": cell,
         "unplaced": site.unplaced.get(cell.key),
@@ -81,6 +82,7 @@ def _context(site: Site, cell: Cell, shown: list[Exhibit], outgoing: list[Outgoi
         "verdicts": site.verdicts_on(cell.key),
         "boards": site.boards_of(cell.key),
         "shown": [_shown(site, cell, one) for one in shown],
+        "withheld": dataset if dataset and not dataset.publishable else None,
         "outgoing": outgoing,
     }
 

@@ -7,6 +7,7 @@ from advbench_models.cnn_cr import CnnCr
 from advbench_models.cnn_r import CnnR
 from advbench_models.convnet import ConvNet
 from advbench_models.dcnet import DCNet
+from advbench_models.efficientnet_lite0 import EfficientNetLite0
 from advbench_models.em_capsnet import EmCapsNet
 from advbench_models.equivariant import Gcnn, StdCnn
 from advbench_models.roteqnet import RotEqNet
@@ -28,6 +29,7 @@ def advbench_models() -> list[Model]:
         ConvNet(),
         DCNet(),
         DeepCaps(),
+        EfficientNetLite0(),
         EmCapsNet(),
         Gcnn(),
         RotEqNet(),
