@@ -53,7 +53,7 @@ def make(folder: Path, count: int, outcomes: int) -> list[Path]:
 
 def join(into: Path, paths: list[Path]) -> tuple[float, int]:
     """Processor seconds, and how many outcomes were new."""
-    checking = Checking(registry(), DataFolders.default(), torch.device("cpu"), CHECK, Recrafting(0))
+    checking = Checking(registry(), DataFolders.default(), torch.device("cpu"), CHECK, Recrafting(0), parts=True)
     began, new = time.process_time(), 0
     with Store.open(into) as store:
         for path in paths:

@@ -67,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def join(into: Path, paths: Iterable[Path], check: int | None = 0, again: Recrafting = NONE) -> list[Arrival]:
     arrivals = []
-    checking = Checking(registry(), DataFolders.default(), torch.device("cpu"), check, again)
+    checking = Checking(registry(), DataFolders.default(), torch.device("cpu"), check, again, parts=True)
     with Store.open(into) as store:
         for path in paths:
             with open_incoming(path) as origin:
@@ -97,6 +97,17 @@ def rates(path: Path) -> list[str]:
     with Store.open(path, readonly=True) as store:
         views = ("robust_accuracy", "fooling", "transfer", "clean_accuracy")
         return sorted(repr(sorted(row.items())) for view in views for row in store.rates(view))
+
+
+def test_of_others_no_cell_comes_in_of_which_only_some_shards_are_there(pieces: list[Path], tmp_path: Path) -> None:
+    checking = Checking(registry(), DataFolders.default(), torch.device("cpu"), 0, NONE)
+    into = tmp_path / "all.sqlite"
+    with Store.open(into) as store, open_incoming(pieces[0]) as origin:
+        arrivals = list(merge(store, origin, "part", checking))
+        assert {arrival.status for arrival in arrivals} == {"unfinished"}
+        assert all("--parts takes parts" in arrival.reasons[0] for arrival in arrivals)
+        assert not store.rows("SELECT * FROM cells")
+        assert not parts.held(store)
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
@@ -282,12 +293,12 @@ def test_the_command_says_which_part_came_and_which_is_missing(
     into = tmp_path / "all.sqlite"
     for number in (1, 2):
         assert advbench("run", few.suite, "--part", f"{number}/2", "--db", tmp_path / f"{number}.sqlite").code == 0
-    one = advbench("merge", into, tmp_path / "1.sqlite", "--check", "1", "--reproduce", "none")
+    one = advbench("merge", "--parts", into, tmp_path / "1.sqlite", "--check", "1", "--reproduce", "none")
     assert one.code == 0
     assert "1.sqlite (part 1/2 of few): 2 cells taken (1 of them refereed again), 0 there already." in one.out
     assert "few: part 2/2 is not here." in one.out
     assert "few: part 2/2 is not here." in advbench("show", "--db", into).out
-    both = advbench("merge", into, tmp_path / "1.sqlite", tmp_path / "2.sqlite")
+    both = advbench("merge", "--parts", into, tmp_path / "1.sqlite", tmp_path / "2.sqlite")
     assert both.code == 0, both.out
     assert "0 cells taken (0 of them refereed again), 2 there already." in both.out
     assert "not here" not in both.out

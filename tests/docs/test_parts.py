@@ -78,7 +78,7 @@ def test_a_matrix_sends_every_part_once_and_joins_them(tmp_path: Path) -> None:
     (join,) = [step["run"] for step in jobs["join"]["steps"] if "merge" in step.get("run", "")]
     for number in numbers:
         (tmp_path / f"part-{number}.sqlite").touch()
-    assert called(join, tmp_path)[:4] == ["merge", "all.sqlite", "part-1.sqlite", "part-2.sqlite"]
+    assert called(join, tmp_path)[:5] == ["merge", "--parts", "all.sqlite", "part-1.sqlite", "part-2.sqlite"]
     assert {jobs["part"]["needs"], jobs["join"]["needs"]} == {"weights", "part"}
 
 

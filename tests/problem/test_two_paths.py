@@ -105,8 +105,7 @@ def problem(count: int = 3, **more: Any) -> Problem:
         goal=Goal(torch.zeros(count, dtype=torch.int64)),
         threat=Linf(more.pop("eps", 0.3)),
         draws=Draws(0, "test", torch.arange(count)),
-        waits=False,
-        **settings | more,
+        **{"waits": False} | settings | more,
     )
 
 
@@ -252,3 +251,86 @@ def test_means_over_draws_look_at_every_pass_and_lose_nothing() -> None:
     assert asked.active.tolist() == [2]
     assert first_pixels(asked.finish(moved(0.0, 0.0, 0.0))) == [0.25, 0.25, 0.0]
     assert asked.forwards.tolist() == [1, 4, 4]
+
+
+BOTH = pytest.mark.parametrize("waits", [True, False], ids=["looking", "blind"])
+
+
+@BOTH
+def test_whoever_asks_in_inference_mode_is_answered(waits: bool) -> None:
+    asked = problem(waits=waits, access=Access.GRADIENTS | Access.LOGITS)
+    with torch.inference_mode():
+        of = torch.tensor([0, 2])
+        p = asked.project(moved(0.25, 0.1, 0.1))
+        asked.logits(p)
+        asked.logits(asked.project(moved(0.1, 0.1), of), of)
+    gradient = asked.gradient(moved(0.1, 0.1, 0.1))
+    assert gradient[1:, 0, 0, 0].ne(0).all()
+    assert asked.found.tolist() == [True, False, False]
+
+
+@BOTH
+def test_a_loss_may_be_one_number(waits: bool) -> None:
+    asked = problem(waits=waits)
+    probe = asked.probe(moved(0.1, 0.1, 0.1), lambda goal, logits: goal.cross_entropy(logits).sum())
+    assert probe.gradient[:, 0, 0, 0].ne(0).all()
+    assert probe.loss is None
+
+
+@BOTH
+def test_what_was_projected_around_others_is_measured(waits: bool) -> None:
+    asked = Problem(
+        images=torch.tensor([0.3, 1.0]).view(2, 1, 1, 1).expand(2, 1, 1, 2).contiguous(),
+        goal=Goal(torch.tensor([0, 0])),
+        threat=Linf(0.3),
+        target=Threshold(),
+        access=Access.LOGITS | Access.GRADIENTS,
+        draws=Draws(0, "test", torch.arange(2)),
+        batch=BatchSize(4),
+        waits=waits,
+    )
+    first, second = torch.tensor([0]), torch.tensor([1])
+    p = asked.project(torch.full((1, 1, 1, 2), 0.3), first)
+    asked.logits(p, second)  # beyond the box of the second image
+    assert asked.found.tolist() == [False, False]
+
+
+@BOTH
+@pytest.mark.parametrize("stop", ["first", "end"])
+def test_infinite_logits_lose_no_success(waits: bool, stop: str) -> None:
+    class Infinite(Threshold):
+        def logits(self, images: Tensor) -> Tensor:
+            logits = super().logits(images)
+            return torch.where(images[:, 0, 0, 0].unsqueeze(1) > 0.58, torch.tensor([0.0, torch.inf]), logits)
+
+    asked = problem(waits=waits, target=Infinite(), stop=stop, access=Access.LOGITS)
+    asked.logits(asked.project(moved(0.25, 0.29, 0.1)))
+    asked.logits(asked.project(moved(0.29, 0.29, 0.1)))
+    assert asked.found.tolist() == [True, stop == "first", False]
+
+
+@BOTH
+def test_who_is_done_keeps_the_last_answer_whatever_is_written_into_it(waits: bool) -> None:
+    asked = problem(waits=waits, access=Access.LOGITS)
+    for _ in range(EVERY):
+        answers = asked.logits(moved(0.25, 0.1, 0.1))
+        answers[:] = -100.0
+    assert asked.active.tolist() == [1, 2]
+    assert asked.logits(moved(0.0, 0.0, 0.0))[0].tolist() == pytest.approx([-0.025, 0.025], abs=1e-6)
+
+
+def test_passes_are_counted_for_those_who_were_asked() -> None:
+    asked = problem(access=Access.LOGITS)
+    of = torch.tensor([0, 1])
+    asked.logits(moved(0.1, 0.1), of)
+    of += 1
+    assert asked.forwards.tolist() == [1, 1, 0]
+
+
+def test_a_budget_holds_for_who_begins_to_look() -> None:
+    asked = problem(budget=3)
+    for _ in range(3):
+        asked.gradient(moved(0.1, 0.1, 0.1))
+    asked.look_at_every_pass()
+    asked.gradient(moved(0.1, 0.1, 0.1))
+    assert asked.forwards.tolist() == [3, 3, 3]

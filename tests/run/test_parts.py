@@ -181,7 +181,7 @@ def test_the_command_line_refuses_and_says_how_to_join(advbench: Advbench, resul
     assert not db.exists()
     done = advbench("run", results.suite, "--part", "1/3", "--db", db)
     assert done.code == 0
-    assert f"advbench merge all.sqlite {db}" in done.out
+    assert f"advbench merge --parts all.sqlite {db}" in done.out
     assert "part 1/3: its shards of" in done.out
     assert "toys: parts 2/3, 3/3 are not here." in advbench("show", "--db", db).out
 

@@ -114,13 +114,13 @@ LIMITS = (
     Limit("mi-fgsm", Linf(NEAR), {"steps": 25}, 22, 23),
     Limit("apgd", Linf(NEAR), {"steps": 100}, 24, 26),
     Limit("apgd", Linf(NEAR), {"steps": 100}, 25, 26, stop="end"),
-    Limit("fmn", Linf(FAR), {"steps": 40}, 73, 76),
-    Limit("fmn", L2(FAR), {"steps": 40}, 83, 86),
-    Limit("ddn", L2(FAR), {"steps": 40}, 59, 62),
-    Limit("cw", L2(FAR), {"rounds": 1, "steps": 200}, 116, 120, buckets=5),
-    Limit("square", Linf(NEAR), {"queries": 200}, 83, 86, batch=4 * COUNT, floor=pass_alone, buckets=4),
-    Limit("deepfool", L2(FAR), {"steps": 40}, 233, 240, begins=4, buckets=1),
-    Limit("deepfool", Linf(FAR), {"steps": 40}, 236, 243, begins=4, buckets=1),
+    Limit("fmn", Linf(FAR), {"steps": 40}, 74, 77),
+    Limit("fmn", L2(FAR), {"steps": 40}, 84, 87),
+    Limit("ddn", L2(FAR), {"steps": 40}, 60, 63),
+    Limit("cw", L2(FAR), {"rounds": 1, "steps": 200}, 118, 120, buckets=5),
+    Limit("square", Linf(NEAR), {"queries": 200}, 85, 88, batch=4 * COUNT, floor=pass_alone, buckets=4),
+    Limit("deepfool", L2(FAR), {"steps": 40}, 234, 241, begins=4, buckets=1),
+    Limit("deepfool", Linf(FAR), {"steps": 40}, 237, 244, begins=4, buckets=1),
 )
 
 

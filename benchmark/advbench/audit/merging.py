@@ -48,6 +48,11 @@ class Checking:
     sample: int | None = None
     """So many cells, drawn by chance; None for all of them, 0 for none."""
     recrafting: Recrafting = field(default_factory=Recrafting)
+    parts: bool = False
+    """Whether cells come in of which only some shards are there, as parts of one's own run have them.
+
+    A stranger's would decide how the cell is cut, and what somebody else's run goes on with.
+    """
 
 
 @dataclass
@@ -82,7 +87,7 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
     with other.snapshot():
         cells = other.read(CellRow, IN_ORDER)
         verifier = Verifier(other, checking.registry, checking.folders, checking.device)
-        merging = _Merging(Joining(into, other, printable(name)[:200]), verifier, checking.device)
+        merging = _Merging(Joining(into, other, printable(name)[:200]), verifier, checking)
         theirs, unsound = _boards(other, verifier) if boards else ([], [])
         ranking = [*into.boards(), *theirs]
         due, whole = [], True
@@ -116,7 +121,8 @@ def merge(into: Store, other: Store, name: str, checking: Checking, *, boards: b
             yield arrival
         _join_boards(into, theirs)
         yield from unsound
-        yield from merging.parts(whole)
+        if checking.parts:
+            yield from merging.parts(whole)
 
 
 def _suspicion(tried: Arrival) -> str:
@@ -135,16 +141,20 @@ class _Merging:
 
     joining: Joining
     verifier: Verifier
-    device: torch.device
+    checking: Checking
 
     def before(self, cell: CellRow) -> Arrival:
         """What can be said of a cell before it is refereed; `due` where it may come in."""
         arrival = Arrival(printable(str(cell.key)), printable(f"{cell.attack} in {cell.family}"), "due")
         with _refusing(arrival):
-            if self.joining.ended(cell.key) is None:
+            ended = self.joining.ended(cell.key)
+            if ended is None:
                 arrival.status = "unfinished"
             elif self.joining.is_there(cell.key):
                 arrival.status = "there"
+            elif ended == "in parts" and not self.checking.parts:
+                arrival.status = "unfinished"
+                arrival.reasons = ["only some of its shards are there; --parts takes parts of a run of your own"]
             elif wrong := self.verifier.contradictions(cell):
                 arrival.status, arrival.reasons = "rejected", [printable(text) for text in wrong]
         return arrival
@@ -174,7 +184,7 @@ class _Merging:
         done = [cell for cell, _ in due if cell.key in arrivals and ended(cell.key) in ("done", "in parts")]
         if checking.sample is not None:
             done = [cell for cell in done if cell.key in looked]
-        settings = Settings(device=self.device, folders=checking.folders, command="advbench merge")
+        settings = Settings(device=self.checking.device, folders=checking.folders, command="advbench merge")
         here = {board.key for board in self.joining.into.boards()}
         draws = list(lots(origin, done, boards, here, everything=left is not None))
         drawn: set[str] = set()
@@ -292,7 +302,12 @@ class _Merging:
             facts = {target: checksum for target, checksum in facts.items() if before.get(target, True)}
         if facts:
             marks.add(
-                into, cell, facts, sound=True, versions=describe_versions(), hardware=describe_hardware(self.device)
+                into,
+                cell,
+                facts,
+                sound=True,
+                versions=describe_versions(),
+                hardware=describe_hardware(self.checking.device),
             )
 
     def _doubt(self, result: Verified) -> None:

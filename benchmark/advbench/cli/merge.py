@@ -48,6 +48,9 @@ def merge(
     keep_boards: Annotated[
         bool, typer.Option("--keep-boards", help="Add no board: entries join those that INTO has.")
     ] = False,
+    own_parts: Annotated[
+        bool, typer.Option("--parts", help="They are parts of a run of your own: take cells that are there in part.")
+    ] = False,
     timeout: Annotated[
         float | None,
         typer.Option(
@@ -71,7 +74,8 @@ def merge(
             f"--check none --reproduce {reproduce}: only cells that were refereed are crafted again; "
             "say with --check how many"
         )
-    checking = Checking(context.obj.checked(), opt.folders(data, offline), choose_device(device), sample, again)
+    where = choose_device(device)
+    checking = Checking(context.obj.checked(), opt.folders(data, offline), where, sample, again, own_parts)
     into, origin = located(into), [located(path) for path in origin]
     for path in origin:  # before anything is written
         if into.exists() and path.exists() and into.samefile(path):

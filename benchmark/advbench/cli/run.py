@@ -115,7 +115,7 @@ def run(
         say(console, f"Stopped; nothing is lost. Go on with: {settings.command}")
         raise typer.Exit(130)
     if share is not None:
-        say(console, f"Join it with the others, in any order: advbench merge all.sqlite {db} …")
+        say(console, f"Join it with the others, in any order: advbench merge --parts all.sqlite {db} …")
     if summary.failed or any(broken.to_blame for broken in registry.broken[sound:]):
         raise typer.Exit(1)
 

@@ -279,15 +279,16 @@ class ClusterCrew:
         self.ray.kill(member.actor)
         self._members.remove(member)
         left = deque(member.numbers)
+        overdue = left[0] if left else None  # its result may have come in the meantime
         for reference, (kind, owner, number) in list(self._awaited.items()):
             if owner is member:
                 del self._awaited[reference]
                 if kind == TASK and number == left[0] and (ended := self._finished(reference, number)):
                     self._over.append(ended)
                     left.popleft()
-        if left and error is not None:
+        if left and left[0] == overdue and error is not None:
             self._over.append(Ended(left.popleft(), error=error))
-        elif left:
+        elif left and error is None:
             blamed = left.popleft()
             self._waiting.extendleft(reversed(left))
             left.clear()

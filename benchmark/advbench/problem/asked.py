@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -10,6 +11,12 @@ from torch import Tensor
 
 from advbench.goal import Goal
 from advbench.problem.batches import BatchSize, Retry
+
+
+def version(values: Tensor) -> float:
+    """How often a tensor was written into, to see whether it still is what it was; a tensor of inference mode does not
+    say, and is never the same again."""
+    return math.nan if values.is_inference() else values._version
 
 
 @dataclass
@@ -29,7 +36,7 @@ class Batch:
     """Whether they are examples in their own order, without a gap."""
     _own: Goal
     _lent: Goal = field(init=False)
-    _version: int = field(init=False)
+    _version: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._lend()
@@ -37,7 +44,7 @@ class Batch:
     @property
     def goal(self) -> Goal:
         """Its goal, to be lent to a loss: one that writes into it changes no verdict."""
-        if self._lent.labels._version != self._version:
+        if version(self._lent.labels) != self._version:
             self._lend()
         return self._lent
 
@@ -56,8 +63,9 @@ class Batch:
         return self.goal if self.real == len(self.who) else self.goal.first(self.real)
 
     def _lend(self) -> None:
-        self._lent = Goal(self._own.labels.clone(), self._own.targeted)
-        self._version = self._lent.labels._version
+        with torch.inference_mode(False):  # it is kept, and may be asked about outside of that mode
+            self._lent = Goal(self._own.labels.clone(), self._own.targeted)
+        self._version = version(self._lent.labels)
 
 
 @dataclass
@@ -65,7 +73,7 @@ class Asked:
     """The rows of one question that are put to the target, and whose they are."""
 
     of: Tensor | None
-    version: int
+    version: float
     rows: Tensor
     examples: Tensor
     whole: bool
@@ -82,7 +90,8 @@ class Asked:
         while first < len(self.rows):
             size = batch.padded(len(self.rows) - first)
             if (first, size) not in self.batches:
-                self.batches[first, size] = self._batch(first, size, x, goal)
+                with torch.inference_mode(False):  # as in `Batch._lend`
+                    self.batches[first, size] = self._batch(first, size, x, goal)
             part = self.batches[first, size]
             retry = Retry(batch)
             yield part, retry

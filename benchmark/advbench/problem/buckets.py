@@ -2,7 +2,8 @@
 
 On a GPU with a small network a pass costs what it takes to launch its kernels, and every question that needs a value on
 the host (who has succeeded?) empties the queue. So nothing is asked for `EVERY` passes: all rows stay, successes are
-kept by `where`, and at the end of such a bucket the host asks once who is left. Verdicts are those of the other path.
+kept by `where`, and at the end of such a bucket the host asks once who is left. Verdicts are those of the other path;
+under a budget, sizes may be a little larger, since who would have left is asked on.
 What differs: who has succeeded is asked on until the bucket ends, and `forwards` counts that; rows named by `of` are
 all asked, since an attack leaves out those of examples that are done by itself, and finding them would be a wait.
 
@@ -13,10 +14,12 @@ has clamped lies between its bounds whatever it was: there the end of a bucket l
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
-from advbench.problem.asked import Seen
+from advbench.problem.asked import Seen, version
 from advbench.problem.ledger import Ledger
 from advbench.threats.membership import inside
 
@@ -24,13 +27,35 @@ EVERY = 8
 """Passes between two questions who is left."""
 
 
+@dataclass(frozen=True)
+class Projected:
+    """What the ball has projected last, and around whose images; inside, as long as nobody writes into it."""
+
+    p: Tensor
+    around: Tensor | None
+    clamped: bool
+    """Whether by the core's clamp, between bounds that nothing can leave."""
+    _state: tuple[float, ...]
+
+    @classmethod
+    def of(cls, p: Tensor, around: Tensor | None, *, clamped: bool) -> Projected:
+        return cls(p, around, clamped, _state(p, around))
+
+    def holds(self, p: Tensor, around: Tensor | None) -> bool:
+        """Whether it is asked about as it came out; a write through `.data` into the same memory is not seen."""
+        return p is self.p and around is self.around and _state(p, around) == self._state
+
+
+def _state(p: Tensor, around: Tensor | None) -> tuple[float, ...]:
+    return version(p), p.data_ptr(), -1 if around is None else version(around)
+
+
 class Buckets(Ledger):
     """The half of a `Problem` that keeps successes where the host must not wait."""
 
     _never: Tensor
     """The value of no success."""
-    _projected: tuple[Tensor, int, bool] | None = None
-    """What the ball has projected last, its version then, and whether by the core's clamp; inside, if unchanged."""
+    _projected: Projected | None = None
     _unmeasured: bool = False
     """Whether a success was kept on the word of the projection."""
     _clamped: bool = False
@@ -69,6 +94,8 @@ class Buckets(Ledger):
         if not self._waits:
             found = self.found
             self._waits = True
+            if self._budget is not None:
+                self._active &= self.forwards < self._budget
             if self._first:
                 self._active &= ~self._won
                 self._score = torch.where(found, self._score.clamp_min(torch.finfo(self._score.dtype).min), -torch.inf)
@@ -84,7 +111,7 @@ class Buckets(Ledger):
         if not seen.projected:
             assert size is not None
             hit = hit.logical_and_(inside(self.threat, x, seen.q, seen.images, size))
-        elif self._projected is not None and self._projected[2]:
+        elif self._projected is not None and self._projected.clamped:
             self._clamped = True
         else:
             self._unmeasured = True
@@ -110,7 +137,7 @@ class Buckets(Ledger):
             self._best[who] = torch.where(fresh, seen.q.to(best.dtype), best)
             self._won[who] = won | hit
         else:
-            torch.where(fresh, seen.q, best, out=best)
+            torch.where(fresh, seen.q.to(best.dtype), best, out=best)
             won.logical_or_(hit)
 
     def _keep_the_better(self, seen: Seen, value: Tensor) -> None:
@@ -119,14 +146,16 @@ class Buckets(Ledger):
         better = _wide(value > score, seen.q)
         if seen.place is None:
             self._best[who] = torch.where(better, seen.q.to(best.dtype), best)
-            self._score[who] = torch.maximum(score, value)
+            self._score[who] = torch.fmax(score, value)  # a loss that is no number is never better
         else:
-            torch.where(better, seen.q, best, out=best)
-            torch.maximum(score, value, out=score)
+            torch.where(better, seen.q.to(best.dtype), best, out=best)
+            torch.fmax(score, value, out=score)
 
     def _keep_one_of_several(self, seen: Seen, hit: Tensor, size: Tensor | None) -> None:
         """Of several candidates of one example the best, the first of equals."""
         value = torch.where(hit, self._value(seen, size), self._never).to(self._score.dtype)
+        # as on the other path: with the first success a loss that is no number counts, but least, and else never
+        value = value.nan_to_num(torch.finfo(value.dtype).min if self._first else -torch.inf, torch.inf, -torch.inf)
         highest = torch.full_like(self._score, -torch.inf).scatter_reduce_(0, seen.who, value, "amax")
         order = torch.arange(len(value), device=value.device)
         equal = hit & (value == highest[seen.who])
@@ -135,7 +164,7 @@ class Buckets(Ledger):
         better = row < len(value)
         better &= ~self._won if self._first else highest > self._score
         chosen = seen.q[row.clamp_max_(len(value) - 1)]
-        torch.where(_wide(better, chosen), chosen, self._best, out=self._best)
+        torch.where(_wide(better, chosen), chosen.to(self._best.dtype), self._best, out=self._best)
         if self._first:
             self._won |= better
         else:

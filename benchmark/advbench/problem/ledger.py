@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from advbench.problem.asked import Asked
+from advbench.problem.asked import Asked, version
 from advbench.problem.successes import Successes
 
 
@@ -41,18 +41,20 @@ class Ledger(Successes):
     def _question(self, of: Tensor | None, count: int) -> Asked:
         """The rows that are put to the target; as long as nobody leaves, the same for the same question."""
         for kept in self._questions:
-            if kept.of is of and (of is None or kept.version == of._version):
+            if kept.of is of and (of is None or kept.version == version(of)):
                 return kept
         everyone = len(self._index) == len(self._x)
-        version = -1 if of is None else of._version
-        if of is None or self._waits:
-            rows, examples = self._rows(of)
-            whole = len(rows) == count
-            asked = Asked(of, version, rows, examples, whole, of is None and everyone and whole, of is None)
-        else:
-            active = of is self._index
-            rows = torch.arange(count, device=of.device)
-            asked = Asked(of, version, rows, of, True, active and everyone, active)
+        seen = -1 if of is None else version(of)
+        with torch.inference_mode(False):  # it is kept, and may be used outside of that mode
+            if of is None or self._waits:
+                rows, examples = self._rows(of)
+                whole = len(rows) == count
+                asked = Asked(of, seen, rows, examples, whole, of is None and everyone and whole, of is None)
+            else:
+                active = of is self._index
+                rows = torch.arange(count, device=of.device)
+                # passes are counted later, when the attack may have written into its own tensor
+                asked = Asked(of, seen, rows, of if active else of.clone(), True, active and everyone, active)
         self._questions = (asked, *self._questions[:1])
         return asked
 
@@ -117,3 +119,5 @@ class Ledger(Successes):
     def _regroup(self, index: Tensor) -> None:
         """From here on these examples are the ones that are not done."""
         self._index, self._questions, self._changed = index, (), False
+        if self._shared:  # whose rows are asked no more keep these answers, whatever the attack does with its own
+            self._logits, self._shared = self._logits.clone(), False

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from advbench.draws import Draws
-from advbench.problem.buckets import Buckets
+from advbench.problem.asked import version
+from advbench.problem.buckets import Buckets, Projected
 from advbench.threats import Threat, is_core
 
 ENOUGH = 0.9
@@ -20,7 +21,7 @@ class Around:
     """The images of all rows of a question, whoever is done, and between which bounds the ball clamps, if it does."""
 
     of: Tensor | None
-    version: int
+    version: float
     x: Tensor
     bounds: tuple[Tensor, Tensor] | None
 
@@ -60,7 +61,8 @@ class Moves(Buckets):
 
     def advance(self, p: Tensor, step: Tensor, length: float, of: Tensor | None = None) -> Tensor:
         """`project(p + length * step)` with less to do: one step of a climb, most often along `ascent`."""
-        if step.dtype != self._x.dtype or self._around(of).bounds is None:
+        odd = step.dtype != self._x.dtype or step.shape != p.shape or p.requires_grad or step.requires_grad
+        if odd or self._around(of).bounds is None:
             return self.project(p + length * step, of)
         # what is made here is nobody else's, and may be written into
         moved = step.mul(length).add_(p) if self._waits else torch.add(p, step, alpha=length)
@@ -77,18 +79,20 @@ class Moves(Buckets):
             projected = self.threat.project(around.x, p)
         else:
             projected = torch.clamp(p, *around.bounds, out=out)
-        self._projected = projected, projected._version, around.bounds is not None and is_core(self.threat)
+        if is_core(self.threat):
+            self._projected = Projected.of(projected, of, clamped=around.bounds is not None)
         return projected
 
     def _around(self, of: Tensor | None) -> Around:
         """Kept as long as the same question is asked."""
         for kept in self._arounds:
-            if kept.of is of and (of is None or kept.version == of._version):
+            if kept.of is of and (of is None or kept.version == version(of)):
                 return kept
         everyone = of is None or (of is self._index and len(of) == len(self._x))
-        x = self._x if everyone else self._x[of]
-        bounds = self.threat.bounds(x) if clamps(self.threat) else None
-        around = Around(of, -1 if of is None else of._version, x, bounds)
+        with torch.inference_mode(False):  # it is kept, and may be used outside of that mode
+            x = self._x if everyone else self._x[of]
+            bounds = self.threat.bounds(x) if clamps(self.threat) else None
+        around = Around(of, -1 if of is None else version(of), x, bounds)
         self._arounds = (around, *self._arounds[:1])
         return around
 
@@ -97,4 +101,4 @@ def clamps(threat: Threat) -> bool:
     """Whether the ball's bounds are those of its own projection, not of one that a subclass has replaced."""
     kinds = type(threat).__mro__
     bounds, project = (next(kind for kind in kinds if name in vars(kind)) for name in ("bounds", "project"))
-    return bounds is project
+    return bounds is project and callable(vars(bounds)["bounds"])

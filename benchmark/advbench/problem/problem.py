@@ -175,7 +175,7 @@ class Problem(Moves):
         def ascend(goal: Goal, images: Tensor) -> Rise:
             logits = self._ask(images)
             values = loss(goal, logits)
-            return Rise([values.sum()], logits, loss, values)
+            return Rise([values.sum()], logits, loss, values if values.shape == logits.shape[:1] else None)
 
         gradients, logits, values = self._backward(p, of, aim, ascend)
         return Probe(gradients.squeeze(1), logits, values)
@@ -270,13 +270,15 @@ class Problem(Moves):
                         torch.autograd.grad(value, q, retain_graph=place + 1 < sums)[0][: batch.real]
                         for place, value in enumerate(rise.sums)
                     ]
+                # first what may run out of memory: then the rows come again, and nothing may be there twice
+                part = by_value[0].unsqueeze(1) if sums == 1 else torch.stack(by_value, 1)
                 if rise.logits is not None:
                     logits = rise.logits.detach()[: batch.real]
                     self._look(asked, batch, p, q.detach(), images.detach(), logits, paid, rise)
                     told.append(logits)
                 if rise.values is not None:
                     values.append(rise.values.detach()[: batch.real])
-                parts.append(by_value[0].unsqueeze(1) if sums == 1 else torch.stack(by_value, 1))
+                parts.append(part)
         gradients = _joined(parts) if parts else p.new_zeros(0, sums, *p.shape[1:])
         if not asked.whole:
             gradients = p.new_zeros(len(p), sums, *p.shape[1:]).index_put_((asked.rows,), gradients)
@@ -311,7 +313,7 @@ class Problem(Moves):
             margin=values if rise is not None and rise.loss is Goal.margin else None,
             loss=values if rise is not None and rise.loss is Goal.cross_entropy else None,
             place=slice(batch.first, batch.first + batch.real) if batch.everyone else None,
-            projected=self._projected is not None and self._projected[0] is p and self._projected[1] == p._version,
+            projected=not self._waits and self._projected is not None and self._projected.holds(p, asked.of),
             paid=None if paid is None else paid[batch.first : batch.first + batch.real],
         )
         if self._waits:
@@ -328,9 +330,10 @@ class Problem(Moves):
         if paid is not None:
             new = torch.where(paid.view(-1, 1), new, last[asked.rows])
         answers = new if asked.whole else last.index_put((asked.rows,), new)
-        if asked.of is None:  # the attack may keep it, so that it is never written into
-            self._logits, self._shared = answers, True
-        elif self._waits or paid is not None:
+        if asked.of is None:  # it is the attack's: what rows are to be told that are not asked again is kept apart
+            alone = asked.whole and paid is None
+            self._logits, self._shared = (answers, True) if alone else (answers.clone(), False)
+        else:
             if self._shared:
                 self._logits, self._shared = self._logits.clone(), False
             self._logits[asked.examples] = new

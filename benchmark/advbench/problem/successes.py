@@ -144,6 +144,8 @@ class Successes(ABC):
         whatever the threshold, so that undetected rates may be read off at any false-positive rate.
         """
         worth = (-size if self._minimizes else self._goal[who].cross_entropy(logits)).to(self._score.dtype)
+        if self._stop == "first" and not (self._minimizes or self._minds_detector):  # infinite logits have no loss
+            worth = worth.nan_to_num(torch.finfo(worth.dtype).min, torch.inf, -torch.inf)
         if self._minds_detector:
             threshold = self._target.threshold
             assert threshold is not None

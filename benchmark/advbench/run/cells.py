@@ -64,18 +64,21 @@ class Cells:
         if session.settings.share is None:
             session.reporter.planned(len(runnable), sum(len(session.examples(cell)) for cell in runnable))
         else:
-            runnable = self._allotted(runnable, session.settings.share)
+            runnable = self._allotted(runnable, session.settings.share, len(cells))
         if reason := why_anew(session.store, map(self._request, runnable)):
             session.reporter.say(reason)
         self._waiting.extend(runnable)
         with one_thread(), closing(session.settings.engine.crew()) as crew:
             if self._performed_by(crew):
                 raise Interrupted
-        if session.settings.share is None:
+        if session.settings.share is None and len(self._keys) == len(cells):
             parts.add(session.store, session.summary.run, 1, 1, digest_of(self._keys))
 
-    def _allotted(self, cells: list[CellPlan], share: Share) -> list[CellPlan]:
-        """Those of which this run has a share, told as what there is to do."""
+    def _allotted(self, cells: list[CellPlan], share: Share, planned: int) -> list[CellPlan]:
+        """Those of which this run has a share, told as what there is to do.
+
+        Which part it is, is written down where all that are `planned` can be named: parts know each other by that.
+        """
         session, mine, shards, examples = self.session, [], 0, 0
         for cell in cells:
             try:
@@ -92,7 +95,8 @@ class Cells:
                 examples += sum(min(size, count - size * number) for number in numbers)
         session.reporter.planned(len(mine), examples)
         if isinstance(share, Part):
-            parts.add(session.store, session.summary.run, share.number, share.of, digest_of(self._keys))
+            if len(self._keys) == planned:
+                parts.add(session.store, session.summary.run, share.number, share.of, digest_of(self._keys))
             session.reporter.say(f"Part {share} of {session.suite.name}: {shards} shards of {len(mine)} cells.")
         return mine
 

@@ -9,10 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from advbench.errors import AdvbenchError
-from advbench.store.parts import shards_of
-
-MOST = 100_000
-"""Parts that a run may be cut into: more than any cluster takes, and a slip beyond it."""
+from advbench.store.parts import MOST, shards_of
 
 
 class Share(Protocol):

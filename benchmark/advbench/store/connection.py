@@ -272,6 +272,12 @@ def open_readonly(path: Path) -> sqlite3.Connection:
         with closed_by_failure(connection):
             connection.execute("SELECT count(*) FROM sqlite_schema")
     except sqlite3.OperationalError:
+        journal = path.with_name(f"{path.name}-journal")
+        if journal.exists() and journal.stat().st_size:  # as it lies there, half of a transaction would be read
+            raise AdvbenchError(
+                f"{path}: it is being written, or a run was cut off while it wrote; wait, or give that run's command "
+                "again, which takes back what is half written"
+            ) from None
         # a database in WAL mode wants to write its index beside it; where the folder forbids that, nobody writes
         if path.with_name(f"{path.name}-wal").exists():
             raise

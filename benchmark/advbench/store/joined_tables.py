@@ -98,7 +98,8 @@ PARTS = Table("parts", f"SELECT * FROM parts WHERE run IN ({_TARGETS})", "runs",
 OF_RUN = (*(table for table in TABLES if table.by == "runs"), PARTS)
 OF_CELL = frozenset({"cells", "shards", "judgements", "outcomes"})
 CRAFTED = frozenset({"shards", "judgements", "outcomes", "exhibits"})
-"""Tables whose rows of a failed cell stay behind: the owner's run would go on with what nobody crafts again."""
+"""Tables whose rows of a failed cell stay behind, and of one in parts unless it is one's own: the owner's run would go
+on with what nobody crafts again."""
 
 CUT = frozenset({"shards", "judgements"})
 """Tables that say how a cell's examples were grouped when they were crafted."""

@@ -37,5 +37,5 @@ def network(path: Path) -> str | None:
         # of two at one point the later one hides the other
         if len(point.parts) >= longest and place.is_relative_to(point):
             kind, longest = after.split()[0], len(point.parts)
-    served = kind.startswith("fuse.") and kind not in LOCAL_FUSE
+    served = (kind == "fuse" or kind.startswith("fuse.")) and kind not in LOCAL_FUSE
     return kind if kind in NETWORKS or served else None

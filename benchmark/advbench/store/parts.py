@@ -13,6 +13,8 @@ from advbench.errors import printable
 if TYPE_CHECKING:
     from advbench.store.database import Store
 
+MOST = 100_000
+"""Parts that a run may be cut into: more than any cluster takes, and a slip beyond it."""
 LISTED = 8
 """How many parts are named at most."""
 
@@ -56,6 +58,7 @@ def held(store: Store) -> list[HeldPart]:
         SELECT p.whole, coalesce(max(r.suite), '') AS suite, p.part, p.parts,
           max(coalesce(e.how = 'finished', 0)) AS finished
         FROM parts p JOIN runs r ON r.id = p.run LEFT JOIN run_ends e ON e.run = p.run
+        WHERE p.part BETWEEN 1 AND p.parts
         GROUP BY p.whole, p.parts, p.part ORDER BY min(r.started), p.whole, p.parts, p.part
         """,
     )

@@ -44,6 +44,7 @@ from advbench.store.forms import (
     text,
     whole,
 )
+from advbench.store.parts import MOST
 
 
 class UnreadableError(ValueError):
@@ -124,7 +125,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "command": maybe(WORDS),
     },
     "run_ends": {"run": NAME, "at": moment, "how": WORDS},
-    "parts": {"run": NAME, "part": SOME, "parts": SOME, "whole": DIGEST},
+    "parts": {"run": NAME, "part": whole(1, MOST), "parts": whole(1, MOST), "whole": DIGEST},
     "plugins": {
         "run": NAME,
         "kind": NAME,

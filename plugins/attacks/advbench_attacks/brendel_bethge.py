@@ -71,7 +71,7 @@ class BrendelBethge(Attack):
         starts = min(self.targets, classes - 1) * (self.far > 0) + 1
         tried = round(TRIED * self.steps)
         walked = tried * starts + (self.steps - tried + 1) * min(starts, self.kept)
-        return 1 + self.clean + far + walked + FINAL + LANDING
+        return 1 + self.clean + 2 * (self.clean > 0) + far + walked + FINAL + LANDING
 
     def perturb(self, problem: Problem) -> Tensor:
         p, of = self._starts(problem)
@@ -80,7 +80,8 @@ class BrendelBethge(Attack):
         nearer = within_bound if norm == "linf" else towards_image
         for step in range(self.steps):
             if step == round(TRIED * self.steps):
-                rows = shortest(length(p, norm).squeeze(1), of, self.kept)
+                size = length(p, norm).squeeze(1)  # 0 is a start that never came about
+                rows = shortest(size.masked_fill(size == 0, torch.inf), of, self.kept)
                 p, of, x, goal, low, high = p[rows], of[rows], x[rows], goal[rows], low[rows], high[rows]
             probe = problem.probe(p.view_as(x), Goal.margin, of)
             normal = probe.gradient.flatten(1).nan_to_num(0, 0, 0)

@@ -55,7 +55,7 @@ class Pace:
         last = self._steps - 1
         reached = self._place + self._stride
         self._place = reached.clamp_max(last)
-        if self._settled == 0:
+        if self._settled == 0 or step == last:  # all that are left are asked once more, where their last step led
             return None
         if step % WINDOW == WINDOW - 1:
             # a row without a success has not settled: infinity is not below infinity
