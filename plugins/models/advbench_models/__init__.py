@@ -12,6 +12,7 @@ from advbench_models.em_capsnet import EmCapsNet
 from advbench_models.equivariant import Gcnn, StdCnn
 from advbench_models.roteqnet import RotEqNet
 from advbench_models.small_cnn import SmallCNN
+from advbench_models.softmax import Softmax
 from advbench_models.torchvision import Torchvision
 from advbench_models.vgg import VggSmall
 from advbench_models.wong2019 import Wong2019
@@ -33,6 +34,7 @@ def advbench_models() -> list[Model]:
         EmCapsNet(),
         Gcnn(),
         RotEqNet(),
+        Softmax(),
         StdCnn(),
         VggSmall(),
         Wong2019(),

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from advbench import Dataset, Model, Recipe, at_least
+from advbench import Dataset, Model, Recipe, at_least, between
 from advbench_models.common.named_layers import NamedLayers
 from advbench_models.common.normalisation import Normalisation
 from advbench_models.common.recipes import COLOUR, GREY, Recipes
@@ -41,6 +41,7 @@ class VggSmall(Model):
 
     width: int = at_least(1, default=16)  # channels of the first block; each block doubles them
     units: int = at_least(1, default=512)  # of fc6 and fc7; VGG has 4,096
+    dropout: float = between(0, 1, default=0.5)  # behind fc6 and fc7
 
     def why_not(self, dataset: Dataset) -> str | None:
         _, height, width = dataset.shape
@@ -64,7 +65,7 @@ class VggSmall(Model):
         for number, width in ((6, inputs), (7, self.units)):
             layers[f"fc{number}"] = nn.Linear(width, self.units)
             layers[f"relu{number}"] = nn.ReLU()
-            layers[f"drop{number}"] = nn.Dropout(0.5)
+            layers[f"drop{number}"] = nn.Dropout(self.dropout)
         layers["fc8"] = nn.Linear(self.units, dataset.classes)
         for layer in layers.values():
             if isinstance(layer, nn.Conv2d | nn.Linear):
