@@ -7,6 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from advbench.access import Access as Access
+    from advbench.claim_verdict import ClaimVerdict as ClaimVerdict
+    from advbench.claim_verdict import above as above
+    from advbench.claim_verdict import below as below
+    from advbench.claim_verdict import every as every
+    from advbench.claim_verdict import less as less
+    from advbench.claim_verdict import most as most
+    from advbench.claim_verdict import near as near
+    from advbench.claim_verdict import opposite as opposite
     from advbench.data import Data as Data
     from advbench.data import DataFolders as DataFolders
     from advbench.data import Examples as Examples
@@ -17,6 +25,11 @@ if TYPE_CHECKING:
     from advbench.errors import did_you_mean as did_you_mean
     from advbench.evaluation.evaluation import Evaluation as Evaluation
     from advbench.evaluation.evaluation import evaluate as evaluate
+    from advbench.findings import Finding as Finding
+    from advbench.findings import Findings as Findings
+    from advbench.findings import Picture as Picture
+    from advbench.findings import Point as Point
+    from advbench.findings import Series as Series
     from advbench.geometry import Geometry as Geometry
     from advbench.goal import Goal as Goal
     from advbench.hooks import hookimpl as hookimpl
@@ -43,6 +56,32 @@ if TYPE_CHECKING:
     from advbench.recipe import Recipe as Recipe
     from advbench.run.stored_perturbations import StoredPerturbations as StoredPerturbations
     from advbench.store import Store as Store
+    from advbench.studies.estimates import mean as mean
+    from advbench.studies.estimates import share as share
+    from advbench.studies.material import JudgedCell as JudgedCell
+    from advbench.studies.material import Material as Material
+    from advbench.studies.material import NotFoundError as NotFoundError
+    from advbench.studies.material import Perturbed as Perturbed
+    from advbench.studies.rates import Rates as Rates
+    from advbench.studies.rates import rate_name as rate_name
+    from advbench.study import Absent as Absent
+    from advbench.study import Analysis as Analysis
+    from advbench.study import Book as Book
+    from advbench.study import Bound as Bound
+    from advbench.study import Chart as Chart
+    from advbench.study import Gallery as Gallery
+    from advbench.study import Inputs as Inputs
+    from advbench.study import Judge as Judge
+    from advbench.study import Judged as Judged
+    from advbench.study import Level as Level
+    from advbench.study import Missing as Missing
+    from advbench.study import Number as Number
+    from advbench.study import Ours as Ours
+    from advbench.study import Section as Section
+    from advbench.study import Shown as Shown
+    from advbench.study import Study as Study
+    from advbench.study import Table as Table
+    from advbench.study import Wanted as Wanted
     from advbench.threats import L2 as L2
     from advbench.threats import Corruption as Corruption
     from advbench.threats import Linf as Linf
@@ -53,10 +92,16 @@ if TYPE_CHECKING:
     from advbench.weights.descent import random_shift as random_shift
 
 _HOMES = {
+    "Absent": "study",
     "Access": "access",
     "AdvbenchError": "errors",
+    "Analysis": "study",
     "Attack": "plugin",
     "Bank": "problem.bank",
+    "Book": "study",
+    "Bound": "study",
+    "Chart": "study",
+    "ClaimVerdict": "claim_verdict",
     "Corruption": "threats",
     "Data": "data",
     "DataFolders": "data",
@@ -66,38 +111,71 @@ _HOMES = {
     "Evaluation": "evaluation.evaluation",
     "Examples": "data",
     "Expected": "problem.expected",
+    "Finding": "findings",
+    "Findings": "findings",
+    "Gallery": "study",
     "Geometry": "geometry",
     "Goal": "goal",
+    "Inputs": "study",
+    "Judge": "study",
+    "Judged": "study",
+    "JudgedCell": "studies.material",
     "L2": "threats",
+    "Level": "study",
     "Linf": "threats",
     "Loss": "problem.problem",
     "MARGIN": "problem.problem",
+    "Material": "studies.material",
+    "Missing": "study",
     "Model": "plugin",
+    "NotFoundError": "studies.material",
     "NotInstalledError": "errors",
+    "Number": "study",
+    "Ours": "study",
+    "Perturbed": "studies.material",
+    "Picture": "findings",
     "PluginError": "errors",
+    "Point": "findings",
     "Probe": "problem.problem",
     "Problem": "problem.problem",
+    "Rates": "studies.rates",
     "Recipe": "recipe",
     "RotateShift": "threats",
+    "Section": "study",
+    "Series": "findings",
+    "Shown": "study",
     "SharedProblem": "problem.set_wide",
     "Stop": "problem.problem",
     "Store": "store",
     "StoredPerturbations": "run.stored_perturbations",
+    "Study": "study",
+    "Table": "study",
     "Threat": "threats",
+    "Wanted": "study",
     "Wasserstein": "threats",
+    "above": "claim_verdict",
     "activations": "layers",
     "at_least": "parameters",
+    "below": "claim_verdict",
     "between": "parameters",
     "compress_jpeg": "threats.corruptions.jpeg",
     "core_threat": "plugins.values",
     "did_you_mean": "errors",
     "evaluate": "evaluation.evaluation",
+    "every": "claim_verdict",
     "feature_layer": "layers",
     "hookimpl": "hooks",
+    "less": "claim_verdict",
     "may_wait": "pace",
+    "mean": "studies.estimates",
+    "most": "claim_verdict",
+    "near": "claim_verdict",
     "one_of": "parameters",
+    "opposite": "claim_verdict",
     "random_shift": "weights.descent",
+    "rate_name": "studies.rates",
     "recorded": "layers",
+    "share": "studies.estimates",
 }
 
 __all__ = sorted(_HOMES)

@@ -32,6 +32,11 @@ class Examples:
     def __getitem__(self, index: slice | Tensor) -> Examples:
         return Examples(self.images[index], self.labels[index], self.ids[index])
 
+    def places(self, ids: Tensor) -> Tensor:
+        """Where examples with these ids stand; every one of them has to be among these."""
+        order = self.ids.argsort()
+        return order[torch.searchsorted(self.ids[order], ids)]
+
     def pixels(self, device: torch.device | str = "cpu") -> Tensor:
         """A fresh float32 copy in [0, 1] on the device; the stored images stay as they are."""
         images = self.images.to(device)

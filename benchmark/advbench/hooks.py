@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import typer
 
     from advbench.plugin import Attack, Dataset, Defense, Model
+    from advbench.study import Study
     from advbench.threats import Threat
 
 GROUP = "advbench"
@@ -51,6 +52,12 @@ def advbench_datasets() -> Iterable[Dataset]:
 @hookspec
 def advbench_threats() -> Iterable[Threat]:
     """Balls to search, each an instance at its defaults, which stand where a suite says nothing else."""
+    return ()
+
+
+@hookspec
+def advbench_studies() -> Iterable[Study]:
+    """Papers to reproduce, each with its suites, analyses, published numbers and claims."""
     return ()
 
 

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from advbench.access import Access
+from advbench.data import DataFolders
 from advbench.errors import PluginError
 from advbench.geometry import Geometry
 from advbench.parameters import Parametric
 
 if TYPE_CHECKING:
-    from advbench.data import Data, DataFolders, Examples
+    from advbench.data import Data, Examples
     from advbench.draws import Draws
     from advbench.problem.problem import Problem
     from advbench.recipe import Recipe
@@ -149,8 +150,15 @@ class Model(Part):
 
     @property
     def weights_file(self) -> Path | None:
-        """The file that `weights` names; a model whose `weights` may also name something else says None then."""
-        return Path(self.weights).expanduser() if self.weights else None
+        """The file that `weights` names; a model whose `weights` may also name something else says None then.
+
+        A relative name is looked for here, then in the data folders of `ADVBENCH_DATA`: a suite or a study that names
+        published weights says the same on every machine.
+        """
+        if not self.weights:
+            return None
+        path = Path(self.weights).expanduser()
+        return path if path.is_absolute() or path.exists() else DataFolders.default().find(self.weights) or path
 
     @property
     def feature_layer(self) -> str:

@@ -12,6 +12,7 @@ from advbench.audit.claims import Known
 from advbench.draws import Draws
 from advbench.goal import choose_labels
 from advbench.problem.batches import BatchSize, run_in_batches
+from advbench.run.boards import judged_examples
 from advbench.run.ready import Ready
 from advbench.store.rows import CellRow
 from advbench.target.referee import BATCH
@@ -27,12 +28,14 @@ class Aims:
     allowed: Mapping[int, frozenset[int | None]]
 
     @classmethod
-    def of(cls, cell: CellRow, known: Known, source: Ready | None, device: torch.device) -> Self | None:
+    def of(
+        cls, cell: CellRow, known: Known, source: Ready | None, device: torch.device, drawn: int | None
+    ) -> Self | None:
         """None where only the source could tell, and it is not here or never answers twice the same; or for want of a
-        seed.
+        seed. `drawn` is the seed by which its examples were drawn, if they were.
         """
         dataset, data = known
-        examples = data.judge[: cell.count]
+        examples = judged_examples(data, cell.count, dataset, drawn)
         ids, labels = examples.ids.tolist(), examples.labels.long()
         if cell.goal == "least-likely":
             return cls._unlikely(ids, labels.tolist(), source, device)

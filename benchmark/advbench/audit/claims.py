@@ -20,7 +20,10 @@ from advbench.plugins.compatibility import why_never
 from advbench.plugins.origin import Origin
 from advbench.plugins.registry import Registry
 from advbench.plugins.values import configure
+from advbench.problem.precision import LOWER
 from advbench.protocol import FIRST, KNOWN, PROTOCOL
+from advbench.rates.drawn import drawn_by
+from advbench.run.boards import judged_examples
 from advbench.run.content import content_of
 from advbench.run.keys import board_key, board_says, cell_key, cell_says, dataset_says, short_name, target_says
 from advbench.run.stored import UnknownPartError, threat_of
@@ -40,20 +43,21 @@ Known = tuple[Dataset, Data]
 """A data set that is on this machine, loaded."""
 
 
-def wrong_cell(row: CellRow, registry: Registry, known: Known | None) -> list[str]:
+def wrong_cell(row: CellRow, registry: Registry, known: Known | None, drawn: int | None) -> list[str]:
     """What a stored cell says and its parameters don't; an error where its attack or its ball is not known here.
 
-    `known` is its data set; without it, what depends on images is taken as stored.
+    `known` is its data set; without it, what depends on images is taken as stored. `drawn` is the seed by which its
+    examples were drawn, as stored; None where they are the first ones.
     """
-    return _examine(row, registry, known)[0]
+    return _examine(row, registry, known, drawn)[0]
 
 
-def unproved_cell(row: CellRow, registry: Registry, known: Known | None) -> list[str]:
+def unproved_cell(row: CellRow, registry: Registry, known: Known | None, drawn: int | None) -> list[str]:
     """What a cell of protocol 1 says and nobody can check any more, where nothing contradicts it."""
-    return _examine(row, registry, known)[1]
+    return _examine(row, registry, known, drawn)[1]
 
 
-def _examine(row: CellRow, registry: Registry, known: Known | None) -> tuple[list[str], list[str]]:
+def _examine(row: CellRow, registry: Registry, known: Known | None, drawn: int | None) -> tuple[list[str], list[str]]:
     """What contradicts a cell, and what can't be checked of one of protocol 1."""
     attack = _configure(registry.attacks, row.attack, row.attack_params, "attack")
     threat = threat_of(row, registry)
@@ -65,7 +69,7 @@ def _examine(row: CellRow, registry: Registry, known: Known | None) -> tuple[lis
     wrong += _wrong_ways(row, attack, threat, known)
     filled = row
     if known and not wrong:
-        fingerprints, faults = _fingerprints(row, attack, known)
+        fingerprints, faults = _fingerprints(row, attack, known, drawn)
         wrong += faults
         for name, value in fingerprints.items():
             stored = getattr(row, name)
@@ -116,6 +120,8 @@ def _wrong_ways(row: CellRow, attack: Attack, threat: Threat, known: Known | Non
         yield f"its stop is {_brief(row.stop)}; there are {' and '.join(STOPS)}"
     if row.budget is not None and row.budget < 1:
         yield f"its budget is {row.budget}"
+    if row.precision not in (None, *LOWER):
+        yield f"its precision is {_brief(row.precision)}; beside float32 there is {' and '.join(LOWER)}"
     if (row.fit in PARTS) != (attack.scope == "set") or (row.fit is not None and row.fit not in PARTS):
         yield f"its fit is {_brief(row.fit)}, which {attack.label} has no use for"
     if reason := _wrong_goal(row.goal, known) or why_never(attack, threat, row.goal):
@@ -132,13 +138,13 @@ def _wrong_goal(goal: str, known: Known | None) -> str | None:
     return None if goal == f"class={number}" else f"unknown goal {goal!r}"
 
 
-def _fingerprints(row: CellRow, attack: Attack, known: Known) -> tuple[dict[str, Any], list[str]]:
+def _fingerprints(row: CellRow, attack: Attack, known: Known, drawn: int | None) -> tuple[dict[str, Any], list[str]]:
     """Fingerprints of the images that a cell was crafted on and with, and what is wrong with those that it names."""
     dataset, data = known
     wrong = list(_unlike(row, {"dataset": dataset.label, "data_fingerprint": data.judge.fingerprint}))
-    if wrong_set := wrong_examples(row, known):
+    if wrong_set := wrong_examples(row, known, drawn):
         return {}, [*wrong, wrong_set]
-    judged = data.judge[: row.count]
+    judged = judged_examples(data, row.count, dataset, drawn)
     # rows that lack one of them although their attack uses it were refused before
     part, seed = row.fit or "calibrate", row.seed or 0
     given = supplies(attack, row.goal, known, judged, part=part, seed=seed)
@@ -148,12 +154,19 @@ def _fingerprints(row: CellRow, attack: Attack, known: Known) -> tuple[dict[str,
     }, wrong
 
 
-def wrong_examples(row: BallRow, known: Known) -> str:
-    """The examples of a cell or a board are the first ones of the data set, not some that somebody chose."""
-    judge = known[1].judge
-    if 0 < row.count <= len(judge) and judge[: row.count].fingerprint == row.examples:
-        return ""
-    return f"its examples are not the first {row.count} of {known[0].label}"
+def wrong_examples(row: BallRow, known: Known, drawn: int | None) -> str:
+    """The examples of a cell or a board are the first ones of the data set, or those that a seed draws from it: not
+    some that somebody chose."""
+    dataset, data = known
+    there = 0 < row.count <= len(data.judge)
+    due = judged_examples(data, row.count, dataset, drawn) if there else None
+    return "" if due and due.fingerprint == row.examples else other_examples(row, drawn)
+
+
+def other_examples(row: BallRow, drawn: int | None) -> str:
+    """That a cell or a board has other examples than it should, in words."""
+    due = f"the first {row.count} of {row.dataset}" if drawn is None else f"{row.count} of {row.dataset}"
+    return f"its examples are not {due}{drawn_by(drawn)}"
 
 
 def _wrong_key(row: CellRow, filled: CellRow, reads: bool) -> str:
@@ -211,7 +224,7 @@ def wrong_dataset(row: DatasetRow, known: Known) -> list[str]:
     return list(_unlike(row, dataset_says(*known)))
 
 
-def wrong_board(row: BoardRow, registry: Registry, known: Known | None) -> list[str]:
+def wrong_board(row: BoardRow, registry: Registry, known: Known | None, drawn: int | None) -> list[str]:
     """What a stored board says and its parameters don't; its examples only where its data set is here."""
     threat = threat_of(row, registry)
     wrong = list(_unlike(row, board_says(row.dataset, row.seed, threat, _shipper(row, threat))))
@@ -226,7 +239,7 @@ def wrong_board(row: BoardRow, registry: Registry, known: Known | None) -> list[
         wrong.append("the attacks that it requires are not in order, or some stand there twice")
     if known:
         wrong += _unlike(row, {"dataset": known[0].label, "data_fingerprint": known[1].judge.fingerprint})
-        wrong += filter(None, [wrong_examples(row, known)])
+        wrong += filter(None, [wrong_examples(row, known, drawn)])
     if not wrong and board_key(row) != row.key:
         wrong.append("its key is not that of what it says")
     return wrong

@@ -32,8 +32,9 @@ from advbench.run.publication import withheld
 from advbench.run.ready import doubts
 from advbench.run.session import Settings
 from advbench.store import Store, marks
+from advbench.store.conflicts import ConflictError
 from advbench.store.incoming import RefusedError, harmless_rows
-from advbench.store.joining import IN_ORDER, ConflictError, Joining
+from advbench.store.joining import IN_ORDER, Joining
 from advbench.store.records import wrong
 from advbench.store.rows import BoardRow, CellRow
 

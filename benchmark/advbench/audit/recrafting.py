@@ -142,7 +142,7 @@ def requires(board: BoardRow, cell: CellRow) -> bool:
 
     A stranger's database may have any views.
     """
-    named = entrant(cell.attack, cell.goal, stop=cell.stop, budget=cell.budget, fit=cell.fit)
+    named = entrant(cell.attack, cell.goal, stop=cell.stop, budget=cell.budget, fit=cell.fit, precision=cell.precision)
     return (
         cell.place == board.place
         and (cell.eps == board.eps or (cell.eps is None and bool(cell.minimizes)))

@@ -142,7 +142,8 @@ class Refereeing:
 
     @cached_property
     def aims(self) -> Aims | None:
-        return Aims.of(self.cell, self.known, self.answers.get(self.cell.source), self.device)
+        drawn = self.store.draws().get(self.cell.examples)
+        return Aims.of(self.cell, self.known, self.answers.get(self.cell.source), self.device, drawn)
 
     @cached_property
     def by_chance(self) -> frozenset[str]:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
-from advbench.audit.claims import Known, wrong_board, wrong_cell
+from advbench.audit.claims import Known, other_examples, wrong_board, wrong_cell
 from advbench.data import Examples
 from advbench.engines.alarm import stopped_after
 from advbench.engines.serial import Serial
@@ -20,7 +20,7 @@ from advbench.plugins import ball_form
 from advbench.plugins.foreign import attributed
 from advbench.plugins.registry import Registry
 from advbench.protocol import PROTOCOL
-from advbench.run.boards import judged_examples, record_dataset
+from advbench.run.boards import judged_examples, record_dataset, record_examples
 from advbench.run.cells import Cells
 from advbench.run.hardware import make_repeatable
 from advbench.run.missing_weights import missing_weights, refuse_long_training
@@ -90,8 +90,8 @@ def reproduce(
     reporter: Reporter | None = None,
     timeout: float | None = None,
 ) -> Reproduced:
-    """Craft a cell again, in a database of its own, with the attack, ball, goal, seed, stop, budget, examples and
-    target that it had.
+    """Craft a cell again, in a database of its own, with the attack, ball, goal, seed, stop, budget, precision,
+    examples and target that it had.
 
     The attack is the one that its label names here, the ball that of the board on which the cell stands, whatever
     parameters are stored beside them. `on` are labels of other targets to judge the examples on. Weights that are not
@@ -113,16 +113,17 @@ def reproduce(
         raise AdvbenchError(f"cell {cell.key[:12]} is not done: it has no number yet")
     rows = _targets(store, registry, cell, on)
     dataset, data = load_dataset(registry, settings.folders, cell.dataset, cell.data_fingerprint)
-    examples = judged_examples(data, cell.count, dataset)
+    drawn = store.draws().get(cell.examples)
+    examples = judged_examples(data, cell.count, dataset, drawn)
     if examples.fingerprint != cell.examples:
-        raise AdvbenchError(f"cell {cell.key[:12]}: its examples are not the first {cell.count} of {dataset.label}")
+        raise AdvbenchError(f"cell {cell.key[:12]}: {other_examples(cell, drawn)}")
     plans = {row.key: stored_plan(row, dataset, registry) for row in rows}
     suite = _suite(store, cell, rows[0], plans[rows[0].key], timeout)
     attack = registry.attack(cell.attack)
-    boards = _boards(store, cell, registry, (dataset, data))
+    boards = _boards(store, cell, registry, (dataset, data), drawn)
     threat = _ball(boards, cell, attack, registry)
     ball_form.hold(threat, examples[:FORMED].pixels())
-    plan = CellPlan(plans[rows[0].key], attack, threat, cell.goal, cell.count)
+    plan = CellPlan(plans[rows[0].key], attack, threat, cell.goal, cell.count, drawn)
     if not settings.train:
         refuse_long_training(missing_weights(plans.values(), {dataset: data}), settings.device)
     summary = Summary(run=str(uuid.uuid4()))
@@ -130,7 +131,7 @@ def reproduce(
         session = Session(suite, {dataset: data}, scratch, registry, settings, reporter or Reporter(), summary)
         record_run(session, suite, make_repeatable())
         record_dataset(scratch, registry, dataset, data)
-        scratch.add_examples(examples.fingerprint, examples.ids.tolist())
+        record_examples(scratch, data, examples, drawn)
         ready = {}
         for row in rows:
             label = f"{row.label}: not ready within {timeout:g} s; `--timeout` gives it more" if timeout else ""
@@ -157,11 +158,11 @@ def reproduce(
         ]
     label = printable(f"{cell.attack} in {threat.name} on {rows[0].label}")
     other = "" if fresh.key == cell.key else _other(cell, fresh, rows[0], ready[plans[rows[0].key]])
-    wrong = tuple(map(printable, wrong_cell(cell, registry, (dataset, data))))
+    wrong = tuple(map(printable, wrong_cell(cell, registry, (dataset, data), drawn)))
     return Reproduced(label, len(examples), time.monotonic() - began, tuple(numbers), other, wrong)
 
 
-def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> list[BoardRow]:
+def _boards(store: Store, cell: CellRow, registry: Registry, known: Known, drawn: int | None) -> list[BoardRow]:
     """The boards on which the cell stands and that say what they are made from.
 
     No view is asked, since the database may be a stranger's.
@@ -169,7 +170,7 @@ def _boards(store: Store, cell: CellRow, registry: Registry, known: Known) -> li
     sql = f"""
         SELECT {listed(BoardRow, "b")} FROM boards b JOIN cells k ON {SAME_BOARD} WHERE k.key = ? ORDER BY b.name, b.key
     """
-    return [board for board in store.read(BoardRow, sql, cell.key) if not wrong_board(board, registry, known)]
+    return [board for board in store.read(BoardRow, sql, cell.key) if not wrong_board(board, registry, known, drawn)]
 
 
 def _ball(boards: Sequence[BoardRow], cell: CellRow, attack: Attack, registry: Registry) -> Threat:
@@ -207,6 +208,7 @@ def _suite(store: Store, cell: CellRow, source: TargetRow, plan: TargetPlan, tim
         shard=next(iter(shards.values())).size if shards else cell.count,
         budget=cell.budget,
         timeout=timeout,
+        precision=cell.precision or "float32",  # type: ignore[arg-type]
         false_positive_rate=source.false_positive_rate,
         models=(plan.model,),
         defenses=(plan.defenses,),

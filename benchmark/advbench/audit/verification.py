@@ -9,7 +9,15 @@ from dataclasses import dataclass, replace
 import torch
 
 from advbench.audit.agreement import Agreement, other_proofs
-from advbench.audit.claims import Known, unproved_cell, wrong_board, wrong_cell, wrong_dataset, wrong_target
+from advbench.audit.claims import (
+    Known,
+    other_examples,
+    unproved_cell,
+    wrong_board,
+    wrong_cell,
+    wrong_dataset,
+    wrong_target,
+)
 from advbench.audit.first_protocol import first_target
 from advbench.audit.refereeing import Refereeing, Verified
 from advbench.data import Data, DataFolders
@@ -21,6 +29,7 @@ from advbench.plugins.foreign import attributed, no_exit
 from advbench.plugins.registry import Registry
 from advbench.protocol import FIRST, SECOND
 from advbench.recipe import Recipe
+from advbench.run.boards import judged_examples
 from advbench.run.ready import Ready, certificate_rows, clean_rows, find_target, stored_plan
 from advbench.run.stored import UnknownPartError, crafted_in, dataset_named, refuse_others
 from advbench.store import Store, marks
@@ -73,6 +82,8 @@ class Verifier:
         self.answers: dict[str, Ready] = {}
         """Answers here to the clean images that are stored, by target key."""
         self.rows = {row.key: row for row in store.targets()}
+        self.draws = store.draws()
+        """The seeds of examples that were drawn, by fingerprint."""
         self._examined: dict[tuple[str | int, ...], list[str]] = {}
         self.protocols: dict[str, int] = {}
         """Protocols by target key: that of the cell that asked for it first, by whose rules it answers."""
@@ -99,11 +110,14 @@ class Verifier:
     def _wrong_board(self, board: BoardRow) -> list[str]:
         known = self.known(board)
         try:
-            return wrong_board(board, self.registry, None if isinstance(known, str) else known)
+            return wrong_board(board, self.registry, None if isinstance(known, str) else known, self._drawn(board))
         except UnknownPartError:
             raise
         except Exception as error:  # parameters that its ball does not have, or that are none at all
             return [one_line(error)]
+
+    def _drawn(self, row: BallRow) -> int | None:
+        return self.draws.get(row.examples)
 
     def known(self, row: BallRow) -> Known | str:
         """The data set of a cell or a board, or why it is not here."""
@@ -179,7 +193,7 @@ class Verifier:
         try:
             result.differences += self._wrong_cell(cell, known)
             if not result.differences:
-                unproved = unproved_cell(cell, self.registry, known)
+                unproved = unproved_cell(cell, self.registry, known, self._drawn(cell))
         except UnknownPartError as error:
             result.unchecked = str(error)
         result.differences += self._wrong_data(cell, known)
@@ -221,7 +235,7 @@ class Verifier:
 
     def _wrong_cell(self, cell: CellRow, known: Known | None) -> list[str]:
         try:
-            return wrong_cell(cell, self.registry, known)
+            return wrong_cell(cell, self.registry, known, self._drawn(cell))
         except UnknownPartError:
             raise
         except Exception as error:  # parameters that its attack or its ball does not have, or that are none at all
@@ -243,9 +257,16 @@ class Verifier:
         wrong = [f"the data set: {text}" for text in wrong_dataset(row, known)]
         sql = "SELECT position, example FROM example_sets WHERE fingerprint = ? ORDER BY position"
         listed = [(row.position, row.example) for row in self.store.read(_Place, sql, cell.examples)]
-        if not wrong and listed != list(enumerate(known[1].judge[: cell.count].ids.tolist())):
-            wrong.append(f"its examples are not the first {cell.count} of {cell.dataset}")
+        if not wrong and listed != list(enumerate(self._due(cell, known))):
+            wrong.append(other_examples(cell, self._drawn(cell)))
         return wrong
+
+    def _due(self, cell: CellRow, known: Known) -> list[int]:
+        """The ids of the examples that a cell of its count is judged on."""
+        dataset, data = known
+        count = max(1, min(cell.count, len(data.judge)))
+        ids: list[int] = judged_examples(data, count, dataset, self._drawn(cell)).ids.tolist()
+        return ids
 
     def _wrong_target(self, key: str, cell: CellRow, known: Known | None) -> list[str]:
         """What a target's row says and its parts don't, as far as they are installed; asked once."""
@@ -295,7 +316,7 @@ class Verifier:
             result.differences.append(f"example {min(strangers)} is not in the data set")
         places = torch.tensor([place for place, example in enumerate(ids) if example in stored], dtype=torch.int64)
         examples = data.judge[places]
-        self.answers[key] = ready = Ready(target, clean_pass(target, examples, self.device, places), examples)
+        self.answers[key] = ready = Ready(target, clean_pass(target, examples, self.device, places), examples, places)
         agreement = Agreement.of(ready)
         threshold = self.rows[key].threshold
         if not agreement.alike("suspicion", target.threshold, threshold):

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from advbench.plugins.registry import Broken, Registry
     from advbench.testing import Check
 
-KINDS = ("attack", "model", "defense", "data set", "threat")
+KINDS = ("attack", "model", "defense", "data set", "threat", "study")
 WORDS = {True: ("passed", "green"), False: ("FAILED", "bold red"), None: ("not here", "yellow")}
 
 

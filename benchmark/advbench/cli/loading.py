@@ -27,6 +27,7 @@ COMMANDS = (
     "check",
     "train",
     "data",
+    "study",
 )
 """Our own, in the order of `--help`: each is a function of its name in a module of its name."""
 

@@ -46,6 +46,12 @@ Boards = Annotated[list[str] | None, typer.Option("--board", metavar="NAME", hel
 Device = Annotated[str, typer.Option(metavar="NAME", help="auto, cpu, cuda, cuda:1, …")]
 Strict = Annotated[bool, typer.Option("--strict", help="Stop when a plugin is broken.")]
 Examples = Annotated[int | None, typer.Option(metavar="N", help="Judge so many examples on every board.")]
+Drawn = Annotated[
+    int | None, typer.Option(metavar="SEED", help="Draw the examples at random by this seed; not the first ones.")
+]
+Precision = Annotated[
+    str | None, typer.Option(metavar="NAME", help="Of attack passes: float32 or bf16; the referee judges in float32.")
+]
 Seed = Annotated[int | None, typer.Option(metavar="N", help="The seed of every random draw.")]
 Attacks = Annotated[
     list[str] | None, typer.Option("--attack", metavar="NAME", help="Only this attack; may be repeated.")
@@ -90,6 +96,7 @@ class Asked:
 
     suite: SuiteArgument = "quick"
     examples: Examples = None
+    drawn: Drawn = None
     seed: Seed = None
     attack: Attacks = None
     model: Models = None
@@ -97,12 +104,14 @@ class Asked:
     threat: Threats = None
     goal: Goals = None
     dataset: Datasets = None
+    precision: Precision = None
 
     def load(self, registry: Registry) -> Suite:
         from advbench.suite.suite import Overrides, load_suite
 
         overrides = Overrides(
             examples=self.examples,
+            drawn=self.drawn,
             seed=self.seed,
             attacks=self.attack or None,
             models=self.model or None,
@@ -110,6 +119,7 @@ class Asked:
             threats=self.threat or None,
             goals=self.goal or None,
             data=self.dataset or None,
+            precision=self.precision,
         )
         return load_suite(self.suite, registry, overrides)
 

@@ -11,6 +11,7 @@ from rich.text import Text
 
 from advbench.cli import options as opt
 from advbench.errors import PluginError, one_line, printable
+from advbench.rates.drawn import drawn_by
 from advbench.terminal.tables import names, new_table, numbers, show_table
 from advbench.terminal.text import say, terminal
 
@@ -41,6 +42,8 @@ def plan(context: typer.Context, asked: opt.Asked, strict: opt.Strict = False) -
     known = [passes for cell in laid_out.cells if (passes := _passes(cell, broken)) is not None]
     more = "" if len(known) == len(laid_out.cells) else ", and those of the cells marked with ?"
     say(console, f"At most {sum(known):,} forward passes{more}; examples that are done leave early.")
+    if wanted.precision != "float32":
+        say(console, f"Attacks ask in {wanted.precision}; a success counts when float32 confirms it, by one more pass.")
     if lacking := _lacking(laid_out, broken):
         say(console, f"Without weights on this machine, to be trained first: {', '.join(lacking)}.")
     for reason in broken:
@@ -82,11 +85,12 @@ def _passes(cell: CellPlan, broken: dict[str, None] | None = None) -> int | None
 
 def _cells(cells: Iterable[CellPlan], *, show_data: bool) -> Table:
     """A row for every board and the attacks that its targets share, each a cell on each target."""
-    by_target: dict[tuple[str, str, int | None, str], list[CellPlan]] = {}
+    by_target: dict[tuple[str, str, str, str], list[CellPlan]] = {}
     for cell in cells:
-        board = (cell.source.dataset.label, f"{cell.threat.name} {cell.threat.radius}", cell.examples)
+        examples = f"{cell.examples or 'all'}{drawn_by(cell.drawn)}"
+        board = (cell.source.dataset.label, f"{cell.threat.name} {cell.threat.radius}", examples)
         by_target.setdefault((*board, cell.source.label), []).append(cell)
-    rows: dict[tuple[str, str, int | None, str], dict[str, list[CellPlan]]] = {}
+    rows: dict[tuple[str, str, str, str], dict[str, list[CellPlan]]] = {}
     for (data, threat, examples, target), own in by_target.items():
         rows.setdefault((data, threat, examples, _entrants(own)), {})[target] = own
     table = new_table()
@@ -102,7 +106,7 @@ def _cells(cells: Iterable[CellPlan], *, show_data: bool) -> Table:
         table.add_row(
             *(Text(printable(word)) for word in ((data, threat, entrants) if show_data else (threat, entrants))),
             Text("\n".join(printable(target) for target in targets)),
-            str(examples or "all"),
+            examples,
             str(len(inside)),
             f"{total:,}" if None not in passes else f"{total:,} + ?" if total else "?",
         )

@@ -70,6 +70,7 @@ class Display(Reporter):
 
     def planned(self, cells: int, examples: int) -> None:
         self._cells, self._examples = cells, examples
+        self._cells_done = self._examples_done = self._crafted = 0  # a study plans one suite after the other
         self._began = time.monotonic()
         if self._task is not None:
             self._progress.update(self._task, description="cells", completed=0, total=cells, detail="")

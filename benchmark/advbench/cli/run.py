@@ -83,7 +83,7 @@ def run(
         address=address,
         expected=lambda: Muster.here(laid_out.plugins, registry),
     )
-    with _interruptible(console) as interrupted:
+    with interruptible(console) as interrupted:
         settings = Settings(
             device=where,
             folders=folders,
@@ -143,7 +143,7 @@ class _Patient(Listener):
 
 
 @contextmanager
-def _interruptible(console: Console) -> Iterator[Callable[[], bool]]:
+def interruptible(console: Console) -> Iterator[Callable[[], bool]]:
     """Says whether somebody pressed Ctrl-C."""
     listener = _Patient(console)
     before = signal.signal(signal.SIGINT, listener)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from advbench.audit.refereeing import Verified
+    from advbench.studies.rechecking import Rechecked
 
 _SHOWN = 5
 
@@ -41,10 +42,13 @@ def verify(
         bool, typer.Option("--mark/--no-mark", help="Keep in the database what was found, for pages to show.")
     ] = True,
 ) -> None:
-    """Recompute every stored verdict and clean answer; exit code 1 when one differs or can't be checked."""
+    """Recompute every stored verdict, clean answer and finding; exit code 1 when one differs or can't be checked."""
     from advbench.audit.verification import PATIENCE
     from advbench.audit.verification import verify as verify_cells
     from advbench.run.hardware import choose_device, make_repeatable
+    from advbench.run.session import Settings
+    from advbench.store.study_rows import performed
+    from advbench.studies.rechecking import recheck
 
     console = terminal()
     make_repeatable()
@@ -54,13 +58,17 @@ def verify(
     # the one that writes is closed last, and takes SQLite's log file with it
     with _written_to(db) if mark else nullcontext() as written, Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.cells()
-        if not cells:
+        if not cells and not performed(store):
             raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
         for result in verify_cells(store, registry, cells, folders=folders, device=where, patience=patience):
             outcomes += result.outcomes
             bad += not result.sound
             tell(console, result)
             kept += written is not None and keep_mark(written, result, where)
+        settings = Settings(device=where, folders=folders)
+        for again in recheck(store, registry, settings) if not cell else ():
+            bad += not again.sound
+            tell_analysis(console, again)
     summary = f"{outcomes:,} verdicts and clean answers of {len(cells)} cells refereed again"
     if first := sum(row.protocol == FIRST for row in cells):
         say(console, f"{first} of {len(cells)} cells were judged by protocol {FIRST}, and refereed by its rules.")
@@ -81,6 +89,17 @@ def tell(console: Console, result: Verified) -> None:
     say(console, f"{verdict:11} {name}{counted}", "" if result.sound else "red")
     for text in reasons(result):
         say(console, f"· {text}")
+
+
+def tell_analysis(console: Console, result: Rechecked) -> None:
+    """What became of an analysis of a study, with the first few differences."""
+    verdict = "found again" if result.sound else "differs" if result.differences else "not checked"
+    text = f"{verdict:11} {result.study}: {result.label}: {result.count:,} numbers"
+    say(console, text, "" if result.sound else "red")
+    more = len(result.differences) - _SHOWN
+    for line in [*result.differences[:_SHOWN], f"and {more} more" if more > 0 else "", result.unchecked]:
+        if line:
+            say(console, f"· {line}")
 
 
 def reasons(result: Verified) -> list[str]:

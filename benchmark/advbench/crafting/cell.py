@@ -21,6 +21,7 @@ from advbench.plugins.foreign import no_exit
 from advbench.problem.batches import BatchSize
 from advbench.problem.clock import clock
 from advbench.problem.fit import Fit
+from advbench.problem.precision import Precision
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
 from advbench.problem.supplies import Supplies
@@ -58,6 +59,8 @@ class Rules:
     """Forward passes an example; None for as many as the attack makes."""
     timeout: float | None = None
     """Seconds a cell; None for as long as it takes."""
+    precision: Precision = "float32"
+    """Of the passes that attacks ask for."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class Crafter:
         self._guard = Guard(job.attack, job.source)
         self._batch = rows_of(job)
         if job.batch is None and job.source.draws == 1:
-            self._batch = batch_size(job.source, self._device, self._guard.answers.allowing)
+            self._batch = batch_size(job.source, self._device, self._guard.answers.allowing, job.rules.precision)
 
     def craft(self, shard: Shard, fit: Fit | None = None, left: float | None = None) -> Crafted:
         """A shard, in the time that is left; with `fit`, the one perturbation for all, fitted if it is not known."""
@@ -182,6 +185,7 @@ def _craft_shard(job: Job, shard: Shard, guard: Guard, batch: BatchSize, deadlin
         deadline=deadline,
         batch=batch,
         bank=None if (bank := job.supplies.bank) is None else bank.to(device),
+        precision=job.rules.precision,
     )
     if len(given.images) == 0 or problem.done:
         p = problem.finish(problem.start()).detach()
@@ -226,6 +230,7 @@ def _craft_shared(job: Job, shard: Shard, fit: Fit, guard: Guard, batch: BatchSi
         deadline=deadline,
         batch=batch,
         bank=None if (bank := job.supplies.bank) is None else bank.to(device),
+        precision=job.rules.precision,
     )
     p = problem.start()
     if len(given.images):

@@ -148,11 +148,13 @@ def evaluate(
     defenses: Sequence[Defense | str] | Defense | str = ("none",),
     goals: Sequence[str] | str = ("untargeted",),
     examples: int | None = None,
+    drawn: int | None = None,
     calibrate: tuple[Images, Images] | None = None,
     publishable: bool = True,
     seed: int = 0,
     stop: str = "first",
     fit: str = "calibrate",
+    precision: str = "float32",
     device: str = "auto",
     batch_size: int | None = None,
     jobs: int | str | None = None,
@@ -167,15 +169,16 @@ def evaluate(
     """Attack a model on images in [0, 1] with labels, or on a data set by name, and referee every example.
 
     Names are those of `advbench plugins`, with parameters as on the command line: `"pgd(steps=20)"`. Without attacks,
-    every ball is searched by those of `advbench.standard`, which are strong and take their time. Detectors among
-    the defenses set their threshold on `calibrate`: clean images and labels beside those that are judged; attacks with
-    one perturbation for all fit it there, or on the part that `fit` names; those that see labels alone start there, and
-    without it can't aim at a class. A model that has no weights here is trained first, over ten minutes only with
-    `train`. With `jobs`, a number or "auto", so many processes craft and judge, and else this one alone; networks and
-    attacks must then be importable there. With `engine="ray"` or an `address`, workers of a Ray cluster do: all of its
-    cores, or as many as `jobs` says. With `db` the facts also go to a database that `advbench show` reads, with
-    pictures of the first images, unless they are not `publishable`. Plugins that are installed and broken are warned
-    about.
+    every ball is searched by those of `advbench.standard`, which are strong and take their time. So many `examples` are
+    judged, the first ones or those that the seed `drawn` draws. Detectors among the defenses set their threshold on
+    `calibrate`: clean images and labels beside those that are judged; attacks with one perturbation for all fit it
+    there, or on the part that `fit` names; those that see labels alone start there, and without it can't aim at a
+    class. With `precision="bf16"` attacks ask in bfloat16, and everything else stays in float32. A model that has no
+    weights here is trained first, over ten minutes only with `train`. With `jobs`, a number or "auto", so many
+    processes craft and judge, and else this one alone; networks and attacks must then be importable there. With
+    `engine="ray"` or an `address`, workers of a Ray cluster do: all of its cores, or as many as `jobs` says. With `db`
+    the facts also go to a database that `advbench show` reads, with pictures of the first images, unless they are not
+    `publishable`. Plugins that are installed and broken are warned about.
     """
     if (images is None) == (dataset is None) or (images is None) != (labels is None):
         raise AdvbenchError("give either images with labels, or dataset=")
@@ -208,7 +211,9 @@ def evaluate(
             "seed": seed,
             "stop": stop,
             "fit": fit,
+            "precision": precision,
             **({} if examples is None else {"examples": examples}),
+            **({} if drawn is None else {"drawn": drawn}),
         },
         registry,
         unsaid=partial(standard_attacks, registry=registry),

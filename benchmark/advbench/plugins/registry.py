@@ -21,6 +21,7 @@ from advbench.plugins.remembered import Row
 from advbench.plugins.sources import source_digest
 from advbench.plugins.spec import Call, parse, parse_chain
 from advbench.plugins.values import configure
+from advbench.study import Study
 from advbench.threats import Threat, advbench_threats, is_core
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ KINDS: dict[str, tuple[str, type[Plugin]]] = {
     "advbench_defenses": ("defense", Defense),
     "advbench_datasets": ("data set", Dataset),
     "advbench_threats": ("threat", Threat),
+    "advbench_studies": ("study", Study),
 }
 
 
@@ -70,6 +72,7 @@ class Registry:
     datasets: dict[str, Dataset] = field(default_factory=dict)
     threats: dict[str, Threat] = field(default_factory=lambda: {ball.label: ball for ball in advbench_threats()})
     """The core's are in every registry, also in one that is put together by hand."""
+    studies: dict[str, Study] = field(default_factory=dict)
     broken: list[Broken] = field(default_factory=list)
     strict: bool = False
     restriction: str = ""
@@ -110,6 +113,9 @@ class Registry:
         check_chain(chain)
         return chain
 
+    def study(self, text: str) -> Study:
+        return self._configure("study", self.studies, parse(text))
+
     def threat(self, text: str) -> Threat:
         """The ball that a text describes: `linf(eps=8/255)`."""
         return self._configure("threat", self.threats, parse(text))
@@ -134,7 +140,7 @@ class Registry:
         return entrant
 
     def of_kind(self, kind: str) -> dict[str, Any]:
-        """Entrants by label, of kind `attack`, `model`, `defense`, `data set` or `threat`."""
+        """Entrants by label, of kind `attack`, `model`, `defense`, `data set`, `threat` or `study`."""
         hook = next(hook for hook, (word, _) in KINDS.items() if word == kind)
         entrants: dict[str, Any] = getattr(self, hook.removeprefix("advbench_"))
         return entrants
@@ -143,6 +149,17 @@ class Registry:
         """Who shipped the plugin's class; the distribution is empty when no entry point did (a notebook's class)."""
         owners = (one.origin for one in self.loaded for entrant in one.entrants if type(entrant) is type(plugin))
         return dataclasses.replace(next(owners, Origin("", "", "")), digest=source_digest(type(plugin)))
+
+    def origin_of(self, kind: type) -> Origin:
+        """Who shipped a class that is no entrant, such as an analysis: whose entrants lie in the same package."""
+        package = kind.__module__.partition(".")[0]
+        owners = (
+            one.origin
+            for one in self.loaded
+            for entrant in one.entrants
+            if type(entrant).__module__.partition(".")[0] == package
+        )
+        return dataclasses.replace(next(owners, Origin("", "", "")), digest=source_digest(kind))
 
     def commands(self, app: typer.Typer, taken: Iterable[str] = ()) -> dict[str, Origin]:
         """Let plugins answer `advbench_commands`; one that fails, or wants a taken name, adds none and is set aside.
@@ -224,7 +241,7 @@ class Registry:
 
 
 def kind_of(plugin: Plugin) -> str:
-    """`attack`, `model`, `defense`, `data set` or `threat`."""
+    """`attack`, `model`, `defense`, `data set`, `threat` or `study`."""
     return next(word for word, kind in KINDS.values() if isinstance(plugin, kind))
 
 

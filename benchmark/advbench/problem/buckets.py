@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from advbench.problem.asked import Seen, version
-from advbench.problem.ledger import Ledger
+from advbench.problem.confirming import Confirming
 from advbench.threats.membership import inside
 
 EVERY = 8
@@ -50,7 +50,7 @@ def _state(p: Tensor, around: Tensor | None) -> tuple[float, ...]:
     return version(p), p.data_ptr(), -1 if around is None else version(around)
 
 
-class Buckets(Ledger):
+class Buckets(Confirming):
     """The half of a `Problem` that keeps successes where the host must not wait."""
 
     _never: Tensor
@@ -94,8 +94,8 @@ class Buckets(Ledger):
         if not self._waits:
             found = self.found
             self._waits = True
-            if self._budget is not None:
-                self._active &= self.forwards < self._budget
+            if self._limit is not None:
+                self._active &= self.forwards < self._limit
             if self._first:
                 self._active &= ~self._won
                 self._score = torch.where(found, self._score.clamp_min(torch.finfo(self._score.dtype).min), -torch.inf)
@@ -171,9 +171,10 @@ class Buckets(Ledger):
             self._score = torch.where(better, highest, self._score)
 
     def _settle(self) -> None:
-        """Measure what was kept on the projection's word; nothing waits."""
+        """Measure what was kept on the projection's word, confirm what lower precision has seen; nothing waits."""
         if self._waits:
             return
+        lawful = None
         if self._unmeasured or self._clamped:
             lawful = self._lawful()
             self._unmeasured = self._clamped = False
@@ -181,6 +182,7 @@ class Buckets(Ledger):
                 self._won &= lawful
             else:
                 self._score.masked_fill_(~lawful, -torch.inf)
+        self._confirm(lawful)
 
     def _lawful(self) -> Tensor:
         """Whether what is kept of each example lies inside."""
@@ -192,12 +194,15 @@ class Buckets(Ledger):
     def _end_of_pass(self) -> None:
         """At the end of a bucket ask who is left: the one wait."""
         self._turns += 1
+        if self._minimizes and self._sure is not None:
+            # at the boundary bf16 errs most: of a whole bucket hardly anything would be left
+            self._settle()
         if self._turns % EVERY or not (self._first or self._budget is not None):
             return
         self._settle()
         self._active &= ~self._won
-        if self._budget is not None:
-            self._active &= self.forwards < self._budget
+        if self._limit is not None:
+            self._active &= self.forwards < self._limit
         left = self._active.nonzero().squeeze(1)
         if len(left) < len(self._index):
             self._regroup(left)

@@ -43,8 +43,8 @@ class Expected(Problem):
     def _times(self) -> int:  # type: ignore[override]  # a view shares all that the problem holds
         return self._draws
 
-    def _ask(self, images: Tensor) -> Tensor:
-        several = torch.stack([super(Expected, self)._ask(images) for _ in range(self._draws)])
+    def _ask(self, images: Tensor, *, exactly: bool = False) -> Tensor:
+        several = torch.stack([super(Expected, self)._ask(images, exactly=exactly) for _ in range(self._draws)])
         self._several = several.detach()
         return several.mean(0)
 
@@ -54,14 +54,14 @@ class Expected(Problem):
 
     def _rows(self, of: Tensor | None) -> tuple[Tensor, Tensor]:
         rows, examples = super()._rows(of)
-        if self._budget is None:
+        if self._limit is None:
             return rows, examples
         # how many candidates of the same example stand before each, all of which are paid for draw by draw
         order = examples.argsort(stable=True)
         place = torch.arange(len(order), device=order.device)
         before = torch.empty_like(order)
         before[order] = place - torch.searchsorted(examples[order], examples[order])
-        paid = self.forwards[examples] + (before + 1) * self._draws <= self._budget
+        paid = self.forwards[examples] + (before + 1) * self._draws <= self._limit
         return rows[paid], examples[paid]
 
     def _spend(self, examples: Tensor, *, backwards: int = 0) -> None:

@@ -27,6 +27,11 @@ class Ledger(Successes):
     """The latest ones, with what has been gathered for them."""
 
     @property
+    def _limit(self) -> int | None:
+        """Passes that questions may cost an example: its budget, less what confirms a success at the end of it."""
+        return self._budget if self._budget is None or not self._unsure else self._budget - self._times
+
+    @property
     def forwards(self) -> Tensor:
         """How many forward passes every example has cost."""
         self._pay()
@@ -64,18 +69,18 @@ class Ledger(Successes):
             return self._index, self._index
         rows = self._active[of].nonzero().squeeze(1)
         examples = of[rows]
-        if self._budget is None:
+        if self._limit is None:
             return rows, examples
         order = examples.argsort(stable=True)
         place = torch.arange(len(rows), device=rows.device)
         sorted_ = examples[order]
         first = torch.searchsorted(sorted_, sorted_)  # where each example's candidates begin
-        paid = order[self.forwards[sorted_] + place - first < self._budget].sort().values
+        paid = order[self.forwards[sorted_] + place - first < self._limit].sort().values
         return rows[paid], examples[paid]
 
     def _paid(self, asked: Asked) -> Tensor | None:
         """Which rows are within the budget, as a mask: an example's earlier candidates come first."""
-        if self._budget is None:
+        if self._limit is None:
             return None
         spent = self.forwards[asked.examples]
         if not asked.unique:
@@ -83,7 +88,7 @@ class Ledger(Successes):
             sorted_ = asked.examples[order]
             before = torch.arange(len(order), device=order.device) - torch.searchsorted(sorted_, sorted_)
             spent = spent.index_add_(0, order, before)
-        return spent < self._budget
+        return spent < self._limit
 
     def _owe(self, asked: Asked, *, backwards: int = 0, paid: Tensor | None = None) -> None:
         """A pass over these rows is to be counted: at once where there is a budget, else before anybody looks."""
@@ -112,8 +117,8 @@ class Ledger(Successes):
         self._forwards.index_add_(0, examples, ones)
         if backwards:
             self._backwards.index_add_(0, examples, ones * backwards)
-        if self._budget is not None:
-            self._active &= self._forwards < self._budget
+        if self._limit is not None:
+            self._active &= self._forwards < self._limit
             self._changed = True
 
     def _regroup(self, index: Tensor) -> None:

@@ -18,6 +18,7 @@ from advbench.problem.bank import Bank
 from advbench.problem.batches import BatchSize
 from advbench.problem.clock import clock
 from advbench.problem.moves import ENOUGH, Moves
+from advbench.problem.precision import Precision
 from advbench.problem.successes import MARGIN, Answers, Stop
 from advbench.threats import Threat
 
@@ -74,6 +75,7 @@ class Problem(Moves):
         batch: BatchSize | None = None,
         bank: Bank | None = None,
         waits: bool | None = None,
+        precision: Precision = "float32",
     ) -> None:
         """`waits`: whether the host may wait for the device in every pass; None: as `may_wait` says."""
         self.images = images.clone()
@@ -92,6 +94,7 @@ class Problem(Moves):
         self._deadline = deadline
         self._batch = batch or BatchSize.auto(images.device, images.shape[1:])
         self._bank = bank
+        self._precision = precision
         count, device = len(images), images.device
         self._best = threat.identity(images)
         # in float64: the bonus of an undetected success is so large that float32 would lose the size added to it
@@ -316,6 +319,7 @@ class Problem(Moves):
             projected=not self._waits and self._projected is not None and self._projected.holds(p, asked.of),
             paid=None if paid is None else paid[batch.first : batch.first + batch.real],
         )
+        self._about_to_keep()
         if self._waits:
             self._remember(seen)
         else:
@@ -346,7 +350,9 @@ class Problem(Moves):
     def _find_active(self) -> None:
         if not self._waits:
             self._end_of_pass()
-        elif self._changed:  # asking who is active costs a wait on a GPU
+            return
+        self._confirm()
+        if self._changed:  # asking who is active costs a wait on a GPU
             self._regroup(self._active.nonzero().squeeze(1))
 
     def _require(self, wanted: Access) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import partial
 from typing import Literal, Protocol
 
 import torch
@@ -12,6 +13,7 @@ from advbench.access import Access
 from advbench.goal import Goal
 from advbench.problem.asked import Seen
 from advbench.problem.batches import BatchSize, run_in_batches
+from advbench.problem.precision import Precision, asking
 from advbench.threats import Threat
 from advbench.threats.membership import measure
 
@@ -55,6 +57,8 @@ class Successes(ABC):
     _stop: Stop
     _minimizes: bool
     _batch: BatchSize
+    _precision: Precision
+    """Of what the attack asks; successes are asked about in float32."""
     _best: Tensor
     _score: Tensor
     _logits: Tensor
@@ -89,15 +93,27 @@ class Successes(ABC):
         """Whether the attack minds a detector, and there is one."""
         return Access.SUSPICION in self._access and self._target.threshold is not None
 
-    def _ask(self, images: Tensor) -> Tensor:
+    @property
+    def _unsure(self) -> bool:
+        """Whether what looks like a success has yet to be confirmed in float32; draws are asked again in it anyway."""
+        return self._precision != "float32" and self._remembers and self._target.draws == 1
+
+    def _ask(self, images: Tensor, *, exactly: bool = False) -> Tensor:
         """Logits of a size at which margins and losses mean something; see `Target.scale`."""
         self._asked += 1
-        logits = self._target.logits(images)
+        if exactly or self._precision == "float32":
+            logits = self._target.logits(images)
+        else:
+            with asking(self._precision, images.device):
+                logits = self._target.logits(images).to(images.dtype)
         return logits if self._target.scale == 1 else logits * self._target.scale
 
-    def _suspect(self, images: Tensor) -> Tensor:
+    def _suspect(self, images: Tensor, *, exactly: bool = False) -> Tensor:
         self._asked += 1
-        return self._target.suspicion(images)
+        if exactly or self._precision == "float32":
+            return self._target.suspicion(images)
+        with asking(self._precision, images.device):
+            return self._target.suspicion(images).to(images.dtype)
 
     def _remember(self, seen: Seen) -> None:
         """Keep the successes among these rows that are better than what their examples have."""
@@ -130,6 +146,11 @@ class Successes(ABC):
         who = who[kept]
         self._best[who] = q[kept].to(self._best.dtype)
         self._score[who] = score[kept]
+        if not self._unsure:
+            self._let_go(who)
+
+    def _let_go(self, who: Tensor) -> None:
+        """These examples have a new success; where the first is enough, they are done."""
         if self._stop == "first" and not self._minimizes:
             if self._minds_detector:  # an example that is still detected goes on
                 who = who[self._score[who] >= UNDETECTED / 2]
@@ -149,7 +170,7 @@ class Successes(ABC):
         if self._minds_detector:
             threshold = self._target.threshold
             assert threshold is not None
-            suspicion = run_in_batches(self._suspect, images, self._batch).to(worth.dtype)
+            suspicion = run_in_batches(partial(self._suspect, exactly=True), images, self._batch).to(worth.dtype)
             self._spend(who)
             if self._stop == "end" and not self._minimizes:
                 return -suspicion.nan_to_num(nan=1e300)
@@ -169,7 +190,7 @@ class Successes(ABC):
         """Who reaches the goal in most of as many draws as the referee makes: others owe it to luck."""
         goal, won = self._goal[who], torch.zeros_like(who)
         for _ in range(self._target.draws):
-            won += self._reaches(goal, run_in_batches(self._ask, images, self._batch))
+            won += self._reaches(goal, run_in_batches(partial(self._ask, exactly=True), images, self._batch))
             self._spend(who)
         return 2 * won > self._target.draws
 

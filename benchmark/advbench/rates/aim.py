@@ -10,15 +10,25 @@ UNTARGETED = "untargeted"
 _WORDS = {"random": "a class drawn by chance", "least-likely": "the class that the target finds least likely"}
 
 
-def entrant(attack: str, goal: str, *, stop: str = "first", budget: int | None = None, fit: str | None = None) -> str:
+def entrant(
+    attack: str,
+    goal: str,
+    *,
+    stop: str = "first",
+    budget: int | None = None,
+    fit: str | None = None,
+    precision: str | None = None,
+) -> str:
     """An attack with all that makes it stronger or weaker than its namesake: `pgd`, `pgd → class=3 · budget=100`.
 
-    `fit` is the part of the data that an attack on a set is fitted on. The view `cell_state` writes it alike.
+    `fit` is the part of the data that an attack on a set is fitted on, `precision` a lower one of its passes. The view
+    `cell_state` writes it alike.
     """
     words = [attack if goal == UNTARGETED else f"{attack} → {goal}"]
     words += [f"fit={fit}"] if fit not in (None, "calibrate") else []
     words += [f"stop={stop}"] if stop != "first" else []
     words += [f"budget={budget}"] if budget is not None else []
+    words += [f"precision={precision}"] if precision not in (None, "float32") else []
     return " · ".join(words)
 
 

@@ -41,6 +41,8 @@ class Unplaced:
 @dataclass(frozen=True)
 class Story:
     cell: CellRow
+    drawn: int | None
+    """The seed by which its examples were drawn; None for the first ones."""
     status: str | None
     events: Sequence[EventRow]
     shards: Sequence[ShardRow]
@@ -66,6 +68,7 @@ def story(store: Store, cell: CellRow) -> Story:
     key = cell.key
     return Story(
         cell,
+        store.draws().get(cell.examples),
         store.cell_status(key),
         store.events(key),
         list(store.shards(key).values()),

@@ -49,7 +49,7 @@ def request(
     asked = (
         *(data.judge.fingerprint, examples.fingerprint, cell.source.label, cell.goal),
         *(says["attack"], says["threat"], _written(says["params"])),
-        *(suite.seed, suite.stop, suite.budget),
+        *(suite.seed, suite.stop, suite.budget, suite.precision),
     )
     return Request(asked, target, origin)
 
@@ -66,7 +66,7 @@ def why_anew(store: Store, cells: Iterable[Request]) -> str:
         asked = (
             *(row.data_fingerprint, row.examples, labels[row.source], row.goal),
             *(row.attack, row.threat, _written(row.params)),
-            *(row.seed, row.stop, row.budget),
+            *(row.seed, row.stop, row.budget, row.precision or "float32"),
         )
         here.setdefault(row.protocol, {}).setdefault(asked, []).append(row)
     cells = list(cells)

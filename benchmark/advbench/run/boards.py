@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import torch
+
 from advbench.data import Data, Examples
+from advbench.draws import Draws
 from advbench.errors import AdvbenchError
 from advbench.goal import expand
 from advbench.plugin import Dataset
@@ -19,11 +22,34 @@ from advbench.suite.board import Board
 from advbench.suite.suite import Suite
 
 
-def judged_examples(data: Data, count: int | None, dataset: Dataset) -> Examples:
-    """The first `count` examples of a data set in the order of judging, or all of them."""
+def judged_examples(data: Data, count: int | None, dataset: Dataset, drawn: int | None = None) -> Examples:
+    """The first `count` examples of a data set in the order of judging, or all of them; or so many drawn by a seed."""
     if count is not None and count > len(data.judge):
         raise AdvbenchError(f"{dataset.label} has {len(data.judge)} examples to judge; the suite asks for {count}")
+    if drawn is not None and count is not None:
+        return draw(data.judge, count, drawn)
     return data.judge[: count or len(data.judge)]
+
+
+def draw(judge: Examples, count: int, seed: int) -> Examples:
+    """So many examples without replacement, in the order of the data set: those whose hash with the seed is lowest.
+
+    Nothing else enters, so that fewer drawn by a seed are among more drawn by it, on every machine. They keep their
+    order since a randomised target is asked about neighbours together.
+    """
+    draws = Draws(seed, "examples", judge.ids)
+    high, low = draws.integers(2**31, 2).unbind(1)
+    by_id = judge.ids.argsort()  # ids break ties, whatever the order of the data set
+    order = by_id[((high << 31) + low)[by_id].argsort(stable=True)]
+    return judge[order[:count].sort().values]
+
+
+def record_examples(store: Store, data: Data, examples: Examples, drawn: int | None) -> None:
+    """Store the ids of a set of judged examples, and how it was chosen: of the first ones nothing is said."""
+    with store.transaction():
+        store.add_examples(examples.fingerprint, examples.ids.tolist())
+        if drawn is not None and not torch.equal(examples.ids, data.judge.ids[: len(examples)]):
+            store.add_draw(examples.fingerprint, drawn)
 
 
 def record_dataset(store: Store, registry: Registry, dataset: Dataset, data: Data) -> None:
@@ -42,9 +68,10 @@ def record_boards(store: Store, registry: Registry, suite: Suite, datasets: dict
     """Store the boards of a suite with their examples; their keys, in the suite's order."""
     keys = []
     for board in suite.boards:
-        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
-        store.add_examples(examples.fingerprint, examples.ids.tolist())
-        row = board_row(board, suite, registry, datasets[board.dataset], examples)
+        data = datasets[board.dataset]
+        examples = judged_examples(data, board.examples, board.dataset, board.drawn)
+        record_examples(store, data, examples, board.drawn)
+        row = board_row(board, suite, registry, data, examples)
         store.add_board(row)
         keys.append(row.key)
     return tuple(keys)
@@ -81,5 +108,14 @@ def required_entrants(board: Board, suite: Suite) -> list[str]:
                 continue
             for each in expand(goal, board.dataset.classes):
                 fit = suite.fit if attack.scope == "set" else None
-                entrants.append(entrant(attack.label, each, stop=suite.stop, budget=suite.budget, fit=fit))
+                entrants.append(
+                    entrant(
+                        attack.label,
+                        each,
+                        stop=suite.stop,
+                        budget=suite.budget,
+                        fit=fit,
+                        precision=suite.precision,
+                    )
+                )
     return sorted(entrants)

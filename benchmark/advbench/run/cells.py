@@ -149,7 +149,7 @@ class Cells:
     def _supplies_of(self, plan: CellPlan) -> Supplies:
         """The same object for all cells that are given the same, so that no process is sent images twice."""
         attack, dataset = plan.attack, plan.source.dataset
-        place = (dataset.label, plan.goal, attack.scope, attack.uses_bank, plan.examples)
+        place = (dataset.label, plan.goal, attack.scope, attack.uses_bank, plan.examples, plan.drawn)
         if place not in self._supplies:
             self._supplies[place] = supplies_of(plan, self.session.suite, self.session.data(plan))
         return self._supplies[place]
@@ -168,6 +168,7 @@ class Cells:
             return
         # also for a cell that was there: of cells that differ only in version, that of the newest event counts
         if cell.count == len(cell.shards) or cell.count == len(session.store.shards(cell.key)):
+            session.summary.cells.append(cell.key)
             session.store.add_event(cell.key, run, "done", seconds=seconds)
         if cell.missing:
             session.summary.done += 1
@@ -207,6 +208,7 @@ class Cells:
             content=content_of(cell.attack, registry),
             fit_fingerprint=None if given.fit is None else given.fit.fingerprint,
             bank_fingerprint=None if given.bank is None else given.bank.fingerprint,
+            precision=None if suite.precision == "float32" else suite.precision,
         )
         return replace(row, key=cell_key(row))
 
@@ -214,14 +216,15 @@ class Cells:
         """Cut into shards, and those counted that the store has."""
         session, source = self.session, self.ready[plan.source]
         stored = session.store.shards(key)
-        shards = cut(plan, source, session.examples(plan), size=self._size(plan, key), seed=session.suite.seed)
+        examples = session.examples(plan)
+        shards = cut(plan, source, examples, size=self._size(plan, key), seed=session.suite.seed)
         numbers, count = self._share(plan, key, len(shards)), len(shards)
         shards = [shard for shard in shards if shard.number in numbers]
         for shard in shards:
             if shard.number in stored:
                 session.reporter.shard(shard.span, cached=True)
         missing = tuple(shard for shard in shards if shard.number not in stored)
-        return PreparedCell(key, plan, source, tuple(shards), count, missing, given)
+        return PreparedCell(key, plan, source, examples, tuple(shards), count, missing, given)
 
     def _size(self, plan: CellPlan, key: str) -> int:
         """Of a shard; a cell begun with another size is finished with that one."""
@@ -262,5 +265,5 @@ class Cells:
 def supplies_of(cell: CellPlan, suite: Suite, data: Data) -> Supplies:
     """What the cell's attack is given beside its examples; refused where the data have none of it."""
     dataset = cell.source.dataset
-    judged = judged_examples(data, cell.examples, dataset)
+    judged = judged_examples(data, cell.examples, dataset, cell.drawn)
     return supplies(cell.attack, cell.goal, (dataset, data), judged, part=suite.fit, seed=suite.seed)

@@ -35,8 +35,7 @@ class Judging:
     def shown(self, cell: PreparedCell) -> frozenset[int]:
         """The examples of which pictures are kept."""
         dataset = cell.plan.source.dataset
-        judged = cell.source.examples[: cell.plan.examples or len(cell.source.examples)]
-        return shown_of(judged.ids.tolist(), dataset.shape) if dataset.publishable else frozenset()
+        return shown_of(cell.examples.ids.tolist(), dataset.shape) if dataset.publishable else frozenset()
 
     def keep(self, cell: PreparedCell, made: MadeShard) -> None:
         """Store a shard with its verdicts in one transaction, its perturbations first."""

@@ -51,7 +51,7 @@ def cell_key(row: CellRow, numbers: Mapping[str, int] | None = None) -> str:
     `numbers` are revisions of the core other than those here.
     """
     beside: dict[str, Any] = {"content": row.content, "fit": row.fit_fingerprint, "bank": row.bank_fingerprint}
-    beside["ball"] = row.ball and identity(row.ball)
+    beside |= {"ball": row.ball and identity(row.ball), "precision": row.precision}
     return content_key(
         {
             "source": row.source,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from advbench.crafting.cell import Shard
+from advbench.data import Examples
 from advbench.problem.supplies import Supplies
 from advbench.run.ready import Ready
 from advbench.suite.plan import CellPlan
@@ -18,6 +19,8 @@ class PreparedCell:
     plan: CellPlan
     source: Ready
     """The target that it is crafted on."""
+    examples: Examples
+    """Those that it is judged on."""
     shards: tuple[Shard, ...]
     """Those that this run performs: all, or its share."""
     count: int

@@ -34,7 +34,7 @@ def record_run(session: Session, asked: Suite, determinism: dict[str, Any]) -> N
 def plugin_rows(registry: Registry) -> list[PluginRow]:
     """Who took part, in which version and with which source, and who was set aside."""
     rows = []
-    for kind in ("attack", "model", "defense", "data set", "threat"):
+    for kind in ("attack", "model", "defense", "data set", "threat", "study"):
         for label, plugin in registry.of_kind(kind).items():
             row = _plugin_row(kind, label, registry.origin(plugin), None)
             rows.append(replace(row, summary=plugin.summary, reference=plugin.reference or None))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError
@@ -32,6 +33,8 @@ class Ready:
     target: Target
     clean: CleanPass
     examples: Examples
+    places: Tensor
+    """Those of the examples in the order of judging."""
 
     @property
     def key(self) -> str:
@@ -55,10 +58,13 @@ class Workshop:
     device: torch.device
     false_positive_rate: float | None
     """None where no target of theirs has a detector."""
+    thresholds: MutableMapping[str, float] | None = None
+    """Of detectors that were set before, by their targets' keys; what is set here is added."""
 
     @classmethod
     def of(cls, session: Session) -> Workshop:
-        return cls(session.registry, session.settings.device, session.suite.false_positive_rate)
+        settings = session.settings
+        return cls(session.registry, settings.device, session.suite.false_positive_rate, settings.thresholds)
 
     def ready(
         self, plan: TargetPlan, data: Data, examples: Examples, progress: TrainingProgress | None = None
@@ -74,9 +80,11 @@ class Workshop:
             origins=origins,
             false_positive_rate=self.false_positive_rate,
             device=self.device,
+            thresholds=self.thresholds,
         )
         row = _target_row(plan, target, data, weights, origins, self.false_positive_rate)
-        return Ready(target, clean_pass(target, examples, self.device), examples), row
+        places = data.judge.places(examples.ids)
+        return Ready(target, clean_pass(target, examples, self.device, places), examples, places), row
 
 
 def _target_row(

@@ -29,6 +29,9 @@ class Reporter:
     def ended(self, label: str, status: str, reason: str = "") -> None:
         """A cell is `done`, `kept` from an earlier run, or `failed`."""
 
+    def analysing(self, label: str, fraction: float, text: str) -> None:
+        """An analysis of a study is under way: how far it is, from 0 to 1, and what is happening."""
+
     def say(self, text: str) -> None:
         """A message that deserves a line of its own."""
 
@@ -46,5 +49,7 @@ class Summary:
     seconds: float = 0.0
     boards: tuple[str, ...] = ()
     """Keys of the boards that were asked for."""
+    cells: list[str] = field(default_factory=list)
+    """Keys of the cells that are whole, crafted now or before."""
     targets: dict[str, str] = field(default_factory=dict)
     """Labels, by key, of the targets that could be made ready."""

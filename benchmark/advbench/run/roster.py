@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
+
+from advbench.data import Examples
 from advbench.errors import PluginError
+from advbench.plugin import Dataset
 from advbench.plugins.foreign import spare_others
+from advbench.run.boards import draw
 from advbench.run.ready import Ready, TrainingProgress, Workshop, certificate_rows, clean_rows, doubts
 from advbench.run.session import Session
 from advbench.run.trainings import key_of
@@ -30,11 +35,10 @@ class Roster:
             session.settings.check_interrupted()
             session.reporter.preparing(plan.label, place, len(plans))
             data = session.datasets[plan.dataset]
-            counts = [b.examples or len(data.judge) for b in session.suite.boards if b.dataset == plan.dataset]
             with spare_others(plan.label) as failure:
                 if self.untrained and (reason := self.untrained.get(key_of(plan, data))):
                     raise PluginError(reason)
-                ready, row = workshop.ready(plan, data, data.judge[: max(counts)], self._training(plan.label))
+                ready, row = workshop.ready(plan, data, self._examples(plan.dataset), self._training(plan.label))
             if failure.happened:
                 session.store.add_skips(session.summary.run, [failed_row(plan, failure.reason)])
                 session.tell_failure(plan.label, failure.reason)
@@ -44,6 +48,20 @@ class Roster:
             session.summary.targets[ready.key] = plan.label
         session.reporter.preparing("", len(plans), len(plans))
         return targets
+
+    def _examples(self, dataset: Dataset) -> Examples:
+        """All that a board judges, in the order of the data set; a slice of it where no board draws any."""
+        judge = self.session.datasets[dataset].judge
+        boards = [board for board in self.session.suite.boards if board.dataset == dataset]
+        first = max((board.examples or len(judge) for board in boards if board.drawn is None), default=0)
+        drawn = [draw(judge, board.examples or 0, board.drawn).ids for board in boards if board.drawn is not None]
+        if not drawn:
+            return judge[:first]
+        wanted = torch.zeros(len(judge), dtype=torch.bool)
+        wanted[:first] = True
+        for ids in drawn:
+            wanted[judge.places(ids)] = True
+        return judge[wanted.nonzero().squeeze(1)]
 
     def _store(self, ready: Ready, row: TargetRow) -> None:
         store = self.session.store

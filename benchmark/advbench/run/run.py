@@ -62,7 +62,7 @@ def gather(plan: Plan, settings: Settings) -> Gathered:
         raise PluginError("; ".join(broken.values()))
     suite = replace(plan.suite, boards=tuple(one for one in plan.suite.boards if one.dataset in datasets))
     for board in suite.boards:
-        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset)
+        examples = judged_examples(datasets[board.dataset], board.examples, board.dataset, board.drawn)
         ball_form.hold(board.threat, examples[:FORMED].pixels())
     for cell in plan.cells:
         if cell.source.dataset in datasets:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, MutableMapping
 from dataclasses import dataclass, field
 
 import torch
@@ -35,6 +35,8 @@ class Settings:
     share: Share | None = None
     """What to perform of each cell, such as `Part(3, 16)`; None for all of it."""
     interrupted: Callable[[], bool] = lambda: False
+    thresholds: MutableMapping[str, float] | None = None
+    """Of detectors by their targets' keys, as far as this process has set them: the suites of a study share targets."""
 
     def check_interrupted(self) -> None:
         """Asked wherever everything that is stored is whole."""
@@ -54,13 +56,17 @@ class Session:
     settings: Settings
     reporter: Reporter
     summary: Summary
+    _judged: dict[tuple[Dataset, int | None, int | None], Examples] = field(default_factory=dict)
 
     def data(self, cell: CellPlan) -> Data:
         return self.datasets[cell.source.dataset]
 
     def examples(self, cell: CellPlan) -> Examples:
-        """Those that the cell is judged on."""
-        return judged_examples(self.data(cell), cell.examples, cell.source.dataset)
+        """Those that the cell is judged on; the same object for all cells on them."""
+        place = (cell.source.dataset, cell.examples, cell.drawn)
+        if place not in self._judged:
+            self._judged[place] = judged_examples(self.data(cell), cell.examples, cell.source.dataset, cell.drawn)
+        return self._judged[place]
 
     def tell_failure(self, label: str, reason: str) -> None:
         """Of a target, a data set or a cell: shown at once, and counted in the end."""

@@ -25,23 +25,24 @@ def cut(cell: CellPlan, source: Ready, examples: Examples, *, size: int, seed: i
     """All shards of the cell; the source's answers say which labels are least likely and what is already reached."""
     clean = source.clean
     classes = cell.source.dataset.classes
+    rows = source.examples.places(examples.ids)
     shards = []
     for number, first in enumerate(range(0, len(examples), size)):
         part = examples[first : first + size]
-        place = slice(first, first + len(part))
+        place = rows[first : first + len(part)]
         draws = Draws(seed, f"goal/{cell.goal}", part.ids)
         labels, applies = choose_labels(cell.goal, part.labels, clean.least_likely[place], classes, draws)
-        rows = applies.nonzero().squeeze(1)
+        apt = applies.nonzero().squeeze(1)
         shards.append(
             Shard(
                 number=number,
                 first=first,
                 span=len(part),
-                examples=part[rows],
-                goal_labels=labels[rows],
-                predicted=clean.predicted[place][rows],
-                lead=clean.lead[place][rows],
-                places=first + rows,
+                examples=part[apt],
+                goal_labels=labels[apt],
+                predicted=clean.predicted[place][apt],
+                lead=clean.lead[place][apt],
+                places=source.places[place][apt],
             )
         )
     return shards

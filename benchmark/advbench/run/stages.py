@@ -76,7 +76,7 @@ class CellStages:
             threat=plan.threat,
             targeted=plan.goal != "untargeted",
             source=self.judging.ready[plan.source].target,
-            rules=Rules(suite.seed, suite.stop, suite.budget, left),
+            rules=Rules(suite.seed, suite.stop, suite.budget, left, suite.precision),
             batch=self.memory.batch,
             device=str(self.session.settings.device),
             shards=(shard,),

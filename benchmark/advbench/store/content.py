@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 QUESTIONS = {
     "datasets": "SELECT * FROM datasets",
     "example_sets": "SELECT * FROM example_sets",
+    "example_draws": "SELECT * FROM example_draws",
     "boards": "SELECT * FROM boards",
     "targets": """
         SELECT key, label, model, defenses, dataset, data_fingerprint, params, origins, weights_sha256, recipe,
@@ -28,7 +29,8 @@ QUESTIONS = {
     "cells": """
         SELECT key, dataset, data_fingerprint, examples, count, threat, family, params, eps, minimizes, attack,
           attack_params, origin, goal, stop, source, seed, protocol, budget, fit, needs,
-          beyond_gradients, content, fit_fingerprint, bank_fingerprint, ball
+          beyond_gradients, content, fit_fingerprint, bank_fingerprint, ball,
+          precision
         FROM cells
     """,
     "states": """

@@ -160,6 +160,14 @@ class Store:
         rows = self._all("SELECT example FROM example_sets WHERE fingerprint = ? ORDER BY position", fingerprint)
         return [row[0] for row in rows]
 
+    def add_draw(self, fingerprint: str, seed: int) -> None:
+        """By which seed a set of examples was drawn; where another one drew the same, that stays."""
+        self.insert("example_draws", [{"fingerprint": fingerprint, "seed": seed}])
+
+    def draws(self) -> dict[str, int]:
+        """The seeds of sets that were drawn at random, by fingerprint; any other set is the first of its data."""
+        return {row[0]: row[1] for row in self._all("SELECT fingerprint, seed FROM example_draws")}
+
     def add_target(self, row: Written) -> int:
         values = by_column(row)
         self.insert("targets", [{"randomised": 0, "draws": 1, **values}])

@@ -26,6 +26,7 @@ READING_FAILED = (
 SMALL = {
     "runs": {"run_ends": "run", "plugins": "run", "skips": "run"},
     "datasets": {},
+    "example_draws": {},
     "targets": {"cells": "source", "notes": "target", "certificates": "target"},
     "boards": {},
     "cells": {"cell_events": "cell", "shards": "cell", "imports": "cell", "verifications": "cell"},

@@ -43,6 +43,12 @@ TABLES = (
         ("fingerprint", "position"),
     ),
     Table(
+        "example_draws",
+        f"SELECT * FROM example_draws WHERE fingerprint IN ({_TARGETS})",
+        "examples",
+        ("fingerprint",),
+    ),
+    Table(
         "targets", f"SELECT * FROM targets WHERE key IN ({_TARGETS})", "targets", ("key",), frozenset({"id", "origins"})
     ),
     Table(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import uuid
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,14 +13,12 @@ from typing import Any
 from advbench.errors import AdvbenchError
 from advbench.store import parts, standing_views
 from advbench.store.bulk import SOUND, Bulk, Copied
+from advbench.store.conflicts import ConflictError, lacking, refuse_other_draw
 from advbench.store.database import Row, Store, now
 from advbench.store.incoming import RefusedError, harmless_rows, names, rows
 from advbench.store.joined_tables import CRAFTED, CUT, OF_CELL, OF_RUN, TABLES, Table
 from advbench.store.records import wrong
 from advbench.store.rows import CellRow, listed, shard_size
-
-NEAR = 5e-3
-"""How far real numbers of the same fact lie apart when two machines wrote them."""
 
 IN_ORDER = f"""
 WITH lineage AS MATERIALIZED ({standing_views.LINEAGES.strip()}),
@@ -38,7 +35,7 @@ asked AS (
 SELECT {listed(CellRow, "c")} FROM grouped g JOIN cells c ON c.id = g.id
 WINDOW rivals AS (
   PARTITION BY g.data_fingerprint, g.examples, g.protocol, g.family, g.eps, g.source, g.attack, g.goal, g.fit, g.stop,
-    g.budget, g.seed
+    g.budget, g.precision, g.seed
 )
 ORDER BY CASE WHEN several THEN coalesce(newest, 0) END DESC NULLS FIRST, max(g.event) OVER rivals,
   g.ended = 'done' DESC, g.event DESC, g.id
@@ -46,10 +43,6 @@ ORDER BY CASE WHEN several THEN coalesce(newest, 0) END DESC NULLS FIRST, max(g.
 """Cells in the order in which they were asked for; but of those that differ only in version the current one comes
 first, so that it stays current. Where targets are of one lineage, cells of the one that stands come before those of
 the others."""
-
-
-class ConflictError(AdvbenchError):
-    """Two databases say different things of what has the same key."""
 
 
 @dataclass
@@ -179,6 +172,7 @@ class Joining:
     def _missing(self, cell: str, *, counted: bool = True) -> dict[str, Sequence[Row] | Copied]:
         """What is not here, by table. Unless it is `counted`, of shards that are new here only that there are some."""
         keys = self._keys(cell)
+        refuse_other_draw(self.into, self.origin, *keys["examples"])
         missing: dict[str, Sequence[Row] | Copied] = {}
         silent = frozenset() if self.ended(cell) in ("done", "in parts") else CRAFTED
         cut_otherwise = self._cut_otherwise(cell)
@@ -236,7 +230,7 @@ class Joining:
         theirs = [_of_run(table.name, row, renamed) for row in theirs]
         here = json.dumps([renamed(key) for key in keys] if table in OF_RUN else keys)
         ours = {tuple(row[name] for name in table.identity): row for row in rows(self.into, table.sql, here)}
-        return _new(table, theirs, ours)
+        return lacking(table, theirs, ours)
 
     def _new_name(self, run: str) -> str:
         """A number is nobody's: who hands in a run under that of another entry does not keep that one out."""
@@ -372,29 +366,3 @@ def _well_formed(table: str, theirs: list[dict[str, Any]]) -> list[dict[str, Any
         if problem := wrong(table, row):
             raise RefusedError(problem)
     return theirs
-
-
-def _new(table: Table, theirs: Iterable[Row], ours: Mapping[tuple[Any, ...], Row]) -> Iterable[Row]:
-    """Their rows that are not here; one that says something else than ours is a conflict."""
-    for row in theirs:
-        known = ours.get(tuple(row[name] for name in table.identity))
-        if known is None:
-            yield row
-            continue
-        for name, value in row.items():
-            if name not in table.apart and not _same(value, known[name]):
-                place = " ".join(str(row[name])[:12] for name in table.identity)
-                raise ConflictError(
-                    f"{table.name} {place}: {name} is {_brief(known[name])} here, {_brief(value)} there"
-                )
-
-
-def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float) and math.isfinite(one) and math.isfinite(other):
-        return abs(one - other) <= NEAR * max(1.0, abs(one))
-    return bool(one == other)
-
-
-def _brief(value: Any) -> str:
-    text = f"{len(value)} bytes" if isinstance(value, bytes) else str(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

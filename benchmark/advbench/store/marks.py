@@ -48,7 +48,7 @@ _CLEAN = _checksum_sql("c.example", "c.label", "c.predicted", _whole("c.suspicio
 _CERTIFICATES = _checksum_sql("p.example", "length(p.family)", "p.predicted", _whole("p.radius"))
 _LATER = ("beyond_gradients", "content", "fit_fingerprint", "bank_fingerprint")
 """Columns of cells that the first marks did not know; a cell that is older than them has NULL there."""
-_SILENT = ("ball",)
+_SILENT = ("ball", "precision")
 """Columns that were added after the first marks; left out of the checksum where they are NULL."""
 _THESE = "IN (SELECT value FROM json_each(?))"
 
@@ -140,7 +140,7 @@ def held(store: Store, cell: str) -> frozenset[str]:
 def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
     """Checksums by a cell's number and its targets' keys, of everything that the cell's rates there are made from."""
     these = json.dumps(list(cells))
-    targets = _per_target(store)
+    targets, draws = _per_target(store), store.draws()
     answers = {
         (row.of, row.target): (row.n, row.checksum)
         for row in store.read(
@@ -174,6 +174,7 @@ def facts_of(store: Store, cells: Collection[int]) -> dict[int, dict[str, str]]:
         cell = {name: value for name, value in known.items() if name not in unknown}
         clean = answers.get((cell["examples"], row.target))
         facts = [cell, shards[row.of], targets[row.target], clean, row.n, row.checksum]
+        facts += [draws[cell["examples"]]] if cell["examples"] in draws else []  # a later table: silent where it is not
         digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
         checksums[row.of][row.target] = digest[:16]
     return checksums

@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from advbench.store.study_tables import STUDY_TABLES
+from advbench.store.tables import FIRST_TABLES
+
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Callable, Iterable
@@ -160,6 +163,29 @@ def what_may_be_published(connection: sqlite3.Connection) -> None:
     connection.execute("ALTER TABLE datasets ADD COLUMN publishable INTEGER NOT NULL DEFAULT 1")
 
 
+def examples_drawn_at_random(connection: sqlite3.Connection) -> None:
+    """The seed by which a set of examples was drawn from its data set; one without it is the first that is judged."""
+    connection.execute("""
+        CREATE TABLE example_draws (
+          fingerprint TEXT PRIMARY KEY NOT NULL,
+          seed INTEGER NOT NULL
+        ) STRICT
+    """)
+    _append_only(connection, ["example_draws"])
+
+
+def studies_of_papers(connection: sqlite3.Connection) -> None:
+    """What analyses found, what papers published beside it, and how their claims were judged."""
+    for statement in STUDY_TABLES.values():
+        connection.execute(statement)
+    _append_only(connection, STUDY_TABLES)
+
+
+def lower_precision(connection: sqlite3.Connection) -> None:
+    """In which precision a cell's attack was answered; NULL for float32, and in all older rows."""
+    connection.execute("ALTER TABLE cells ADD COLUMN precision TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     first_tables,
     notes_and_tolerances,
@@ -173,6 +199,9 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     who_ships_a_ball,
     parts_of_runs,
     what_may_be_published,
+    examples_drawn_at_random,
+    lower_precision,
+    studies_of_papers,
 )
 SCHEMA_VERSION = len(MIGRATIONS)
 
@@ -196,205 +225,3 @@ def _append_only(connection: sqlite3.Connection, tables: Iterable[str]) -> None:
                 CREATE TRIGGER {table}_no_{change.lower()} BEFORE {change} ON {table}
                 BEGIN SELECT RAISE(ABORT, 'facts are never changed: {change} on {table}'); END
             """)
-
-
-# Cells and targets are known by content keys; inside the big tables a small integer stands for them, and its value
-# is an accident of the order of insertion.
-FIRST_TABLES = (
-    """
-    CREATE TABLE runs (
-      id TEXT PRIMARY KEY NOT NULL,
-      started TEXT NOT NULL,
-      suite TEXT,
-      settings TEXT,
-      seed INTEGER,
-      protocol INTEGER,
-      versions TEXT,
-      hardware TEXT,
-      command TEXT
-    ) STRICT
-    """,
-    """
-    CREATE TABLE run_ends (
-      run TEXT PRIMARY KEY NOT NULL REFERENCES runs (id),
-      at TEXT NOT NULL,
-      how TEXT NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE plugins (
-      run TEXT NOT NULL REFERENCES runs (id),
-      kind TEXT NOT NULL,
-      label TEXT NOT NULL,
-      distribution TEXT,
-      version TEXT,
-      digest TEXT,
-      error TEXT,
-      PRIMARY KEY (run, kind, label)
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE datasets (
-      fingerprint TEXT PRIMARY KEY NOT NULL,
-      label TEXT NOT NULL,
-      classes TEXT NOT NULL,
-      shape TEXT NOT NULL,
-      source TEXT,
-      partial TEXT,
-      train_fingerprint TEXT,
-      calibrate_fingerprint TEXT,
-      count INTEGER NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE example_sets (
-      fingerprint TEXT NOT NULL,
-      position INTEGER NOT NULL,
-      example INTEGER NOT NULL,
-      PRIMARY KEY (fingerprint, position)
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE targets (
-      id INTEGER PRIMARY KEY,
-      key TEXT NOT NULL UNIQUE,
-      label TEXT NOT NULL,
-      model TEXT NOT NULL,
-      defenses TEXT NOT NULL,
-      dataset TEXT NOT NULL,
-      data_fingerprint TEXT NOT NULL,
-      params TEXT,
-      origins TEXT,
-      weights_sha256 TEXT,
-      recipe TEXT,
-      access TEXT,
-      threshold REAL,
-      false_positive_rate REAL,
-      randomised INTEGER NOT NULL DEFAULT 0
-    ) STRICT
-    """,
-    """
-    CREATE TABLE clean (
-      target INTEGER NOT NULL REFERENCES targets (id),
-      example INTEGER NOT NULL,
-      label INTEGER NOT NULL,
-      predicted INTEGER NOT NULL,
-      confidence REAL,
-      suspicion REAL,
-      PRIMARY KEY (target, example)
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE boards (
-      key TEXT PRIMARY KEY NOT NULL,
-      name TEXT NOT NULL,
-      dataset TEXT NOT NULL,
-      data_fingerprint TEXT NOT NULL,
-      threat TEXT NOT NULL,
-      family TEXT NOT NULL,
-      params TEXT,
-      eps REAL NOT NULL,
-      examples TEXT NOT NULL,
-      count INTEGER NOT NULL,
-      required TEXT NOT NULL,
-      protocol INTEGER NOT NULL
-    ) STRICT
-    """,
-    """
-    CREATE TABLE cells (
-      id INTEGER PRIMARY KEY,
-      key TEXT NOT NULL UNIQUE,
-      dataset TEXT NOT NULL,
-      data_fingerprint TEXT NOT NULL,
-      examples TEXT NOT NULL,
-      count INTEGER NOT NULL,
-      threat TEXT NOT NULL,
-      family TEXT NOT NULL,
-      params TEXT,
-      eps REAL,
-      minimizes INTEGER NOT NULL DEFAULT 0,
-      attack TEXT NOT NULL,
-      attack_params TEXT,
-      origin TEXT,
-      goal TEXT NOT NULL,
-      stop TEXT,
-      source TEXT NOT NULL REFERENCES targets (key),
-      seed INTEGER,
-      protocol INTEGER NOT NULL,
-      budget INTEGER
-    ) STRICT
-    """,
-    "CREATE INDEX cells_of_family ON cells (data_fingerprint, examples, family, protocol)",
-    """
-    CREATE TABLE cell_events (
-      id INTEGER PRIMARY KEY,
-      cell INTEGER NOT NULL REFERENCES cells (id),
-      run TEXT REFERENCES runs (id),
-      at TEXT NOT NULL,
-      status TEXT NOT NULL CHECK (status IN ('done', 'failed')),
-      reason TEXT,
-      seconds REAL
-    ) STRICT
-    """,
-    "CREATE INDEX events_of_cell ON cell_events (cell, id)",
-    """
-    CREATE TABLE shards (
-      cell INTEGER NOT NULL REFERENCES cells (id),
-      shard INTEGER NOT NULL,
-      first INTEGER NOT NULL,
-      count INTEGER NOT NULL,
-      run TEXT REFERENCES runs (id),
-      batch INTEGER,
-      seconds REAL,
-      forwards INTEGER,
-      backwards INTEGER,
-      artifact TEXT,
-      PRIMARY KEY (cell, shard)
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE judgements (
-      cell INTEGER NOT NULL,
-      target INTEGER NOT NULL REFERENCES targets (id),
-      shard INTEGER NOT NULL,
-      PRIMARY KEY (cell, target, shard),
-      FOREIGN KEY (cell, shard) REFERENCES shards (cell, shard)
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE outcomes (
-      cell INTEGER NOT NULL,
-      target INTEGER NOT NULL,
-      example INTEGER NOT NULL,
-      goal_label INTEGER,
-      reached INTEGER NOT NULL,
-      predicted INTEGER NOT NULL,
-      confidence REAL,
-      suspicion REAL,
-      size REAL,
-      violation TEXT,
-      excess REAL,
-      PRIMARY KEY (cell, target, example)
-    ) STRICT, WITHOUT ROWID
-    """,
-    """
-    CREATE TABLE artifacts (
-      sha256 TEXT PRIMARY KEY NOT NULL,
-      bytes INTEGER NOT NULL,
-      kind TEXT
-    ) STRICT
-    """,
-    """
-    CREATE TABLE skips (
-      run TEXT NOT NULL REFERENCES runs (id),
-      dataset TEXT NOT NULL,
-      model TEXT NOT NULL,
-      defenses TEXT NOT NULL,
-      attack TEXT NOT NULL,
-      threat TEXT NOT NULL,
-      goal TEXT NOT NULL,
-      reason TEXT NOT NULL,
-      PRIMARY KEY (run, dataset, model, defenses, attack, threat, goal)
-    ) STRICT, WITHOUT ROWID
-    """,
-)

@@ -45,6 +45,7 @@ from advbench.store.forms import (
     whole,
 )
 from advbench.store.parts import MOST
+from advbench.store.study_forms import STUDY_FORMS
 
 
 class UnreadableError(ValueError):
@@ -53,6 +54,10 @@ class UnreadableError(ValueError):
 
 JSON_COLUMNS = frozenset(
     [
+        "reads",
+        "paper",
+        "page",
+        "columns",
         "settings",
         "versions",
         "hardware",
@@ -68,7 +73,7 @@ JSON_COLUMNS = frozenset(
         "facts",
     ]
 )
-LISTS = frozenset({"classes", "shape", "required"})
+LISTS = frozenset({"classes", "shape", "required", "columns"})
 """The JSON columns that hold a list; the others hold a mapping."""
 
 
@@ -160,6 +165,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "publishable": YES_OR_NO,
     },
     "example_sets": {"fingerprint": FINGERPRINT, "position": COUNT, "example": whole(-(2**63), 2**63 - 1)},
+    "example_draws": {"fingerprint": FINGERPRINT, "seed": whole(0, 2**63 - 1)},
     "targets": {
         "id": reference,
         "key": DIGEST,
@@ -230,6 +236,7 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "content": ANY,
         "fit_fingerprint": maybe(FINGERPRINT),
         "bank_fingerprint": maybe(FINGERPRINT),
+        "precision": ANY,
         "ball": maybe(origin),
     },
     "cell_events": {
@@ -298,5 +305,6 @@ FORMS: Mapping[str, Mapping[str, Form]] = {
         "crafted": maybe(YES_OR_NO),
         "crafting": maybe(WORDS),
     },
+    **STUDY_FORMS,
 }
 """The forms of values by table and column, tables in the order in which rows need each other."""

@@ -159,6 +159,8 @@ class CellRow(BallRow):
     content: str | None
     fit_fingerprint: str | None
     bank_fingerprint: str | None
+    precision: str | None
+    """Of the attack's passes where it is lower than the referee's; None for float32, and in all older rows."""
 
 
 @dataclass(frozen=True)

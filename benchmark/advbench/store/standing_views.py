@@ -12,6 +12,7 @@ WITH state AS (
       ELSE CASE WHEN c.fit <> 'calibrate' THEN ' · fit=' || c.fit ELSE '' END
         || CASE WHEN c.stop <> 'first' THEN ' · stop=' || c.stop ELSE '' END
         || CASE WHEN c.budget IS NOT NULL THEN ' · budget=' || c.budget ELSE '' END
+        || CASE WHEN c.precision IS NOT NULL THEN ' · precision=' || c.precision ELSE '' END
       END AS entrant,
     CASE WHEN c.protocol < 2 THEN NULL ELSE c.seed END AS seed,
     coalesce(e.status, 'unfinished') AS status, e.reason, e.id AS event, e.run, e.at, e.seconds

@@ -14,10 +14,10 @@ from advbench.goal import class_of
 from advbench.plugin import Attack, Dataset
 from advbench.plugins.foreign import attributed
 from advbench.suite.document import Item, Place
-from advbench.suite.resolution import Resolution
+from advbench.suite.resolution import Resolution, Scalars
 from advbench.threats.threat import Threat
 
-BOARD_KEYS = ("data", "examples", "attacks", "goals", "required")
+BOARD_KEYS = ("data", "examples", "drawn", "attacks", "goals", "required")
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Board:
     goals: tuple[str, ...]
     required: tuple[str, ...]
     """Labels of the attacks whose pointwise worst case is the robust accuracy."""
+    drawn: int | None = None
+    """The seed by which the examples are drawn; None for the first ones."""
 
     @property
     def name(self) -> str:
@@ -53,7 +55,8 @@ class Options:
     data: tuple[Dataset, ...]
     attacks: tuple[Attack, ...]
     goals: tuple[str, ...]
-    examples: dict[str, Any]
+    counts: dict[str, Any]
+    """`examples` and `drawn`, as far as they are given."""
 
 
 def unfit(threat: Threat, dataset: Dataset) -> str | None:
@@ -78,7 +81,7 @@ class BoardReader:
         self,
         entries: Mapping[str, Item],
         written: Item | None,
-        examples: int | None,
+        scalars: Scalars,
         given: Mapping[str, Item],
         root: Place,
     ) -> tuple[Board, ...]:
@@ -109,11 +112,13 @@ class BoardReader:
                 board = Board(
                     dataset,
                     ball.threat,
-                    own.examples.get("examples", examples),
+                    own.counts.get("examples", scalars.examples),
                     tried,
                     own.goals or goals or ("untargeted",),
                     required,
+                    own.counts.get("drawn", scalars.drawn),
                 )
+                self.counted(board, ball.options.get("drawn") or entries.get("drawn"))
                 self.classes(board, ball.options.get("goals") or entries.get("goals"))
                 if board.name in boards:
                     self.resolution.fault(ball.place, f"threats: the board {board.name} is listed twice")
@@ -194,8 +199,19 @@ class BoardReader:
                 inner.get("attacks"), "attacks", self.resolution.entrant(Attack, "attack"), None
             ),
             goals=self.resolution.several(inner.get("goals"), "goals", self.resolution.goal, None),
-            examples=self.resolution.setting("examples", inner["examples"]) if "examples" in inner else {},
+            counts={
+                name: value
+                for key in ("examples", "drawn")
+                if key in inner
+                for name, value in self.resolution.setting(key, inner[key]).items()
+            },
         )
+
+    def counted(self, board: Board, item: Item | None) -> None:
+        """Hold against a board that nothing says how many of its examples are drawn."""
+        if board.drawn is not None and board.examples is None and item is not None:
+            title = "drawn: " if item.place.line else ""  # an option or a path says its own name
+            self.resolution.fault(item.place, f"{title}needs `examples`, which says how many are drawn")
 
     def classes(self, board: Board, item: Item | None) -> None:
         for goal in board.goals:

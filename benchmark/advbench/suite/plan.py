@@ -26,6 +26,8 @@ class CellPlan:
     threat: Threat
     goal: str
     examples: int | None
+    drawn: int | None = None
+    """The seed by which the examples are drawn; None for the first ones."""
 
     @property
     def label(self) -> str:
@@ -151,5 +153,6 @@ def _on_board(target: TargetPlan, board: Board) -> tuple[list[CellPlan], list[Sk
                     )
                 )
                 continue
-            cells += [CellPlan(target, attack, threat, g, board.examples) for g in expand(goal, board.dataset.classes)]
+            goals = expand(goal, board.dataset.classes)
+            cells += [CellPlan(target, attack, threat, one, board.examples, board.drawn) for one in goals]
     return cells, skips

@@ -28,6 +28,7 @@ class Scalars:
 
     name: str = "suite"
     examples: int | None = None
+    drawn: int | None = None
     seed: int = 0
     stop: Literal["first", "end"] = "first"
     fit: Literal["calibrate", "judge", "train"] = "calibrate"
@@ -35,11 +36,13 @@ class Scalars:
     budget: int | None = None
     timeout: float | None = None
     false_positive_rate: float = 0.05
+    precision: Literal["float32", "bf16"] = "float32"
 
 
 _RANGES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "name": (lambda v: v.strip() and v.isprintable(), "must be a printable text"),
     "examples": (lambda v: v is None or v >= 1, "must be at least 1"),
+    "drawn": (lambda v: v is None or 0 <= v < 2**63, "must be a seed from 0 to 2^63 - 1"),
     "seed": (lambda v: 0 <= v < 2**63, "must be from 0 to 2^63 - 1"),
     "shard": (lambda v: v >= 1, "must be at least 1"),
     "budget": (lambda v: v is None or v >= 1, "must be at least 1"),

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
     from advbench.plugins.registry import Registry
     from advbench.threats import Threat
 
+CONFIRMING = "a pass confirms what it finds"
 _LARGEST_FILE = 1_000_000
 _LISTS = ("data", "models", "defenses", "attacks", "goals", "threats")
+_SAID = ("name", "seed", "stop", "fit", "shard", "budget", "timeout", "precision")
 KEYS = (*(f.name for f in dataclasses.fields(Scalars)), *_LISTS)
 
 
@@ -39,6 +41,8 @@ class Suite:
     timeout: float | None
     false_positive_rate: float | None
     """The rate that detectors are set to; None where there is no detector."""
+    precision: Literal["float32", "bf16"]
+    """Of attack passes; the referee judges in float32."""
     models: tuple[Model, ...]
     defenses: tuple[tuple[Defense, ...], ...]
     boards: tuple[Board, ...]
@@ -46,12 +50,13 @@ class Suite:
     @property
     def settings(self) -> dict[str, Any]:
         """The suite as a mapping that JSON can hold and `suite_from_mapping` reads back."""
-        scalars = {key: getattr(self, key) for key in ("name", "seed", "stop", "fit", "shard", "budget", "timeout")}
+        scalars = {key: getattr(self, key) for key in _SAID}
         threats = [
             {
                 board.threat.label: {
                     "data": [board.dataset.label],
                     "examples": board.examples,
+                    **({} if board.drawn is None else {"drawn": board.drawn}),
                     "attacks": [attack.label for attack in board.attacks],
                     "goals": list(board.goals),
                     "required": list(board.required),
@@ -73,11 +78,13 @@ class Overrides:
     """What the command line puts in the place of the suite's own settings; lists replace lists."""
 
     examples: int | None = None
+    drawn: int | None = None
     seed: int | None = None
     stop: str | None = None
     shard: int | None = None
     budget: int | None = None
     timeout: float | None = None
+    precision: str | None = None
     data: list[str] | None = None
     models: list[str] | None = None
     defenses: list[str] | None = None
@@ -163,9 +170,11 @@ def _resolve(
     scalars = _scalars(resolution, entries, name)
     models = resolution.several(entries.get("models"), "models", resolution.entrant(Model, "model"), root.place)
     defenses = resolution.several(entries.get("defenses"), "defenses", resolution.chain, None, chain_label)
-    boards = BoardReader(resolution, unsaid).boards(entries, top.get("threats"), scalars.examples, given, root.place)
+    boards = BoardReader(resolution, unsaid).boards(entries, top.get("threats"), scalars, given, root.place)
     resolution.refuse()
-    values = {f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars) if f.name != "examples"}
+    values = {
+        f.name: getattr(scalars, f.name) for f in dataclasses.fields(scalars) if f.name not in ("examples", "drawn")
+    }
     return Suite(**values, models=models, defenses=defenses or (resolution.registry.defense("none"),), boards=boards)
 
 
@@ -183,8 +192,12 @@ def _top(resolution: Resolution, root: Item) -> dict[str, Item]:
 
 
 def _scalars(resolution: Resolution, entries: Mapping[str, Item], name: str) -> Scalars:
-    values = {"name": name}
+    values: dict[str, Any] = {"name": name}
     for f in dataclasses.fields(Scalars):
         if f.name in entries:
             values |= resolution.setting(f.name, entries[f.name])
-    return Scalars(**values)  # type: ignore[arg-type]  # checked one by one
+    if values.get("precision", "float32") != "float32" and values.get("budget") == 1:
+        resolution.fault(
+            entries["budget"].place, f"budget: must be at least 2 with precision {values['precision']}: {CONFIRMING}"
+        )
+    return Scalars(**values)

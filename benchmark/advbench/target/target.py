@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -15,13 +15,14 @@ from advbench.data import Data, Examples
 from advbench.errors import AdvbenchError, PluginError
 from advbench.plugin import Dataset, Defense, Model
 from advbench.plugins.compatibility import offered
-from advbench.problem.batches import BatchSize, run_in_batches
+from advbench.problem.batches import PHOTO, BatchSize, run_in_batches
+from advbench.problem.precision import Precision
 from advbench.target.answer import DRAWS, NO_ANSWER, Answer, assembled, in_company, majority, seeded
 from advbench.target.identity import TargetIdentity, TargetPlan, chain_label
 from advbench.target.trial import Trial, logits_of, suspicion_of, wrapped
 
-SAMPLE = 64
-"""Images that tell how large a target's logits are."""
+SAMPLE, PHOTOS = 64, 8
+"""Images that tell how large a target's logits are, and whether it answers by chance; fewer where they are large."""
 FLATTEST, USUAL, STEEPEST = 1 / 16, 16.0, 128.0
 """The spread from highest to lowest logit: networks trained by cross-entropy lie between the outer two."""
 
@@ -49,8 +50,8 @@ class Target:
     """How often it is asked about an image that is judged: several times where it answers by chance."""
     repeats: bool = True
     """Whether it answers the same again from the same place of torch's generators, so that verdicts can be verified."""
-    steady: dict[int, bool] = field(default_factory=dict, repr=False)
-    """Batch sizes that were tried, and whether numbers are the same at them; see `steadiness`."""
+    steady: dict[tuple[int, Precision], bool] = field(default_factory=dict, repr=False)
+    """Batch sizes that were tried in each precision, and whether numbers are the same at them; see `steadiness`."""
 
     @property
     def classes(self) -> int:
@@ -147,10 +148,12 @@ def prepare(
     origins: Mapping[str, Any],
     false_positive_rate: float | None,
     device: torch.device,
+    thresholds: MutableMapping[str, float] | None = None,
 ) -> Target:
     """Freeze the network, put the defenses in front of it, and set the detector's threshold on held-out clean data.
 
-    A share of false positives is needed where one of the defenses detects.
+    A share of false positives is needed where one of the defenses detects. A threshold that is found in `thresholds`
+    under the target's key is taken from there, and one that is set is added.
     """
     net = base = _freeze(net, device)
     trial = Trial.of(data.judge, plan.dataset.classes, device)
@@ -201,24 +204,34 @@ def prepare(
         target.key = replace(identity, draws=DRAWS).key
         target.repeats = not by_chance(target, data.judge, device, ("repeats", "repeats"))
     with seeded("prepare", device):
-        _measure(target, data, unseen, false_positive_rate, device)
+        known = thresholds.get(target.key) if thresholds is not None else None
+        _measure(target, data, unseen, false_positive_rate, device, known)
+    if thresholds is not None and target.threshold is not None:
+        thresholds[target.key] = target.threshold
     return target
 
 
-def _measure(target: Target, data: Data, unseen: Data, false_positive_rate: float | None, device: torch.device) -> None:
+def _measure(
+    target: Target,
+    data: Data,
+    unseen: Data,
+    false_positive_rate: float | None,
+    device: torch.device,
+    known: float | None,
+) -> None:
     """How large its logits are, and from which suspicion on it raises an alarm."""
     target.scale = scale_of(target, data.calibrate if len(data.calibrate) else data.judge, device)
     if target.detector:
         if false_positive_rate is None:
             raise AdvbenchError(f"{target.label}: no share of false positives to set the detector's threshold by")
-        target.threshold = calibrate(target, unseen, false_positive_rate, device)
+        target.threshold = calibrate(target, unseen, false_positive_rate, device) if known is None else known
 
 
 def by_chance(
     target: Target, examples: Examples, device: torch.device, places: tuple[str, str] = ("once", "again")
 ) -> bool:
     """Whether it gives two answers when asked twice, torch's generators beginning at these places."""
-    few = examples[:SAMPLE].pixels(device)
+    few = sample(examples).pixels(device)
     answers: list[list[Tensor]] = []
     for place in places:
         with torch.no_grad(), seeded(place, device):
@@ -234,13 +247,19 @@ def scale_of(target: Target, examples: Examples, device: torch.device) -> float:
     Where logits are a million times smaller no lead would ever count as one, where they are a million times larger
     cross-entropy has no gradient left: a target would look robust for nothing but its units.
     """
-    logits = run_in_batches(target.logits, examples[:SAMPLE].pixels(device), BatchSize(SAMPLE)).double()
+    few = sample(examples)
+    rows = SAMPLE if math.prod(examples.images.shape[1:]) < PHOTO else len(few)
+    logits = run_in_batches(target.logits, few.pixels(device), BatchSize(rows)).double()
     spread = (logits.amax(1) - logits.amin(1)).cpu()
     spread = spread[spread.isfinite() & (spread > 0)]
     if len(spread) == 0:
         return 1.0
     usual = float(spread.median())
     return 1.0 if FLATTEST <= usual <= STEEPEST else 2.0 ** max(-100, min(100, round(math.log2(USUAL / usual))))
+
+
+def sample(examples: Examples) -> Examples:
+    return examples[: SAMPLE if math.prod(examples.images.shape[1:]) < PHOTO else PHOTOS]
 
 
 def halves(examples: Examples) -> tuple[Examples, Examples]:

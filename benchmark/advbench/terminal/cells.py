@@ -10,6 +10,7 @@ from rich.text import Text
 
 from advbench.errors import printable
 from advbench.parameters import written_radius
+from advbench.rates.drawn import drawn_by
 from advbench.rates.shipper import shipper_of
 from advbench.rates.story import Story
 from advbench.store.rows import BoardRow, ImportRow
@@ -48,9 +49,10 @@ def cell_table(story: Story, boards: Iterable[BoardRow]) -> Table:
         "attack": f"{cell.attack}, {cell.goal}, stop: {cell.stop}, seed {cell.seed}",
         "threat": board_of(cell, boards),
         **({"fitted on": cell.fit} if cell.fit else {}),
+        **({"attack passes in": cell.precision} if cell.precision else {}),
         **({"ball shipped by": shipper} if (shipper := shipper_of(cell.ball)) else {}),
         "status": story.status or "not finished",
-        "examples": str(cell.count),
+        "examples": f"{cell.count}{drawn_by(story.drawn)}",
         "passes": f"{forwards:,} forward, {backwards:,} backward",
         "seconds": f"{sum(shard.seconds for shard in story.shards):.2f}",
         "shipped by": f"{origin.get('distribution')} {origin.get('version')}",

@@ -15,6 +15,7 @@ from advbench.errors import printable
 from advbench.protocol import suffix
 from advbench.rates import earlier, evidence
 from advbench.rates.aim import aim_of
+from advbench.rates.drawn import drawn_by
 from advbench.rates.earlier import Earlier
 from advbench.rates.evidence import Evidence
 from advbench.rates.notes import Note, notes
@@ -158,6 +159,7 @@ def print_boards(
     with store.tallied():
         rates = _Rates.of(store, shown)
         boards = [b for b in store.boards() if some is None or b.name in some]
+        draws = store.draws()
         classes = {fingerprint: row.classes for fingerprint, row in store.datasets().items()}
         apart = [e for e in evidence.gather(store) if shown is None or e.target in shown]
         doubts = notes(store, apart)
@@ -168,7 +170,7 @@ def print_boards(
             console.print()
         own = rates.on(board.key)
         named = classes.get(board.data_fingerprint, ())
-        for part, title, remarks in _board_tables(board, own, named, console.width):
+        for part, title, remarks in _board_tables(board, own, named, draws.get(board.examples), console.width):
             show_table(console, part, title, remarks)
         if shipper := shipper_of(board.ball):
             say(console, f"The ball is shipped by {shipper}, whose word is taken for how large a perturbation is.")
@@ -182,7 +184,7 @@ def print_boards(
 
 
 def _board_tables(
-    board: BoardRow, rates: _Rates, classes: Sequence[str], width: int
+    board: BoardRow, rates: _Rates, classes: Sequence[str], drawn: int | None, width: int
 ) -> Iterator[tuple[Table, str, list[str]]]:
     """Targets by pointwise worst-case accuracy, every attack beside it; attacks that don't fit come below."""
     rows = sorted(rates.worst, key=_rank)
@@ -202,7 +204,7 @@ def _board_tables(
     for place, part in enumerate(parts):
         continued = ", continued" if place else " · percent right, 95 % interval"
         aim = f", aimed at {aimed}" if (aimed := aim_of(board.required, classes)) else ""
-        title = f"{board.name}{aim}{suffix(board.protocol)} · {board.count} examples{continued}"
+        title = f"{board.name}{aim}{suffix(board.protocol)} · {board.count} examples{drawn_by(drawn)}{continued}"
         table = new_table()
         names(table, "target", labels)
         for heading in ("clean",) if not place else ():

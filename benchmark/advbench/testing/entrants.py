@@ -16,11 +16,13 @@ from advbench.plugins.discovery import discover
 from advbench.plugins.registry import KINDS, Broken, Registry
 from advbench.plugins.spec import parse
 from advbench.plugins.values import configure
+from advbench.study import Study
 from advbench.testing.attacks import attack_checks
 from advbench.testing.check import Check, demand
 from advbench.testing.datasets import dataset_checks
 from advbench.testing.defenses import defense_checks
 from advbench.testing.models import model_checks
+from advbench.testing.studies import study_checks
 from advbench.testing.threats import threat_checks
 from advbench.threats import Threat, advbench_threats
 
@@ -115,6 +117,8 @@ def plugin_checks(
         yield from defense_checks(plugin)
     elif isinstance(plugin, Dataset):
         yield from dataset_checks(plugin, folders)
+    elif isinstance(plugin, Study):
+        yield from study_checks(plugin)
 
 
 def survives_json_and_its_label(plugin: Plugin) -> None:

@@ -18,6 +18,7 @@ from advbench.goal import Goal
 from advbench.plugin import Attack
 from advbench.problem.bank import Bank
 from advbench.problem.batches import BatchSize, run_in_batches
+from advbench.problem.precision import Precision
 from advbench.problem.problem import MARGIN, Problem, Stop
 from advbench.problem.set_wide import SharedProblem
 from advbench.problem.successes import Answers
@@ -76,6 +77,7 @@ class Scene:
         *,
         stop: Stop = "first",
         budget: int | None = None,
+        precision: Precision = "float32",
         purpose: str = "",
     ) -> Problem:
         """What the attack is given; draws are its own unless another purpose is named."""
@@ -98,6 +100,7 @@ class Scene:
             deadline=time.monotonic() + LIMIT,
             batch=BatchSize(batch),
             bank=self.bank.to(self.images.device) if attack.uses_bank else None,
+            precision=precision,
         )
 
     def perturbed(

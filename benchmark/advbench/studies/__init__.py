@@ -1,0 +1,1 @@
+"""Papers reproduced: suites run, stored facts analysed, numbers set beside the published ones, claims judged."""
