@@ -39,5 +39,10 @@ def show_board(board: Board, database: str) -> str:
     return _line("advbench", "show", "--board", board.name, "--db", database)
 
 
+def perform_study(name: str, level: str, database: str) -> str:
+    """What performs a study, as far as the database lacks it, and judges its claims."""
+    return _line("advbench", "study", name, "--level", level, "--db", database)
+
+
 def _line(*words: str) -> str:
     return shlex.join(shown(word) for word in words)

@@ -9,16 +9,29 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
+from advbench.rates.drawn import drawn_by
 from advbench_leaderboard import commands
 from advbench_leaderboard.compiled import COMPILED
 from advbench_leaderboard.facts.rate import Rate
 from advbench_leaderboard.figures.chart import shapes, swatch
 from advbench_leaderboard.figures.heat import shade, sheet
+from advbench_leaderboard.figures.plot import ring_swatch
 from advbench_leaderboard.figures.scale import shown_number
 from advbench_leaderboard.metrics import METRICS
 from advbench_leaderboard.pages import Page
 from advbench_leaderboard.site import Site
-from advbench_leaderboard.text import count_of, duration, moment, percent, points, shown, tail
+from advbench_leaderboard.text import (
+    count_of,
+    duration,
+    measured,
+    moment,
+    percent,
+    points,
+    printed,
+    shown,
+    signed,
+    tail,
+)
 
 POLICY = (
     "default-src 'none'; style-src 'self' file:; script-src 'self' file:; img-src 'self' file: data:; "
@@ -46,6 +59,7 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         metrics={m.key: m for m in METRICS},
         command_of=commands,
         swatch=swatch,
+        ring=ring_swatch,
         shapes=shapes,
         shade=shade,
         sheet=sheet,
@@ -59,8 +73,13 @@ def environment(site: Site, navigation: tuple[tuple[str, str], ...]) -> Environm
         web=web_address,
         bytes=_size,
         soft=breakable,
+        coded=coded,
         points=points,
         tail=tail,
+        drawn_by=drawn_by,
+        measured=measured,
+        printed=printed,
+        signed=signed,
         counted=lambda one: Rate(one.right, one.n),
     )
     return made
@@ -82,6 +101,14 @@ def web_address(text: str) -> str:
 def breakable(text: str) -> Markup:
     """Long names may go on in a new line where a part begins."""
     return Markup("<wbr>").join(escape(part) for part in re.split(r"(?=[(+])|(?<=[/,])", shown(text)) if part)
+
+
+def coded(text: str) -> Markup:
+    """Words of a study's author, in which what stands between backticks is code."""
+    parts = shown(text).split("`")
+    if len(parts) % 2 == 0:
+        return escape(shown(text))
+    return Markup("").join(Markup("<code>{}</code>").format(part) if i % 2 else part for i, part in enumerate(parts))
 
 
 def _final(value: Any) -> Any:

@@ -255,4 +255,49 @@ METRICS = (
         "a huge radius that leaves right answers, false alarms far above what was asked, an attack elsewhere that "
         "leaves less, or one that is not required",
     ),
+    Metric(
+        "published",
+        "The paper",
+        "A number as a paper prints it, in the paper’s unit.",
+        "typed from the paper’s tables, figures and text",
+        "It is taken as it is printed, also where the paper contradicts itself; notes at its table say so.",
+    ),
+    Metric(
+        "ours",
+        "Ours",
+        "What was found here, by the analysis that the published number is bound to.",
+        "a share with Wilson’s 95 % interval, a mean ± 1.96 standard errors, or what the analysis says of itself",
+        "It is computed from the facts of this database, and computed again by advbench verify; N is how many examples "
+        "it counts.",
+    ),
+    Metric(
+        "published-difference",
+        "Ours less the paper’s",
+        "How much larger ours is than the published number.",
+        "ours − published, with the ends of our interval less the published number",
+        "The paper’s own uncertainty is not in it: it states none.",
+    ),
+    Metric(
+        "reproduced",
+        "Reproduced",
+        "Whether a published number lies within our interval, half a unit of its last figure allowed.",
+        "within: low − ½ unit ≤ published ≤ high + ½ unit; outside: not; no interval: ours has none, or the paper says "
+        "it in words; absent: there is none of ours, with the reason",
+        "Within says that the counted examples do not contradict the paper: with few examples, intervals are wide.",
+    ),
+    Metric(
+        "claim",
+        "Verdict on a claim",
+        "Whether our findings bear out what a paper claims: it holds, fails, or they can’t tell.",
+        "code over findings with intervals: decided where intervals do not meet, undecided where they do or one is "
+        "missing",
+        "Judged twice: by the paper’s own attacks, and under the strongest attack that there is. No verdict is written "
+        "by hand.",
+    ),
+    Metric(
+        "series",
+        "Points of a figure",
+        "Where a curve, mark or bar of a figure stands, with its interval where it has one.",
+        "as the analysis found it; the axes of the figure say of what",
+    ),
 )

@@ -30,6 +30,8 @@ from advbench_leaderboard.pages import (
     home,
     metrics,
     provenance,
+    studies,
+    study,
     target,
     threats,
     transfer,
@@ -38,6 +40,8 @@ from advbench_leaderboard.site import Site, opened
 
 PAGES: tuple[ModuleType, ...] = (
     home,
+    studies,
+    study,
     threats,
     transfer,
     board,
@@ -51,7 +55,7 @@ PAGES: tuple[ModuleType, ...] = (
     downloads,
 )
 """Every kind of page. A module has `pages(site)`, and may have `FOLDER`, which turns links to that folder on, and
-`NAVIGATION`, (path, words) for the bar at the top."""
+`NAVIGATION`, (path, words) for the bar at the top; with `is_there(site)` it is there for some databases alone."""
 FOLDERS = frozenset(module.FOLDER for module in PAGES if hasattr(module, "FOLDER"))
 
 
@@ -104,13 +108,19 @@ def files(site: Site, facts: changes.Remembered, report: Callable[[str], None]) 
 
     A database may say anything; what nobody can read costs one page and not the site.
     """
-    made = environment(site, tuple(module.NAVIGATION for module in PAGES if hasattr(module, "NAVIGATION")))
+    made = environment(site, navigation(site))
     made.globals["changes"] = changes.sentences(facts)
     for module in PAGES:
         yield from _of(module, site, made, report)
     for file in sorted((resources.files("advbench_leaderboard") / "static").iterdir(), key=lambda file: file.name):
         if file.name.endswith((".css", ".js")):
             yield f"static/{file.name}", file.read_bytes()
+
+
+def navigation(site: Site) -> tuple[tuple[str, str], ...]:
+    """The bar at the top."""
+    kinds = (module for module in PAGES if hasattr(module, "NAVIGATION"))
+    return tuple(module.NAVIGATION for module in kinds if not hasattr(module, "is_there") or module.is_there(site))
 
 
 _FAILED = (*READING_FAILED, MalformedError, TemplateError)

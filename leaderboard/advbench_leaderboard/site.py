@@ -13,6 +13,7 @@ from advbench.rates import earlier, evidence, notes
 from advbench.rates.evidence import Evidence
 from advbench.store import Store
 from advbench.store.marks import Mark
+from advbench.store.study_rows import AnalysisRow, FindingRow, Found, analysis, findings, found
 from advbench_leaderboard.facts import (
     cells,
     checks,
@@ -25,6 +26,7 @@ from advbench_leaderboard.facts import (
     ranking,
     runs,
     skips,
+    studies,
     transfers,
 )
 from advbench_leaderboard.facts.boards import Board, Entry, Remark, Superseded
@@ -39,6 +41,7 @@ from advbench_leaderboard.facts.exhibits import Exhibit
 from advbench_leaderboard.facts.ranking import Gathered
 from advbench_leaderboard.facts.runs import Plugin, Run
 from advbench_leaderboard.facts.skips import Skip
+from advbench_leaderboard.facts.studies import Study
 from advbench_leaderboard.facts.transfers import Outgoing, Transfer
 from advbench_leaderboard.text import slug
 
@@ -72,6 +75,8 @@ class Site:
     """By cell key: from which database it came, where it came from another one."""
     unplaced: Mapping[str, Unplaced]
     """By cell key: what is done and stands on no board."""
+    studies: tuple[Study, ...] = ()
+    """By name, of one study the highest level first."""
     folders: frozenset[str] = field(default=frozenset())
     download: str | None = None
     """Where the database itself lies in the site, if it does."""
@@ -100,6 +105,10 @@ class Site:
 
     def transfer_file(self, board: str, entrant: str) -> str:
         return f"transfer/{slug(f'{self.board(board).name} {entrant}', f'{board} {entrant}')}.html"
+
+    def study_file(self, study: Study) -> str:
+        name = f"{study.name} {study.level}"
+        return f"studies/{slug(name, name)}.html"
 
     # --- looked up
 
@@ -271,6 +280,17 @@ class Site:
         """By a cell's number, of so many at once: its first examples as pictures; see `advbench.exhibits`."""
         return exhibits.exhibits(self.store, cells)
 
+    def analysis(self, key: str) -> AnalysisRow | None:
+        return analysis(self.store, key)
+
+    def found(self, key: str) -> Found:
+        """All that an analysis found: numbers, points, pictures."""
+        return found(self.store, key)
+
+    def findings(self, key: str) -> Mapping[str, FindingRow]:
+        """Its numbers alone, by name."""
+        return findings(self.store, key)
+
 
 @contextmanager
 def opened(database: Path, folders: frozenset[str] = frozenset(), download: str | None = None) -> Iterator[Site]:
@@ -288,6 +308,7 @@ def gather(
 ) -> Site:
     targets, all_cells, datasets = entrants.targets(store), cells.cells(store), entrants.datasets(store)
     all_skips, marks = skips.skips(store), checks.verifications(store)
+    all_studies, unread = studies.studies(store)
     apart, imports, all_runs = evidence.gather(store), checks.imported(store), runs.runs(store)
     facts = Gathered(
         targets=targets,
@@ -303,6 +324,7 @@ def gather(
         imports=imports,
         earlier=earlier.earlier_targets(store),
         cores=runs.cores(store, all_runs),
+        draws=store.draws(),
     )
     return Site(
         store=store,
@@ -319,9 +341,10 @@ def gather(
         marks=marks,
         imports=imports,
         unplaced=cells.unplaced(store),
+        studies=all_studies,
         folders=folders,
         download=download,
-        left_out=left_out,
+        left_out=(*left_out, *unread),
     )
 
 

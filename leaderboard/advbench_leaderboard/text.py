@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import unicodedata
 from functools import lru_cache
@@ -65,3 +66,29 @@ def moment(stamp: str | None) -> str:
         return "–"
     parts = re.fullmatch(r"(\d{4}-\d\d-\d\d)T(\d\d:\d\d)[\d:.]*\+00:00", stamp)
     return f"{parts[1]} {parts[2]} UTC" if parts else stamp
+
+
+def measured(value: float, unit: str = "") -> str:
+    """A finding: shares to a tenth of a percent, whole numbers as they are, the rest with three figures."""
+    if unit == "percent" and (value == 0 or abs(value) >= 0.05):
+        return f"{value:.1f}".replace("-", "−")
+    if not math.isfinite(value):
+        return "–"
+    if value == int(value) or abs(value) >= 1000:
+        text = f"{value:,.0f}" if abs(value) < 1e15 else f"{value:.3g}"
+    elif abs(value) < 1e-3:
+        text = f"{value:.1e}"
+    else:
+        text = f"{value:.4g}" if abs(value) >= 100 else f"{value:.3g}"
+    return text.replace("-", "−")
+
+
+def printed(value: float) -> str:
+    """A number as a paper prints it, with all of its figures."""
+    return f"{value:.12g}".replace("-", "−")
+
+
+def signed(value: float, unit: str = "") -> str:
+    """A difference with its sign."""
+    text = measured(value, unit)
+    return text if text.startswith("−") or not any(digit in text for digit in "123456789") else f"+{text}"

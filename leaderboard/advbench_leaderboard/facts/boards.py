@@ -100,6 +100,8 @@ class Board:
     eps: float
     examples: str
     count: int
+    drawn: int | None
+    """The seed by which its examples were drawn; None for the first ones."""
     protocol: int
     required: tuple[str, ...]
     aim: str

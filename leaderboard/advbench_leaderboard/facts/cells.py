@@ -34,11 +34,15 @@ class Cell:
     protocol: int
     budget: int | None
     fit: str | None
+    precision: str | None
+    """Of the attack's passes; None for float32."""
     needs: str | None
     beyond_gradients: bool | None
     data_fingerprint: str
     examples: str
     count: int
+    drawn: int | None
+    """The seed by which its examples were drawn; None for the first ones."""
     status: str
     """done, failed or unfinished."""
     reason: str | None
@@ -118,11 +122,12 @@ def cells(store: Store) -> dict[str, Cell]:
         Cell,
         """
         SELECT c.key, c.id AS number, s.entrant, c.attack, c.goal, c.source, c.threat, c.family, c.eps,
-          coalesce(c.params, '{}') AS params, c.minimizes, c.stop, c.seed, c.protocol, c.budget, c.fit, c.needs,
-          c.beyond_gradients, c.data_fingerprint, c.examples, c.count, s.status, s.reason, s.run, s.at, s.current,
-          s.latest, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.forwards, 0) AS forwards,
+          coalesce(c.params, '{}') AS params, c.minimizes, c.stop, c.seed, c.protocol, c.budget, c.fit, c.precision,
+          c.needs, c.beyond_gradients, c.data_fingerprint, c.examples, c.count, d.seed AS drawn, s.status, s.reason,
+          s.run, s.at,
+          s.current, s.latest, coalesce(p.seconds, 0.0) AS seconds, coalesce(p.forwards, 0) AS forwards,
           coalesce(p.backwards, 0) AS backwards
-        FROM cells c JOIN cell_state s ON s.cell = c.id
+        FROM cells c JOIN cell_state s ON s.cell = c.id LEFT JOIN example_draws d ON d.fingerprint = c.examples
         LEFT JOIN (
           SELECT cell, sum(seconds) AS seconds, sum(forwards) AS forwards, sum(backwards) AS backwards
           FROM shards GROUP BY cell

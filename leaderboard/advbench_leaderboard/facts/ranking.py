@@ -43,6 +43,8 @@ class Gathered:
     earlier: Sequence[Earlier]
     cores: Mapping[str, frozenset[str]]
     """By cell: digests of the core that its shards were made with."""
+    draws: Mapping[str, int]
+    """By set of examples: the seed by which it was drawn; any other is the first of its data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +128,7 @@ def _board(
         eps=stored.eps,
         examples=stored.examples,
         count=stored.count,
+        drawn=facts.draws.get(stored.examples),
         protocol=stored.protocol,
         required=tuple(stored.required),
         aim=aim_of(stored.required, dataset.classes),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from advbench.rates.drawn import drawn_by
 from advbench_leaderboard.facts.boards import Board, Entry
 from advbench_leaderboard.facts.entrants import Dataset, Target
 from advbench_leaderboard.figures.dots import Series, dots
@@ -118,9 +119,11 @@ def _side(boards: list[Board]) -> Side:
 
 
 def _heads(boards: list[Board]) -> dict[str, str]:
-    """What heads the column of each board: its ball, with the number of examples where two boards have the same."""
+    """What heads the column of each board: its ball, with its examples where two boards have the same."""
     crowd = Counter(board.aimed_ball for board in boards)
-    return {
-        board.key: f"{board.aimed_ball}, {board.count} examples" if crowd[board.aimed_ball] > 1 else board.aimed_ball
-        for board in boards
-    }
+
+    def head(board: Board) -> str:
+        examples = f", {board.count} examples{drawn_by(board.drawn)}" if crowd[board.aimed_ball] > 1 else ""
+        return f"{board.aimed_ball}{examples}"
+
+    return {board.key: head(board) for board in boards}

@@ -43,10 +43,11 @@ def _cells(site: Site) -> Iterator[tuple[Value, ...]]:
     for c in site.cells.values():
         yield (
             *(c.key, c.attack, c.goal, c.threat, c.eps, c.source, site.targets[c.source].label, c.count, c.status),
-            *(c.reason, c.current, c.stop, c.seed, c.protocol, c.needs, c.beyond_gradients),
+            *(c.reason, c.current, c.stop, c.seed, c.protocol, c.precision, c.needs, c.beyond_gradients),
             *(c.forwards, c.backwards, c.seconds, c.run, c.at),
             *((mark.sound, mark.at) if (mark := site.marks.get(c.key)) else (None, None)),
             *((came.source, came.refereed, came.crafted) if (came := site.imports.get(c.key)) else (None, None, None)),
+            c.drawn,
         )
 
 
@@ -56,14 +57,16 @@ CELLS = Table(
     {"cell": "the cell’s key", "attack": "the attack", "goal": "its goal", "threat": "the ball’s name"}
     | {"eps": "its radius; empty where unbounded", **TARGET, "examples": "how many", "status": "how it ended"}
     | {"reason": "why it failed", "current": "whether it counts on its boards", "stop": "first or end"}
-    | {"seed": "of the random draws", "protocol": "version of the rules", "needs": "what the attack may ask"}
+    | {"seed": "of the random draws", "protocol": "version of the rules"}
+    | {"precision": "of the attack’s passes; empty for float32", "needs": "what the attack may ask"}
     | {"beyond_gradients": "whether the attack also finds what gradients at the image don't lead to"}
     | {"forwards": "forward passes in all", "backwards": "gradients in all", "seconds": "time to craft"}
     | {"run": "the run of its latest event", "at": "when that was"}
     | {"verified": "whether `advbench verify` found the same facts; empty where it has not refereed these"}
     | {"verified_at": "when that was", "imported_from": "the database that it was merged from"}
     | {"refereed_on_arrival": "whether that merge refereed it"}
-    | {"crafted_on_arrival": "whether a merge crafted it again and it came out the same"},
+    | {"crafted_on_arrival": "whether a merge crafted it again and it came out the same"}
+    | {"drawn": "the seed by which its examples were drawn; empty where they are the first of the data set"},
     _cells,
 )
 

@@ -16,7 +16,7 @@ def _boards(site: Site) -> Iterator[tuple[Value, ...]]:
         yield (
             *(b.key, b.name, b.dataset.label, b.dataset.fingerprint, b.ball, b.eps, b.count, b.protocol),
             *(json.dumps(b.required, ensure_ascii=False), len(b.ranked), len(b.entries) - len(b.ranked), b.updated),
-            b.aim,
+            *(b.aim, b.drawn),
         )
 
 
@@ -27,7 +27,8 @@ BOARDS = Table(
     | {"ball": "the threat with its radius", "eps": "the radius", "examples": "how many are judged"}
     | {"protocol": "version of the rules", "required": "JSON: attacks that a ranked target must have been through"}
     | {"ranked": "targets with a rank", "unranked": "targets without", "updated": "when its newest cell ended"}
-    | {"aim": "what the required attacks want images to be taken for; empty where they leave it open"},
+    | {"aim": "what the required attacks want images to be taken for; empty where they leave it open"}
+    | {"drawn": "the seed by which its examples were drawn; empty where they are the first of the data set"},
     _boards,
 )
 

@@ -86,7 +86,7 @@ def speed(
     failed = False  # on our side; a peer that fails is told and no failure of ours
     for board in suite.boards:
         loaded = data_intake.load(board.dataset, folders)
-        judged = judged_examples(loaded, board.examples, board.dataset)
+        judged = judged_examples(loaded, board.examples, board.dataset, board.drawn)
         targets = [TargetPlan(board.dataset, one, defenses) for one in suite.models for defenses in suite.defenses]
         refuse_long_training(missing_weights(targets, {board.dataset: loaded}), place, ask="run first")
         for one in suite.models:

@@ -1,0 +1,40 @@
+"""Join all databases that are kept here into one, which `advbench render` makes pages of.
+
+python results/join.py DATABASE
+"""
+
+from __future__ import annotations
+
+import lzma
+import sys
+import tempfile
+from pathlib import Path
+
+from advbench.store import Store
+from advbench.store.own import join_own
+
+HERE = Path(__file__).parent
+
+
+def join(database: Path) -> list[str]:
+    """Names of what was joined; the database is made anew."""
+    for leftover in database.parent.glob(f"{database.name}*"):
+        leftover.unlink()
+    database.parent.mkdir(parents=True, exist_ok=True)
+    names = []
+    with tempfile.TemporaryDirectory() as folder, Store.open(database) as store:
+        for kept in sorted(HERE.glob("*.sqlite.xz")):
+            copy = Path(folder) / kept.name.removesuffix(".xz")
+            with lzma.open(kept) as compressed:
+                copy.write_bytes(compressed.read())
+            Store.open(copy).close()  # brought up to date
+            join_own(store, copy)
+            names.append(kept.name.partition(".")[0])
+    return names
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    found = join(Path(sys.argv[1]))
+    print(f"joined: {', '.join(found)}" if found else "there are no results yet; `python results/keep.py` keeps some")
