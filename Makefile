@@ -1,4 +1,4 @@
-# make run, make test, make cover, make fuzz, make lint, make pictures, make setup, make lock, make clean.
+# make run, make site, make test, make cover, make fuzz, make lint, make pictures, make setup, make lock, make clean.
 # PYTHON=… and VENV=… choose the interpreter and the environment; LOCK= takes the newest versions of everything;
 # ARGS=… are handed on: make run ARGS="suite.yaml --examples 50", make test ARGS="-k referee", make test ARGS=--all;
 # WORKERS=… processes test at once, as many as there are processors if nothing is said; 0 is one, without any other.
@@ -14,10 +14,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 # an installation is up to date when its stamp is newer than pyproject.toml and names this folder (a moved checkout
 # leaves scripts that point to where it was); paths may hold spaces, so the shell compares them, not make
-.PHONY: run test cover fuzz lint pictures lock setup clean environment
+.PHONY: run site test cover fuzz lint pictures lock setup clean environment
 run: EXTRAS :=
 run: environment
 	@"$(VENV)/bin/advbench" run $(ARGS)
+
+# the pages of the results that the repository keeps, without running anything
+site: EXTRAS :=
+site: environment
+	@"$(VENV)/bin/python" results/join.py build/results.sqlite
+	@"$(VENV)/bin/advbench" render --db build/results.sqlite --out build/site $(ARGS)
 
 test: EXTRAS := test
 test: environment

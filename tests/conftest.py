@@ -79,9 +79,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Slow tests are left out, unless all are asked for, or some of them by their name."""
-    named = any("::" in argument for argument in config.args) or "slow" in config.option.markexpr
-    if config.option.all or named:
+    """Slow tests are left out, unless all are asked for, or some of them by their name; exhaustive ones even then."""
+    if any("::" in argument for argument in config.args):
+        return
+    if not os.environ.get("ADVBENCH_EXHAUSTIVE") and "exhaustive" not in config.option.markexpr:
+        exhaustive = [item for item in items if item.get_closest_marker("exhaustive")]
+        items[:] = [item for item in items if not item.get_closest_marker("exhaustive")]
+        config.hook.pytest_deselected(items=exhaustive)
+    if config.option.all or "slow" in config.option.markexpr:
         return
     slow = [item for item in items if item.get_closest_marker("slow")]
     items[:] = [item for item in items if not item.get_closest_marker("slow")]

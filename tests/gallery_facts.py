@@ -1,4 +1,4 @@
-"""A database of two targets with pictures, classes, targeted cells, cheats and transfer; what tests of pages share."""
+"""A database of two targets with pictures, classes, targeted cells, cheats, transfer, and a study; tests share it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import struct
 import zlib
 from pathlib import Path
 from typing import Any
+
+import study_facts
 
 from advbench.protocol import PROTOCOL
 from advbench.store import Store
@@ -97,3 +99,4 @@ def fill(path: Path, evil: str = "") -> None:
                     for other, outcomes in rows.items():
                         store.add_judgement(cell, 0, other, outcomes)
                     store.add_event(cell, "run", "done")
+        study_facts.fill(store, evil)

@@ -1,30 +1,48 @@
-"""An attack, a model, a defense, a data set, a ball and a command that advbench does not ship."""
+"""An attack, a model, a defense, a data set, a ball, a study and a command that advbench does not ship."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import typer
 from torch import Tensor, nn
 
 from advbench import (
+    Absent,
     Access,
     AdvbenchError,
+    Analysis,
     Attack,
+    Bound,
     Data,
     DataFolders,
     Dataset,
     Defense,
     Draws,
     Examples,
+    Findings,
     Geometry,
+    Inputs,
+    Judged,
+    Level,
+    Material,
     Model,
+    Number,
     Problem,
+    Rates,
     Recipe,
+    Section,
     Store,
+    Study,
+    Table,
     Threat,
+    above,
     hookimpl,
+    mean,
+    rate_name,
 )
 
 
@@ -179,6 +197,96 @@ class Fade(Threat):
 @hookimpl
 def advbench_threats() -> list[Threat]:
     return [Fade()]
+
+
+PAPER = """
+paper: {title: Explaining and harnessing adversarial examples, year: 2015, key: acme-goodfellow2015}
+tables:
+- id: Section 4
+  caption: a softmax classifier on MNIST under FGSM of 0.25
+  rows:
+  - {what: error rate, unit: percent, value: 99.9}
+  - {what: mean confidence, unit: percent, value: 79.3}
+claims:
+- id: goodfellow-1
+  claim: simple linear models have adversarial examples, too
+  evidence: section 4
+  test: the error rate under FGSM lies above nine in ten
+"""
+RATES = Rates(suite="softmax")
+
+
+def fooled(attack: str) -> str:
+    """The name of a finding of `RATES`."""
+    return rate_name("success", dataset="mnist-5k", target="acme-linear", attack=attack, threat="linf(eps=0.25)")
+
+
+@dataclass(frozen=True)
+class Confidence(Analysis):
+    """How sure the network is of what FGSM made of the images."""
+
+    name = "confidence"
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(suites=("softmax",))
+
+    def find(self, material: Material) -> Findings:
+        outcomes = material.cell("softmax", attack="fgsm").outcomes()
+        wrong = [100 * row.confidence for row in outcomes if row.reached and row.confidence is not None]
+        return Findings((mean("where it is wrong", wrong, "percent"),))
+
+
+@dataclass(frozen=True)
+class Goodfellow2015(Study):
+    """Explaining and harnessing adversarial examples (Goodfellow et al., 2015): the softmax classifier of section 4."""
+
+    name = "acme-goodfellow2015"
+    reference = "https://arxiv.org/abs/1412.6572"
+
+    @property
+    def published(self) -> str:
+        return PAPER  # the file NAME.yaml beside the module, where this is not overridden
+
+    def abstract(self) -> str:
+        return "One step along the sign of the gradient fools even a linear classifier."
+
+    def suites(self, level: Level) -> tuple[Mapping[str, Any], ...]:
+        examples = {"smoke": 32, "hour": 1000, "paper": 1000}[level]
+        return (
+            {
+                "name": "softmax",
+                "data": "mnist-5k",
+                "models": ["acme-linear"],
+                "attacks": ["fgsm", "pgd"],
+                "threats": ["linf(eps=0.25)"],
+                "examples": examples,
+            },
+        )
+
+    def analyses(self, level: Level) -> tuple[Analysis, ...]:
+        return (RATES, Confidence())
+
+    def binding(self, number: Number, level: Level) -> Bound | Absent:
+        if number.columns["what"] == "error rate":
+            return Bound(RATES, fooled("fgsm"))
+        return Bound(Confidence(), "where it is wrong")
+
+    def judges(self, level: Level) -> Mapping[str, Judged]:
+        return {
+            "goodfellow-1": Judged(
+                lambda book: above(book(RATES, fooled("fgsm")), 90),
+                lambda book: above(book(RATES, fooled("pgd")), 90),
+            )
+        }
+
+    def sections(self, level: Level) -> tuple[Section, ...]:
+        return (Section("A linear classifier", "Trained here by its recipe.", (Table("Section 4"),)),)
+
+
+@hookimpl
+def advbench_studies() -> list[Study]:
+    return [Goodfellow2015()]
 
 
 SUITE = """\

@@ -44,7 +44,9 @@ def plane_scene(threat: Threat, *, count: int = 4, side: int = 5, targeted: bool
     [(Boundary(), L2(INFINITE)), (HopSkipJump(), L2(INFINITE)), (HopSkipJump(), Linf(INFINITE))],
     ids=["boundary-l2", "hopskipjump-l2", "hopskipjump-linf"],
 )
-@pytest.mark.parametrize("targeted", [False, True], ids=["untargeted", "targeted"])
+@pytest.mark.parametrize(
+    "targeted", [False, pytest.param(True, marks=pytest.mark.exhaustive)], ids=["untargeted", "targeted"]
+)
 def test_the_distance_to_a_plane_is_found_within_five_percent_by_labels_alone(
     attack: Attack, threat: Threat, targeted: bool
 ) -> None:

@@ -188,7 +188,7 @@ def meeting_the_box(count: int, shape: tuple[int, ...]) -> Tensor:
 
 @pytest.mark.parametrize("greys", [True, False], ids=["greys", "black-and-white"])
 @pytest.mark.parametrize(
-    "classes", [pytest.param(2, marks=pytest.mark.slow), 3, pytest.param(10, marks=pytest.mark.slow)]
+    "classes", [pytest.param(2, marks=pytest.mark.exhaustive), 3, pytest.param(10, marks=pytest.mark.exhaustive)]
 )
 @each_case
 def test_among_linear_classes_the_optimum_is_met_within_one_percent(

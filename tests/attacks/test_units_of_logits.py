@@ -36,7 +36,8 @@ def share_fooled(factor: float, attack: str, threat: str) -> float:
 
 
 @pytest.mark.parametrize(
-    "factor", [1e-12, pytest.param(1e-6, marks=pytest.mark.slow), pytest.param(1e6, marks=pytest.mark.slow), 1e12]
+    "factor",
+    [1e-12, pytest.param(1e-6, marks=pytest.mark.exhaustive), pytest.param(1e6, marks=pytest.mark.exhaustive), 1e12],
 )
 @pytest.mark.parametrize(
     ("attack", "threat"),

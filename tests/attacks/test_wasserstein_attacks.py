@@ -27,7 +27,7 @@ from advbench_attacks.wasserstein_pgd import WassersteinPGD, falling
 
 SUITES = sorted((Path(__file__).parents[2] / "docs/suites").glob("wong2019*.yaml"))
 BALLS = [Wasserstein(0.2, kernel=3), Wasserstein(0.5, kernel=5, power=2.0), Wasserstein(1.0, kernel=3)]
-FEW = [BALLS[0], *(pytest.param(ball, marks=pytest.mark.slow) for ball in BALLS[1:])]
+FEW = [BALLS[0], pytest.param(BALLS[1], marks=pytest.mark.slow), pytest.param(BALLS[2], marks=pytest.mark.exhaustive)]
 QUICK: list[Attack] = [
     WassersteinPGD(steps=8),
     FrankWolfe(steps=8),
@@ -148,7 +148,7 @@ def test_where_pixels_get_full_the_optimum_within_white_is_reached_or_nearly(
     assert max(found) <= most
 
 
-@pytest.mark.parametrize("brightness", [pytest.param(0.1, marks=pytest.mark.slow), 1.0])
+@pytest.mark.parametrize("brightness", [pytest.param(0.1, marks=pytest.mark.exhaustive), 1.0])
 @pytest.mark.parametrize("direction", ["sign", "conjugate"])
 def test_projected_sinkhorn_stays_in_the_ball_and_climbs_but_leaves_much(direction: str, brightness: float) -> None:
     found = shortfalls(Sinkhorn(direction=direction, steps=20), BALLS[1], brightness, white=True)
@@ -392,9 +392,9 @@ def test_the_suites_of_wong_et_al_have_both_windows_and_a_thousand_images(file: 
 @pytest.mark.parametrize(
     ("name", "most"),
     [
-        pytest.param("vanilla", 0, marks=pytest.mark.slow),
+        pytest.param("vanilla", 0, marks=pytest.mark.exhaustive),
         pytest.param("robust", 8, marks=pytest.mark.slow),
-        pytest.param("adv_training", 3, marks=pytest.mark.slow),
+        pytest.param("adv_training", 3, marks=pytest.mark.exhaustive),
         ("binarize", 2),
     ],
 )

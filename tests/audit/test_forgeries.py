@@ -121,6 +121,8 @@ def taken(advbench: Advbench, db: Path, *options: object) -> None:
         ("linf(eps=0.2)", "noise", "fit = 'judge'", "its fit is judge"),
         ("linf(eps=0.2)", "noise", 'ball = \'{"version": "2"}\'', "ball is stored as"),
         ("linf(eps=0.2)", "noise", "budget = 5", "its key is not that of what it says"),
+        ("linf(eps=0.2)", "noise", "precision = 'bf16'", "its key is not that of what it says"),
+        ("linf(eps=0.2)", "noise", "precision = 'fp8'", "its precision is fp8; beside float32 there is bf16"),
         ("linf(eps=0.2)", "noise", "seed = 5", "its key is not that of what it says"),
         ("linf(eps=0.2)", "noise", "stop = 'end'", "its key is not that of what it says"),
         ("linf(eps=0.2)", "noise", "content = 'another file'", "its key is not that of what it says"),

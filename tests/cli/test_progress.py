@@ -32,3 +32,17 @@ def test_trainings_beside_each_other_are_named_each_with_its_share(shown: io.Str
         "training small: 50% · large: 25%",
         "training large: 75%, epoch 3 of 4, loss 0.2",
     ]
+
+
+def test_a_second_suite_is_counted_from_its_own_beginning(shown: io.StringIO) -> None:
+    """A study runs several; what the first one did would make the time that is left a negative one."""
+    with Display(Console(file=shown, width=120)) as display:
+        for _ in range(2):
+            display.planned(2, 20)
+            display.cell("a")
+            display.shard(10, cached=False)
+            display.ended("a", "done")
+    lines = shown.getvalue().splitlines()
+    assert lines[0].startswith("cell 1 of 2")
+    assert lines[3].startswith("cell 1 of 2")
+    assert not any("-" in line.partition("examples/s")[2] for line in lines)

@@ -246,7 +246,9 @@ def test_official_files_laid_out_by_hand_are_the_official_set(
         ("y_train", "training labels"),
     ],
 )
-@pytest.mark.parametrize("way", ["raw", "npz", "numbered"])
+@pytest.mark.parametrize(
+    "way", ["raw", pytest.param("npz", marks=pytest.mark.exhaustive), pytest.param("numbered", marks=pytest.mark.slow)]
+)
 def test_files_of_the_official_size_with_other_content_are_refused(
     shared_data: Path, tmp_path: Path, part: str, words: str, way: str
 ) -> None:

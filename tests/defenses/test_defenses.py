@@ -75,7 +75,11 @@ class Lent(Model):
 
 
 def behind(
-    *defenses: Defense, net: nn.Module | None = None, shape: tuple[int, int, int] = SHAPE, k: int = 10
+    *defenses: Defense,
+    net: nn.Module | None = None,
+    shape: tuple[int, int, int] = SHAPE,
+    k: int = 10,
+    thresholds: dict[str, float] | None = None,
 ) -> Target:
     """The kit's network behind these defenses."""
     dataset = data_of(shape, k)
@@ -87,7 +91,20 @@ def behind(
         origins={},
         false_positive_rate=0.05,
         device=CPU,
+        thresholds=thresholds,
     )
+
+
+def test_a_threshold_is_set_once_for_all_who_share_their_thresholds() -> None:
+    shared: dict[str, float] = {}
+    first = behind(FeatureSqueezing(), thresholds=shared)
+    assert shared == {first.key: first.threshold}
+    shared[first.key] = -1.0  # none that could be measured, so that it must come from here
+    assert behind(FeatureSqueezing(), thresholds=shared).threshold == -1.0
+    assert behind(FeatureSqueezing()).threshold == first.threshold
+    plain = behind(Binarize(), thresholds=shared)
+    assert plain.threshold is None
+    assert plain.key not in shared
 
 
 def problem(target: Target, x: Tensor, labels: Tensor, **more: Any) -> Problem:

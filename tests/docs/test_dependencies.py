@@ -9,7 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-BUILT_INS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_leaderboard", "advbench_models"}
+BUILT_INS = {
+    "advbench_attacks",
+    "advbench_datasets",
+    "advbench_defenses",
+    "advbench_leaderboard",
+    "advbench_models",
+    "advbench_studies",
+}
 IMPORT_ALL = """
 import importlib, pkgutil, sys
 package = importlib.import_module(sys.argv[1])

@@ -11,7 +11,7 @@ from rooms import BEGIN, DOCUMENT, END, PACKAGES, arrows, drawing, floors, modul
 from advbench import Attack, Dataset, Defense, Model
 
 ROOT = DOCUMENT.parents[1]
-PLUGINS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_models"}
+PLUGINS = {"advbench_attacks", "advbench_datasets", "advbench_defenses", "advbench_models", "advbench_studies"}
 
 
 def test_no_room_imports_itself_on_a_detour() -> None:

@@ -31,6 +31,7 @@ PACKAGES = {
     "advbench_leaderboard",
     "advbench_models",
     "advbench_peers",
+    "advbench_studies",
 }
 MEBIBYTE = 2**20
 
@@ -131,25 +132,22 @@ def test_the_source_archive_builds_the_same_wheel(wheel: Path, build: Callable[.
     assert shipped(build(folder)) == shipped(wheel)
 
 
-def test_the_wheel_runs_where_no_checkout_is(wheel: Path, tmp_path: Path) -> None:
-    with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(tmp_path)
-    code = "import advbench, advbench.plugin; print(advbench.__file__)"
-    env = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, cwd=tmp_path)
-    assert Path(done.stdout.strip()).is_relative_to(tmp_path), done.stderr
-
-
-def test_what_is_installed_runs_in_an_empty_folder_without_any_data_at_hand(wheel: Path, tmp_path: Path) -> None:
+def test_what_is_installed_runs_without_a_checkout_in_an_empty_folder_without_any_data_at_hand(
+    wheel: Path, tmp_path: Path
+) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "installed")
     folder = tmp_path / "empty"
     folder.mkdir()
     env = {key: value for key, value in os.environ.items() if not key.startswith("ADVBENCH_")}
     env |= {"PYTHONPATH": str(tmp_path / "installed"), "ADVBENCH_CACHE": str(tmp_path / "cache")}
-    command = [sys.executable, "-m", "advbench", "run", "--attack", "fgsm", "--threat", "linf(eps=0.1)", "--offline"]
+    # where it was imported from is said beside what the command prints
+    code = "import sys, runpy, advbench.plugin; print(advbench.__file__, file=sys.stderr)\n"
+    code += "runpy.run_module('advbench', run_name='__main__', alter_sys=True)"
+    command = [sys.executable, "-c", code, "run", "--attack", "fgsm", "--threat", "linf(eps=0.1)", "--offline"]
     done = subprocess.run([*command, "--examples", "4"], capture_output=True, text=True, env=env, cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert Path(done.stderr.splitlines()[0]).is_relative_to(tmp_path), done.stderr
     assert "mnist-5k/linf/0.1 · 4 examples" in done.stdout
     assert not (folder / "data").exists()
     with closing(sqlite3.connect(folder / "results.sqlite")) as raw:

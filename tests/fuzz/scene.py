@@ -25,12 +25,13 @@ BESIDE = """\
 name: beside
 data: toy-blots
 examples: 6
+drawn: 1
 models: [toy]
 defenses: ["randomized-smoothing(samples=5, proof=60)", gaussian-noise(sigma=0.05)]
 attacks: [noise, pgd(steps=3), ddn(steps=2)]
 threats: [l2(eps=1), rotate-shift]
 """
-"""What brings rows of the other tables: certificates, doubts about targets, pairs that don't meet."""
+"""What brings rows of the other tables: certificates, doubts about targets, pairs that don't meet, a draw."""
 ODD = (
     *("", " ", "0", "-1", "1e308", "-1e308", "1e-320", "nan", "inf", "-inf", "1/0", "8/255", "9" * 30, "0x10", "1_0"),
     *(

@@ -15,7 +15,7 @@ FUZZ = f"import runpy, sys; sys.argv = ['fuzz', *{{}}]; runpy.run_path({FOLDER!r
 @pytest.mark.parametrize(
     ("kinds", "count"),
     [
-        ("suites specs weights", 60),
+        ("suites specs weights", 20),
         pytest.param("commands artifacts", 4, marks=pytest.mark.slow),
         pytest.param("databases rows", 1, marks=pytest.mark.slow),
     ],

@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import urldefrag
 
 import pytest
+import study_facts
 import typer
 from site_facts import COUNT, EVIL, Reader, ask_again, fill, merge, read
 from typer.testing import CliRunner
@@ -275,6 +276,8 @@ def is_number(text: str) -> bool:
 def test_downloads_hold_what_the_page_of_schemas_says(site: Rendered) -> None:
     merge(site.database, {"strong": 18})
     ask_again(site.database)
+    with Store.open(site.database) as store:
+        study_facts.fill(store)
     site.again()
     text = site.page("downloads.html").read_text(encoding="utf-8")
     for table in TABLES:

@@ -18,19 +18,26 @@ PUBLISHED = {
 TRAVEL = {"linf(eps=0.1)": 2.0, "linf(eps=0.3)": 4 / 3}
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PUBLISHED)
-def test_a_weights_file_of_a_stranger_gives_the_accuracy_that_was_measured_for_it(shared_data: Path, name: str) -> None:
+CASES = [
+    pytest.param(name, threat, marks=pytest.mark.exhaustive if name == "vanilla" else pytest.mark.slow)
+    for name, published in PUBLISHED.items()
+    for threat in published
+]
+
+
+@pytest.mark.parametrize(("name", "threat"), CASES)
+def test_a_weights_file_of_a_stranger_gives_the_accuracy_that_was_measured_for_it(
+    shared_data: Path, name: str, threat: str
+) -> None:
     weights = shared_data / "wong2019_mnist" / f"mnist_{name}.safetensors"
-    for threat, published in PUBLISHED[name].items():
-        found = evaluate(
-            f'wong2019(weights="{weights}")',
-            dataset="mnist",
-            threats=[threat],
-            attacks=[f"pgd(steps=40, travel={TRAVEL[threat]!r})"],
-            examples=1000,
-            data=[shared_data],
-        )
-        (row,) = found.rates
-        assert row["n"] == 1000
-        assert 100 * row["accuracy"] == pytest.approx(published, abs=1.0), threat
+    found = evaluate(
+        f'wong2019(weights="{weights}")',
+        dataset="mnist",
+        threats=[threat],
+        attacks=[f"pgd(steps=40, travel={TRAVEL[threat]!r})"],
+        examples=1000,
+        data=[shared_data],
+    )
+    (row,) = found.rates
+    assert row["n"] == 1000
+    assert 100 * row["accuracy"] == pytest.approx(PUBLISHED[name][threat], abs=1.0)

@@ -46,7 +46,7 @@ def rows_of(
     threat = Linf(math.inf if attack.minimizes else eps)
     stage = scene(threat, count=8)
     examples = Examples(stage.images, stage.labels, stage.ids)
-    ready = Ready(stage.target, clean_pass(stage.target, examples, CPU), examples)
+    ready = Ready(stage.target, clean_pass(stage.target, examples, CPU), examples, torch.arange(len(examples)))
     race = Race(attack, threat, ready, CPU, "first" if stop == "first" else "end")
     peers = [Peer(name, "torch", attack.name, frozenset({"linf"}), run) for name, run in runs]
     return {row.name: row for row in race.run(peers, rounds)}

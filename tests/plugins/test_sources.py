@@ -154,6 +154,7 @@ ROW = CellRow(
     content="",
     fit_fingerprint=None,
     bank_fingerprint=None,
+    precision=None,
 )
 
 

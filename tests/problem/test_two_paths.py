@@ -56,7 +56,7 @@ def test_every_attack_finds_the_same_on_both(place: int, name: str) -> None:
     agree(name, SETTINGS[place % len(SETTINGS)])
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CELLS)
 def test_every_attack_finds_the_same_on_both_in_every_setting(name: str) -> None:
     for setting in SETTINGS:

@@ -38,6 +38,7 @@ def cell(store: Store, key: str, **more: Any) -> None:
         ({}, "pgd"),
         ({"goal": "class=3"}, "pgd → class=3"),
         ({"budget": 1}, "pgd · budget=1"),
+        ({"budget": 1, "precision": "bf16"}, "pgd · budget=1 · precision=bf16"),
         (
             {"goal": "random", "stop": "end", "budget": 100, "fit": "judge"},
             "pgd → random · fit=judge · stop=end · budget=100",

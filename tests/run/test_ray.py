@@ -159,31 +159,40 @@ def killed(pid: int) -> None:
 SLOW = {"attacks": ["slow(pause=0.02)", "fgsm"], "shard": 3}
 
 
-def held_whole(harm: Callable[[Kept], None], engine: Kept, place: int) -> None:
+Facts = tuple[dict[str, list[tuple[Any, ...]]], list[tuple[Any, ...]]]
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> Facts:
+    """What a serial run stores, and how its cells ended."""
+    with Store.memory() as store:
+        evaluate(store, wanted(**SLOW), Serial())
+        return content(store), events(store)
+
+
+def held_whole(harm: Callable[[Kept], None], engine: Kept, place: int, undisturbed: Facts) -> None:
     """A run in the midst of which somebody is lost has the facts of a serial one, and no failed cell."""
-    with Store.memory() as one, Store.memory() as other:
-        evaluate(one, wanted(**SLOW), Serial())
-        summary = evaluate(other, wanted(**SLOW), engine, interrupted=once(place, lambda: harm(engine)))  # type: ignore[arg-type]
+    with Store.memory() as store:
+        summary = evaluate(store, wanted(**SLOW), engine, interrupted=once(place, lambda: harm(engine)))  # type: ignore[arg-type]
         assert (summary.failed, summary.done) == ([], 8)
-        assert content(one) == content(other)
-        assert events(one) == events(other)
+        assert (content(store), events(store)) == undisturbed
 
 
-def test_workers_that_are_killed_lose_and_double_nothing(engine: Kept) -> None:
+def test_workers_that_are_killed_lose_and_double_nothing(engine: Kept, undisturbed: Facts) -> None:
     chance = random.Random(KILLS)
     for _ in range(KILLS):
         manned(engine)
         victim = chance.choice(engine.pids())
-        held_whole(lambda _: killed(victim), engine, chance.randrange(8, 30))  # noqa: B023
+        held_whole(lambda _: killed(victim), engine, chance.randrange(8, 30), undisturbed)  # noqa: B023
         assert victim not in engine.pids()
 
 
-def test_a_node_that_is_removed_loses_and_doubles_nothing(engine: Kept, nodes: Any) -> None:
+def test_a_node_that_is_removed_loses_and_doubles_nothing(engine: Kept, nodes: Any, undisturbed: Facts) -> None:
     for _ in range(KILLS):
         (node,) = nodes.worker_nodes
         while not (victims := [pid for pid in manned(engine) if parent(pid) == raylet(node)]):
             killed(engine.pids()[0])  # so that another comes, there perhaps
-        held_whole(lambda _: nodes.remove_node(node), engine, 12)  # noqa: B023
+        held_whole(lambda _: nodes.remove_node(node), engine, 12, undisturbed)  # noqa: B023
         assert not set(victims) & set(engine.pids())
         nodes.add_node(**NODE)
 
@@ -224,11 +233,11 @@ with Store.open({database!r}) as store:
 """
 
 
-def test_a_driver_that_is_killed_loses_and_doubles_nothing(engine: Kept, address: str, tmp_path: Path) -> None:
+def test_a_driver_that_is_killed_loses_and_doubles_nothing(
+    engine: Kept, address: str, tmp_path: Path, undisturbed: Facts
+) -> None:
     database = tmp_path / "results.sqlite"
-    with Store.memory() as one:
-        evaluate(one, wanted(**SLOW), Serial())
-        whole = content(one)
+    whole, _ = undisturbed
     chance = random.Random(KILLS)
     inside = 0
     for _ in range(KILLS):
@@ -378,7 +387,7 @@ COMMAND = """
 import sys
 from advbench.cli import main
 sys.path[:0] = {paths!r}
-sys.argv = ["advbench", "run", {suite!r}, "--db", {database!r}, "--address", {address!r}, "--jobs", "2"]
+sys.argv = ["advbench", "run", {suite!r}, "--db", {database!r}, "--address", {address!r}, "--jobs", "1"]
 main()
 """
 

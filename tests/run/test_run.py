@@ -104,6 +104,7 @@ def test_a_new_target_is_judged_on_what_was_crafted_before_it_came(memory: Store
         {"seed": 1},
         {"stop": "end"},
         {"budget": 3},
+        {"precision": "bf16"},
         {"goals": ["random"]},
         {"examples": 10},
         {"data": "blobs(count=26)"},

@@ -127,7 +127,9 @@ def test_who_stops_a_training_leaves_nothing_half_made(engine: Engine, cache: Pa
     assert time.monotonic() - began < 60
 
 
-TRAINING = """
+LONG = tuple(f"learner(epochs=16, width=20, pause=0.05, seed={seed})" for seed in range(2))
+"""So long that a kill lands within, and narrow, since what is unfinished is written after every step."""
+TRAINING = f"""
 from pathlib import Path
 from learners import registry, suite
 from advbench.engines.processes import Processes
@@ -143,7 +145,7 @@ class Loud(Reporter):
 
 checkpoint.EVERY = 0.0
 with Store.open(Path(DATABASE)) as store:
-    asked = suite("learner(epochs=30, pause=0.03)", "learner(epochs=30, pause=0.03, seed=1)")
+    asked = suite(*{LONG!r})
     summary = run(asked, store, registry(), Settings(engine=Processes(2), train=True), Loud())
     print("over", summary.done, len(summary.failed), flush=True)
 """
@@ -153,8 +155,7 @@ def test_a_run_that_is_killed_in_its_trainings_is_begun_again_and_ends_at_the_sa
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def start() -> Child:
-        code = TRAINING.replace("DATABASE", repr(str(tmp_path / "results.sqlite")))
-        return script(code)
+        return script(TRAINING.replace("DATABASE", repr(str(tmp_path / "results.sqlite"))))
 
     child = start()
     while float(child.stdout.readline()) < 0.1:
@@ -167,7 +168,7 @@ def test_a_run_that_is_killed_in_its_trainings_is_begun_again_and_ends_at_the_sa
     assert "over 2 0" in out, error
     weights = kept(cache)
     monkeypatch.setenv("ADVBENCH_CACHE", str(tmp_path / "another"))
-    asked = suite("learner(epochs=30, pause=0.03)", "learner(epochs=30, pause=0.03, seed=1)")
+    asked = suite(*LONG)
     assert trained(asked, Serial(), tmp_path / "another" / "weights")[0] == weights
     for path in cache.glob("*.safetensors"):
         state, header = load_weights(path)

@@ -89,6 +89,7 @@ def test_what_is_not_said_has_the_documented_default(suite: Any) -> None:
     least = suite("data: mnist-5k\nmodels: small-cnn\nattacks: fgsm\nthreats: linf(eps=0.1)\n")
     assert (least.name, least.seed, least.stop, least.shard) == ("mine", 0, "first", 128)
     assert (least.budget, least.timeout, least.false_positive_rate) == (None, None, 0.05)
+    assert least.precision == "float32"
     assert [[defense.label for defense in chain] for chain in least.defenses] == [["none"]]
     (only,) = least.boards
     assert (only.examples, only.goals) == (None, ("untargeted",))
@@ -191,7 +192,7 @@ def test_the_settings_that_a_run_stores_make_the_same_suite_again(suite: Any, re
     for loaded in (
         suite(),
         load_suite("quick", registry),
-        suite(SUITE + "seed: 4\nbudget: 9\ntimeout: 2.5\nstop: end\n"),
+        suite(SUITE + "seed: 4\nbudget: 9\ntimeout: 2.5\nstop: end\nprecision: bf16\n"),
     ):
         stored = json.loads(json.dumps(loaded.settings))
         assert suite_from_mapping(stored, registry) == loaded

@@ -92,7 +92,7 @@ def keys_of(registry: Registry, ball: Threat, shipper: dict[str, str] | None) ->
     judged: dict[str, Any] = {"dataset": "mnist", "data_fingerprint": "c" * 64, "count": 3, "examples": "b" * 64}
     judged |= {"key": "", "seed": 0, "protocol": 1}
     started: dict[str, Any] = {"source": "a" * 64, "goal": "untargeted", "stop": "first", "budget": None, "fit": None}
-    started |= {"content": "", "fit_fingerprint": None, "bank_fingerprint": None, "origin": ORIGIN}
+    started |= {"content": "", "fit_fingerprint": None, "bank_fingerprint": None, "origin": ORIGIN, "precision": None}
     cell = CellRow(**cell_says(registry.attack("pgd"), ball, shipper), **judged, **started)
     if math.isinf(ball.eps):
         return cell_key(cell), ""

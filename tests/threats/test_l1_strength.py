@@ -64,13 +64,18 @@ WITHIN = {"pgd": 1.5, "apgd": 1.2, "l1-apgd": 1.05, "l1-square": 1.5}
 """In a ball of how many times the distance each finds the plane, for every image."""
 
 
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.exhaustive) for seed in (1, 2))])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 @pytest.mark.parametrize("name", WITHIN)
-def test_a_plane_is_found_in_l1_where_it_is_and_not_nearer(
-    registry: Registry, name: str, shape: tuple[int, int, int]
+def test_a_plane_is_found_in_l1_where_it_is(
+    registry: Registry, name: str, shape: tuple[int, int, int], seed: int
 ) -> None:
-    for seed in range(3):
-        assert plane_scene(registry, shape, seed, WITHIN[name]).fooled(registry.attack(name)).all()
+    assert plane_scene(registry, shape, seed, WITHIN[name]).fooled(registry.attack(name)).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("name", WITHIN)
+def test_a_plane_is_not_found_nearer_than_it_is(registry: Registry, name: str, shape: tuple[int, int, int]) -> None:
     assert not plane_scene(registry, shape, 0, 0.99)[:5].fooled(registry.attack(name)).any()
 
 
@@ -84,7 +89,11 @@ SLACK = 0.03
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("defense", "attack"),
-    [("none", "l1-apgd"), ("adversarial-training", "l1-apgd"), ("adversarial-training", "l1-square")],
+    [
+        pytest.param("none", "l1-apgd", marks=pytest.mark.exhaustive),
+        ("adversarial-training", "l1-apgd"),
+        ("adversarial-training", "l1-square"),
+    ],
 )
 def test_one_attack_alone_is_as_strong_in_l1_as_all_parts_of_another_library(
     registry: Registry, defense: str, attack: str

@@ -105,7 +105,7 @@ def pages(root: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [390, 320])
+@pytest.mark.parametrize("width", [pytest.param(390, marks=pytest.mark.exhaustive), 320])
 def test_a_phone_shows_every_number_whole_wherever_a_table_is_moved_to(
     browser: Browser, root: Path, width: int
 ) -> None:
@@ -119,7 +119,9 @@ def test_a_phone_shows_every_number_whole_wherever_a_table_is_moved_to(
     assert not cut
 
 
-@pytest.mark.parametrize("width", [1400, *(pytest.param(phone, marks=pytest.mark.slow) for phone in (390, 320))])
+@pytest.mark.parametrize(
+    "width", [1400, pytest.param(390, marks=pytest.mark.exhaustive), pytest.param(320, marks=pytest.mark.slow)]
+)
 def test_figures_hold_all_their_marks_and_words_and_fit_the_screen(browser: Browser, root: Path, width: int) -> None:
     tab, outside = browser.tab(viewport={"width": width, "height": 800}), {}
     for path in pages(root):

@@ -1,0 +1,250 @@
+"""A study performed: kept, cut off and gone on with, failing in parts, and doubted."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from toy_study import RATES, SUITE, Logits, Toy, rate
+
+from advbench import Analysis, Finding, Findings, Inputs, Level, Material, Picture
+from advbench.plugins.discovery import discover
+from advbench.plugins.registry import Registry
+from advbench.rates.studies import standing
+from advbench.run.report import Reporter
+from advbench.run.session import Settings
+from advbench.store import Store
+from advbench.store.study_rows import analysis, findings, found, performed
+from advbench.studies.performance import Performance, outline, perform_study
+from advbench.studies.rechecking import recheck
+from advbench.study import Study
+
+
+@pytest.fixture(scope="module")
+def registry() -> Registry:
+    return discover()
+
+
+def played(study: Study, store: Store, registry: Registry, **how: Any) -> Performance:
+    registry = replace(registry, studies={study.label: study})
+    laid_out = outline(study, "smoke", registry)
+    return perform_study(laid_out, store, registry, lambda plan: Settings(**how), Reporter())
+
+
+def told(store: Store) -> list[Any]:
+    """All that studies say in a database, without clocks."""
+    rows = [vars(one.row) | {"number": one.number} for one in performed(store)]
+    keys = [row["key"] for row in store.rows("SELECT key FROM analyses ORDER BY label")]
+    return [
+        rows,
+        [(key, found(store, key)) for key in keys],
+        [(one.analyses, one.published, one.claims) for one in performed(store)],
+    ]
+
+
+def test_what_is_there_is_kept_and_said_once(registry: Registry) -> None:
+    with Store.memory() as store:
+        assert (played(Toy(), store, registry).done, played(Toy(), store, registry).kept) == (2, 2)
+        assert len(store.rows("SELECT id FROM studies")) == 1
+        (one,) = standing(store)
+        assert [number.fate for number in one.numbers] == ["beside", "outside", "absent"]
+        assert [(claim.verdict, claim.strongest) for claim in one.claims] == [
+            ("holds", None),
+            ("undecided", "undecided"),
+            ("undecided", None),
+        ]
+        assert one.claims[0].strongest_words == "one attack is enough"
+
+
+def test_a_rate_of_a_finding_is_that_of_the_view(registry: Registry) -> None:
+    with Store.memory() as store:
+        played(Toy(), store, registry)
+        key = next(one.analysis for one in performed(store)[0].analyses if one.label == RATES.label)
+        ours = findings(store, key or "")
+        view = {row["attack"]: row for row in store.rates("fooling")}
+        for attack in ("fgsm", "pgd(steps=3)"):
+            row = ours[rate(attack)]
+            wanted = [100 * view[attack][f"rate_first_right{end}"] for end in ("", "_low", "_high")]
+            assert [row.value, row.low, row.high] == pytest.approx(wanted)
+            assert ours[rate(attack, "size")].value == pytest.approx(view[attack]["mean_size"])
+
+
+@dataclass(frozen=True)
+class Cut(Toy):
+    """The toy with an analysis that counts how often it is asked."""
+
+    def analyses(self, level: Level) -> tuple[Analysis, ...]:
+        return (RATES, Logits(), Logits(count=4), Slow())
+
+
+@dataclass(frozen=True)
+class Slow(Analysis):
+    name = "slow"
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(suites=(SUITE,))
+
+    def find(self, material: Material) -> Findings:
+        total = 0.0
+        for step in range(20):
+            material.progress(step / 20, "counting")
+            total += float(material.draws(f"step {step}").uniform(1).sum())
+        return Findings((Finding("total", total),))
+
+
+def stops_after(count: int) -> Callable[[], bool]:
+    asked = [0]
+
+    def interrupted() -> bool:
+        asked[0] += 1
+        return asked[0] > count
+
+    return interrupted
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_cut_off_in_cells_and_analyses_it_ends_where_it_would_have(registry: Registry, seed: int) -> None:
+    with Store.memory() as whole, Store.memory() as cut:
+        assert played(Cut(), whole, registry).failed == []
+        stops = 0
+        for count in range(1 + seed, 60, 3):
+            if not played(Cut(), cut, registry, interrupted=stops_after(count)).interrupted:
+                break
+            stops += 1
+        assert stops >= 5
+        assert told(cut) == told(whole)
+
+
+@dataclass(frozen=True)
+class Failing(Toy):
+    def analyses(self, level: Level) -> tuple[Analysis, ...]:
+        return (Broken(), RATES, Logits())
+
+
+@dataclass(frozen=True)
+class Broken(Analysis):
+    name = "broken"
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(suites=(SUITE,))
+
+    def find(self, material: Material) -> Findings:
+        return Findings((Finding("x", 1.0), Finding("x", 2.0)))
+
+
+def test_an_analysis_that_fails_ends_alone(registry: Registry) -> None:
+    with Store.memory() as store:
+        ended = played(Failing(), store, registry)
+        assert ended.failed == [("broken", "two of its numbers are called 'x'")]
+        assert ended.done == 2
+        first = performed(store)[0].analyses[0]
+        assert (first.label, first.analysis, first.reason) == ("broken", None, "two of its numbers are called 'x'")
+
+
+@dataclass(frozen=True)
+class Lacking(Toy):
+    """The toy whose suite names a data set that is not here."""
+
+    def suites(self, level: Level) -> tuple[Mapping[str, Any], ...]:
+        return ({**super().suites(level)[0], "data": "toy-nowhere"},)
+
+
+def test_without_its_data_a_study_ends_in_words(registry: Registry) -> None:
+    with Store.memory() as store:
+        ended = played(Lacking(), store, registry)
+        assert [label for label, _ in ended.failed] == [f"suite {SUITE}"]
+        (one,) = standing(store)
+        assert {number.fate for number in one.numbers} == {"absent"}
+        assert {claim.verdict for claim in one.claims} == {"undecided"}
+
+
+@dataclass(frozen=True)
+class Peeping(Analysis):
+    """Reads what it does not name."""
+
+    name = "peeping"
+    what: str = "suite"
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs()
+
+    def find(self, material: Material) -> Findings:
+        if self.what == "suite":
+            material.cells(SUITE)
+        elif self.what == "target":
+            material.target("mnist-5k", "small-cnn")
+        else:
+            material.data("mnist-5k")
+        return Findings()
+
+
+@pytest.mark.parametrize("what", ["suite", "target", "data"])
+def test_an_analysis_reads_what_it_names_and_nothing_else(registry: Registry, what: str) -> None:
+    @dataclass(frozen=True)
+    class Curious(Toy):
+        def analyses(self, level: Level) -> tuple[Analysis, ...]:
+            return (RATES, Logits(), Peeping(what=what))
+
+    with Store.memory() as store:
+        ((label, reason),) = played(Curious(), store, registry).failed
+        assert label.startswith("peeping")
+        assert "in its `inputs`" in reason
+
+
+def test_pictures_of_images_that_may_not_be_shown_stay_out() -> None:
+    from advbench.studies.analysing import as_rows
+
+    pictures = (Picture("photo", [[[0.5]]]), Picture("noise", [[[0.5]]], of_data=False))
+    assert [one.name for one in as_rows(Findings(pictures=pictures), of_data=False).pictures] == ["noise"]
+    assert len(as_rows(Findings(pictures=pictures)).pictures) == 2
+
+
+def test_numbers_that_are_none_are_unknown() -> None:
+    from advbench.studies.analysing import as_rows
+
+    (row,) = as_rows(Findings((Finding("x", float("nan"), float("inf")),))).findings
+    assert (row.value, row.low) == (None, None)
+
+
+def test_findings_are_found_again_and_forged_ones_are_not(registry: Registry, tmp_path: Path) -> None:
+    path = tmp_path / "study.sqlite"
+    with Store.open(path) as store:
+        played(Toy(), store, registry)
+    known = replace(registry, studies={"toy": Toy()})
+    with Store.open(path, readonly=True) as store:
+        assert all(one.sound and one.count for one in recheck(store, known, Settings()))
+    forged = sqlite3.connect(path)
+    forged.executescript(
+        "DROP TRIGGER findings_no_update; UPDATE findings SET value = value + 1 WHERE name = 'highest'"
+    )
+    forged.close()
+    with Store.open(path, readonly=True) as store:
+        wrong = [one for one in recheck(store, known, Settings()) if not one.sound]
+        assert [one.label for one in wrong] == ["logits"]
+        assert "instead of" in wrong[0].differences[0]
+        other = replace(registry, studies={})
+        assert ["unknown study" in one.unchecked for one in recheck(store, other, Settings())] == [True]
+
+
+def test_what_analyses_found_is_never_changed(registry: Registry) -> None:
+    with Store.memory() as store:
+        played(Toy(), store, registry)
+        for table in ("analyses", "findings", "points", "pictures", "studies", "study_analyses", "published", "claims"):
+            for change in (f"DELETE FROM {table}", f"UPDATE {table} SET rowid = rowid"):
+                with pytest.raises(sqlite3.DatabaseError, match=r"never changed|no such column"):
+                    store.connection.execute(change)
+
+
+def test_another_seed_level_or_parameter_has_another_key(registry: Registry) -> None:
+    with Store.memory() as store:
+        played(Cut(), store, registry)
+        rows = store.rows("SELECT key, label FROM analyses")
+        assert len({row["key"] for row in rows}) == len(rows) == 4
+        assert analysis(store, rows[0]["key"]) is not None
