@@ -10,20 +10,25 @@ import sys
 import tempfile
 from pathlib import Path
 
+from advbench.errors import AdvbenchError
 from advbench.store import Store
 from advbench.store.own import join_own
 
 HERE = Path(__file__).parent
 
 
-def join(database: Path) -> list[str]:
-    """Names of what was joined; the database is made anew."""
-    for leftover in database.parent.glob(f"{database.name}*"):
-        leftover.unlink()
+def join(database: Path, origin: Path = HERE) -> list[str]:
+    """Names of what was joined. The database is made anew, unless the one that is there was not made by joining."""
     database.parent.mkdir(parents=True, exist_ok=True)
+    marker = database.with_name(f"{database.name}.joined")
+    if database.exists() and not marker.exists():
+        raise AdvbenchError(f"{database} is there, and not from here: name another, or take it away")
+    marker.touch()
+    for end in ("", "-wal", "-shm"):
+        database.with_name(f"{database.name}{end}").unlink(missing_ok=True)
     names = []
     with tempfile.TemporaryDirectory() as folder, Store.open(database) as store:
-        for kept in sorted(HERE.glob("*.sqlite.xz")):
+        for kept in sorted(origin.glob("*.sqlite.xz")):
             copy = Path(folder) / kept.name.removesuffix(".xz")
             with lzma.open(kept) as compressed:
                 copy.write_bytes(compressed.read())
@@ -36,5 +41,8 @@ def join(database: Path) -> list[str]:
 if __name__ == "__main__":
     if len(sys.argv) != 2:
         sys.exit(__doc__)
-    found = join(Path(sys.argv[1]))
+    try:
+        found = join(Path(sys.argv[1]))
+    except AdvbenchError as error:
+        sys.exit(str(error))
     print(f"joined: {', '.join(found)}" if found else "there are no results yet; `python results/keep.py` keeps some")

@@ -256,6 +256,7 @@ def row(number: Number, label: str, evil: str) -> PublishedRow:
         [[name, one] for name, one in number.columns.items()],
         value,
         words,
+        number.decimals,
         number.unit,
         label if finding else None,
         finding,

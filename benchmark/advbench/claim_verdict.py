@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
@@ -77,11 +78,21 @@ def _compared(low: float, high: float, other_low: float, other_high: float) -> O
 
 
 def _low(one: Finding) -> float:
-    return float("nan") if one.value is None else one.value if one.low is None else one.low
+    return _end(one, one.low, -math.inf)
 
 
 def _high(one: Finding) -> float:
-    return float("nan") if one.value is None else one.value if one.high is None else one.high
+    return _end(one, one.high, math.inf)
+
+
+def _end(one: Finding, end: float | None, open_end: float) -> float:
+    """An end of the interval: the number itself where it was computed, and anywhere where it was counted from too few
+    examples to tell how far it may be off."""
+    if one.value is None:
+        return math.nan
+    if end is not None:
+        return end
+    return one.value if one.n is None else open_end
 
 
 def _counted(verdicts: tuple[ClaimVerdict, ...]) -> str:

@@ -16,6 +16,8 @@ class Finding:
     """None where it could not be told: there was nothing to count."""
     low: float | None = None
     high: float | None = None
+    """Without an interval a number is exact, as what is computed of a matrix, unless `n` says that it was counted: then
+    nobody knows how far it may be off, and it decides no claim."""
     n: int | None = None
     unit: str = ""
 

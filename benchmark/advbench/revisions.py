@@ -15,6 +15,7 @@ REVISIONS = {
     "draws": 1,
     "referee": 1,  # how images are made from perturbations, measured and judged
     "target": 1,  # how defenses are set up and thresholds found
+    "studies": 1,  # what analyses are given, how rates are counted, and intervals worked out
     "box": 1,
     "corruption": 1,
     "l2": 1,
@@ -25,6 +26,7 @@ REVISIONS = {
 CELL = ("problem", "draws", "referee")
 """Beside the cell's own ball; its target's areas are in the target's key."""
 TARGET = ("draws", "referee", "target")
+ANALYSIS = ("draws", "referee", "studies")
 
 
 def in_key(areas: Iterable[str], numbers: Mapping[str, int] | None = None) -> dict[str, dict[str, int]]:

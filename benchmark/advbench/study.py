@@ -74,6 +74,8 @@ class Number:
     """What the row says beside the value: attack, network, data set, …; of a figure's number, its `name`."""
     value: float | str
     unit: str
+    decimals: int = 0
+    """How many the paper gives, a last zero among them."""
 
 
 @dataclass(frozen=True)

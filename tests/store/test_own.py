@@ -15,7 +15,7 @@ from advbench.run.session import Settings
 from advbench.store import Store
 from advbench.store.content import content
 from advbench.store.own import join_own
-from advbench.store.study_rows import found, performed
+from advbench.store.study_rows import AnalysisRow, FindingRow, Found, add_analysis, found, performed
 from advbench.studies.performance import outline, perform_study
 
 
@@ -68,3 +68,51 @@ def test_what_is_not_there_or_older_is_refused(tmp_path: Path) -> None:
         with pytest.raises(AdvbenchError, match="its schema is 3"):
             join_own(into, tmp_path / "toy.sqlite")
         assert into.rows("SELECT count(*) AS n FROM cells") == [{"n": 0}]
+
+
+def performed_at(store: Store, at: str, key: str) -> None:
+    store.insert(
+        "studies",
+        [
+            {"id": None, "key": key * 64, "name": "toy", "level": "smoke", "at": at, "paper": {}, "page": {}}
+            | {"origin": {}, "seed": 0, "command": None}
+        ],
+    )
+
+
+def test_an_old_copy_joined_late_turns_nothing_back(tmp_path: Path) -> None:
+    with Store.open(tmp_path / "old.sqlite") as old, Store.open(tmp_path / "new.sqlite") as new:
+        performed_at(old, "2026-01-01T00:00:00.000+00:00", "a")
+        performed_at(new, "2026-01-01T00:00:00.000+00:00", "a")
+        performed_at(new, "2026-02-01T00:00:00.000+00:00", "b")
+    with Store.open(tmp_path / "all.sqlite") as into:
+        for name in ("new", "old", "new", "old"):
+            join_own(into, tmp_path / f"{name}.sqlite")
+        assert [one.row.key for one in performed(into)] == ["b" * 64]
+        assert len(into.rows("SELECT id FROM studies")) == 2
+
+
+def analysed(path: Path, value: float, name: str) -> None:
+    with Store.open(path) as store:
+        row = AnalysisRow("c" * 64, "a", "a", {}, {}, {}, 0, 1.0, None, None)
+        add_analysis(store, row, Found([FindingRow(name, value, None, None, None, "")], [], []))
+
+
+def test_what_two_machines_found_under_one_key_is_not_mixed(tmp_path: Path) -> None:
+    analysed(tmp_path / "one.sqlite", 1.0, "first")
+    analysed(tmp_path / "two.sqlite", 1.0001, "second")
+    with Store.open(tmp_path / "one.sqlite") as into:
+        join_own(into, tmp_path / "two.sqlite")
+        assert [one.name for one in found(into, "c" * 64).findings] == ["first"]
+
+
+def test_a_cell_that_was_finished_elsewhere_is_done_here(tmp_path: Path) -> None:
+    made(tmp_path / "done.sqlite", "once")
+    with Store.open(tmp_path / "half.sqlite") as into:
+        join_own(into, tmp_path / "done.sqlite")
+        into.connection.execute("DROP TRIGGER cell_events_no_delete")
+        into.connection.execute("DELETE FROM cell_events")
+        join_own(into, tmp_path / "done.sqlite")
+        join_own(into, tmp_path / "done.sqlite")
+        assert [into.cell_status(one.key) for one in into.cells()] == ["done", "done"]
+        assert len(into.rows("SELECT id FROM cell_events")) == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from advbench import ClaimVerdict, Finding, above, below, every, less, mean, most, near, opposite, share
+from advbench.studies.estimates import student
 
 
 def number(value: float | None, low: float | None = None, high: float | None = None) -> Finding:
@@ -70,4 +71,20 @@ def test_estimates() -> None:
     assert mean("m", []).value is None
     assert mean("m", [2.0]).low is None
     two = mean("m", [1.0, 3.0])
-    assert (two.value, two.low) == (2.0, pytest.approx(2 - 1.959964))
+    assert (two.value, two.low) == (2.0, pytest.approx(2 - 12.706))
+    alike = mean("m", [2.0, 2.0, 2.0])  # which says nothing of how the next one would be
+    assert (alike.value, alike.low, alike.n) == (2.0, None, 3)
+
+
+@pytest.mark.parametrize(
+    ("freedom", "quantile"), [(1, 12.706), (2, 4.303), (10, 2.228), (11, 2.201), (30, 2.042), (10**6, 1.960)]
+)
+def test_quantiles_of_student_are_those_of_the_tables(freedom: int, quantile: float) -> None:
+    assert student(freedom) == pytest.approx(quantile, abs=2e-3)
+
+
+def test_what_was_counted_and_has_no_interval_decides_nothing() -> None:
+    counted = Finding("x", 1.0, n=1)
+    assert [below(counted, 2).outcome, above(counted, 0).outcome] == ["undecided"] * 2
+    assert [less(counted, LARGE).outcome, less(LARGE, counted).outcome] == ["undecided"] * 2
+    assert near(counted, number(1.0), 5).outcome == "undecided"

@@ -15,7 +15,6 @@ from advbench.errors import AdvbenchError, printable
 from advbench.store import Store, parts
 from advbench.store.connection import located
 from advbench.store.incoming import open_incoming
-from advbench.store.study_rows import performed
 from advbench.terminal.text import say, terminal
 
 if TYPE_CHECKING:
@@ -142,8 +141,9 @@ def _merge_one(console: Console, into: Store, origin: Store, path: Path, checkin
     say(console, f"{path}{parts.named(cut)}: {', '.join(words)}.")
     for why, count in sorted(withheld.items()):
         say(console, f"{count} of them came without perturbations and pictures: {printable(why)}.")
-    if studies := performed(origin):
-        names = ", ".join(sorted({f"{one.row.name} ({one.row.level})" for one in studies}))
+    studies = origin.rows("SELECT DISTINCT name, level FROM studies ORDER BY name, level")
+    if studies:
+        names = ", ".join(f"{one['name']} ({one['level']})" for one in studies)
         say(
             console,
             f"Findings of {printable(names)} stay behind: not believed, but computed again, from the cells that "

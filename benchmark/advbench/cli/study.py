@@ -42,9 +42,10 @@ def study(
     """Reproduce a paper: run what the database lacks, and set its tables, figures and claims beside the published."""
     from advbench.cli.progress import Display
     from advbench.engines.choice import choose_engine
+    from advbench.plugins.foreign import spare_others
     from advbench.run.hardware import choose_device, make_repeatable
     from advbench.run.session import Settings
-    from advbench.studies.performance import outline, perform_study
+    from advbench.studies.performance import Performance, outline, perform_study
     from advbench.study import LEVELS
 
     console = terminal()
@@ -61,7 +62,6 @@ def study(
     where, folders = choose_device(device), opt.folders(data, offline)
     choose_engine(jobs, where, 1)  # refused before anything is begun
     command = shlex.join(["advbench", *sys.argv[1:]])
-    laid_out = [outline(one, level, registry) for one in studies]
     ended: list[Performance] = []
     with interruptible(console) as interrupted:
 
@@ -73,10 +73,13 @@ def study(
             )
 
         with Store.open(db) as store:
-            for one in laid_out:
-                say(console, f"Study {one.study.label} at level {level}.")
-                with Display(console) as display:
-                    ended.append(perform_study(one, store, registry, settings_for, display))
+            for one in studies:
+                say(console, f"Study {one.label} at level {level}.")
+                ended.append(Performance(one.label, level))
+                with spare_others(one.label) as failure, Display(console) as display:
+                    perform_study(outline(one, level, registry), store, registry, settings_for, display, ended[-1])
+                if failure.happened:
+                    ended[-1].failed.append((one.label, failure.reason))
                 if ended[-1].interrupted:
                     break
                 _tell(console, store, ended[-1])

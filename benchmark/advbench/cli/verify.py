@@ -47,7 +47,6 @@ def verify(
     from advbench.audit.verification import verify as verify_cells
     from advbench.run.hardware import choose_device, make_repeatable
     from advbench.run.session import Settings
-    from advbench.store.study_rows import performed
     from advbench.studies.rechecking import recheck
 
     console = terminal()
@@ -58,7 +57,7 @@ def verify(
     # the one that writes is closed last, and takes SQLite's log file with it
     with _written_to(db) if mark else nullcontext() as written, Store.open(db, readonly=True) as store:
         cells = [store.cell(prefix) for prefix in cell] if cell else store.cells()
-        if not cells and not performed(store):
+        if not cells and not _studies(store):
             raise AdvbenchError(f"{db} has no cells to verify yet; `advbench run` makes some")
         for result in verify_cells(store, registry, cells, folders=folders, device=where, patience=patience):
             outcomes += result.outcomes
@@ -81,6 +80,11 @@ def verify(
         raise typer.Exit(1)
 
 
+def _studies(store: Store) -> int:
+    """How many there are, whether or not they can be read."""
+    return int(store.rows("SELECT count(*) AS n FROM studies")[0]["n"])
+
+
 def tell(console: Console, result: Verified) -> None:
     """What was found, with the first few differences."""
     verdict = "verified" if result.sound else "differs" if result.differences else "not checked"
@@ -93,11 +97,13 @@ def tell(console: Console, result: Verified) -> None:
 
 def tell_analysis(console: Console, result: Rechecked) -> None:
     """What became of an analysis of a study, with the first few differences."""
-    verdict = "found again" if result.sound else "differs" if result.differences else "not checked"
+    passed = "left out" if result.left_out and not result.count else "found again"
+    verdict = passed if result.sound else "differs" if result.differences else "not checked"
     text = f"{verdict:11} {result.study}: {result.label}: {result.count:,} numbers"
     say(console, text, "" if result.sound else "red")
     more = len(result.differences) - _SHOWN
-    for line in [*result.differences[:_SHOWN], f"and {more} more" if more > 0 else "", result.unchecked]:
+    lines = [*result.differences[:_SHOWN], f"and {more} more" if more > 0 else "", result.unchecked, result.left_out]
+    for line in lines:
         if line:
             say(console, f"· {line}")
 

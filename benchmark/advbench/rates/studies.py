@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,14 +34,7 @@ class Compared:
     @property
     def rounding(self) -> float:
         """Half a unit of the last figure that was published: as far as the paper's own number may be off."""
-        value = self.published.value
-        if value is None or not math.isfinite(value):
-            return 0.0
-        text = repr(value)
-        if "e" in text:
-            return 0.0
-        decimals = text.partition(".")[2]
-        return 0.5 if decimals in ("", "0") else 0.5 * 10.0 ** -len(decimals)
+        return 0.0 if self.published.value is None else 0.5 * 10.0**-self.published.decimals
 
     @property
     def difference(self) -> tuple[float, float | None, float | None] | None:

@@ -274,6 +274,11 @@ class Store:
         sql = f"SELECT t.key, j.shard FROM judgements j JOIN targets t ON t.id = j.target WHERE j.cell = {_CELL}"
         return {(row[0], row[1]) for row in self._all(sql, cell)}
 
+    def judges(self, cell: str) -> list[str]:
+        """Keys of the targets on which outcomes are stored, in the order in which they came."""
+        sql = f"SELECT key FROM targets WHERE id IN (SELECT target FROM judgements WHERE cell = {_CELL}) ORDER BY id"
+        return [row[0] for row in self._all(sql, cell)]
+
     def outcomes(self, cell: str, target: str) -> list[LabelledOutcome]:
         """The referee's facts, by example id, with the true label beside them."""
         sql = f"""

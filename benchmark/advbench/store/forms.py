@@ -103,9 +103,17 @@ def origin(value: Any) -> str:
 
 def document(value: Any) -> str:
     """The form of a JSON document of plain values: settings, versions, hardware."""
-    return (
-        "" if isinstance(value, dict) and _is_document(value) else f"a mapping of plain values, at most {DEEPEST} deep"
-    )
+    return nested(DEEPEST)(value)
+
+
+def nested(deepest: int) -> Form:
+    """A JSON document that may go so deep."""
+
+    def form(value: Any) -> str:
+        fits = isinstance(value, dict) and _is_document(value, deepest)
+        return "" if fits else f"a mapping of plain values, at most {deepest} deep"
+
+    return form
 
 
 def parts(of: Form) -> Form:
@@ -127,10 +135,10 @@ def _scalar(value: Any) -> bool:
     return isinstance(value, _SCALARS) and not (isinstance(value, float) and not math.isfinite(value))
 
 
-def _is_document(value: Any, depth: int = 0) -> bool:
+def _is_document(value: Any, deepest: int) -> bool:
     if isinstance(value, list | dict):
         inner = list(value.values()) if isinstance(value, dict) else value
-        return depth < DEEPEST and all(_is_document(one, depth + 1) for one in inner)
+        return deepest > 0 and all(_is_document(one, deepest - 1) for one in inner)
     return _scalar(value)
 
 

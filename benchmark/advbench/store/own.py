@@ -25,6 +25,9 @@ NUMBERED = {"target": "targets", "cell": "cells", "analysis": "analyses", "study
 """Columns that hold such a number."""
 COUNTED = {"cell_events": "cell", "verifications": "cell", "imports": "cell"}
 """Tables whose rows have a number of their own and no key: those of what is new here come along."""
+OWNERS = ("study", "analysis")
+"""Columns whose thing brings its rows along when it is new here, and none when it is known: what two machines found
+under one key may differ in its last digits, and would be mixed."""
 
 
 def join_own(into: Store, origin: Path) -> None:
@@ -41,6 +44,7 @@ def join_own(into: Store, origin: Path) -> None:
         with into.transaction():
             for table in FORMS:
                 _take(into, table)
+            _take_ends(into)
 
 
 @contextmanager
@@ -91,7 +95,7 @@ def _take(into: Store, table: str) -> None:
     )
     numbers = (f"LEFT JOIN temp.new_{of} n_{column} ON n_{column}.old = o.{column}" for column, of in named.items())
     joins = " ".join(numbers)
-    owner = COUNTED.get(table, "study" if "study" in named else "")
+    owner = COUNTED.get(table) or next((column for column in OWNERS if column in named), "")
     where = f"WHERE n_{owner}.fresh" if owner else "WHERE true"  # so that SQLite does not read ON as a join's
     order = "ORDER BY o.id" if table in COUNTED else ""
     connection.execute(
@@ -100,18 +104,33 @@ def _take(into: Store, table: str) -> None:
     )
 
 
+def _take_ends(into: Store) -> None:
+    """Of cells that were known here and are done only there: that they are done."""
+    columns = [row[1] for row in into.connection.execute("PRAGMA main.table_info(cell_events)")]
+    values = ", ".join({"id": "NULL", "cell": "n.new"}.get(column, f"e.{column}") for column in columns)
+    into.connection.execute(
+        f"""
+        INSERT INTO main.cell_events ({", ".join(columns)})
+        SELECT {values} FROM other.cell_events e JOIN temp.new_cells n ON n.old = e.cell
+        WHERE e.id = (SELECT max(id) FROM other.cell_events WHERE cell = e.cell AND status = 'done')
+          AND NOT EXISTS (SELECT 1 FROM main.cell_events WHERE cell = n.new AND status = 'done')
+        ORDER BY e.id
+        """
+    )
+
+
 def _take_studies(into: Store, columns: list[str]) -> None:
-    """Each as a row of its own, unless the newest here of that name and level is the same."""
+    """Each that is not here as a row of its own; which of them is the newest, their times say."""
     connection = into.connection
     for row in connection.execute("SELECT * FROM other.studies ORDER BY id").fetchall():
         values = dict(zip(columns, tuple(row), strict=True))
-        newest = connection.execute(
-            "SELECT id, key FROM main.studies WHERE name = ? AND level = ? ORDER BY id DESC LIMIT 1",
-            (values["name"], values["level"]),
+        known = connection.execute(
+            "SELECT id FROM main.studies WHERE name = ? AND level = ? AND key = ? AND at = ?",
+            [values[column] for column in ("name", "level", "key", "at")],
         ).fetchone()
         old = values["id"]
-        if newest is not None and newest["key"] == values["key"]:
-            connection.execute("INSERT INTO temp.new_studies VALUES (?, ?, 0)", (old, newest["id"]))
+        if known is not None:
+            connection.execute("INSERT INTO temp.new_studies VALUES (?, ?, 0)", (old, known["id"]))
             continue
         marks = ", ".join("?" * len(columns))
         given = [None if column == "id" else value for column, value in values.items()]

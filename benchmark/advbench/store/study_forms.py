@@ -18,6 +18,7 @@ from advbench.store.forms import (
     matching,
     maybe,
     moment,
+    nested,
     number,
     origin,
     picture,
@@ -29,6 +30,8 @@ from advbench.store.forms import (
 REAL = number(finite=True)
 LARGEST_PICTURE = 1 << 13
 SIDE = whole(1, LARGEST_PICTURE)
+PAGE = nested(12)
+"""Sections, what they show, published curves, their points."""
 VERDICT = matching("holds|fails|undecided", "holds, fails or undecided")
 
 
@@ -93,7 +96,7 @@ STUDY_FORMS: Mapping[str, Mapping[str, Form]] = {
         "level": matching("smoke|hour|paper", "smoke, hour or paper"),
         "at": moment,
         "paper": document,
-        "page": document,
+        "page": PAGE,
         "origin": origin,
         "seed": SEED,
         "command": maybe(WORDS),
@@ -112,6 +115,7 @@ STUDY_FORMS: Mapping[str, Mapping[str, Form]] = {
         "columns": pairs,
         "value": maybe(REAL),
         "words": maybe(WORDS),
+        "decimals": whole(-40, 40),
         "unit": text(200),
         "label": maybe(NAME),
         "finding": maybe(NAME),

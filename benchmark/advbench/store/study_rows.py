@@ -95,6 +95,7 @@ class PublishedRow:
     value: float | None
     words: str | None
     """The value where it is no number."""
+    decimals: int
     unit: str
     label: str | None
     finding: str | None
@@ -177,7 +178,7 @@ def add_study(
     """In one transaction; nothing is written where the newest of that name and level is the same."""
     with store.transaction():
         before = store.rows(
-            "SELECT key FROM studies WHERE name = ? AND level = ? ORDER BY id DESC", row.name, row.level
+            "SELECT key FROM studies WHERE name = ? AND level = ? ORDER BY at DESC, id DESC", row.name, row.level
         )
         if before and before[0]["key"] == row.key:
             return
@@ -210,7 +211,10 @@ class _Place:
 def performed(store: Store) -> list[Performed]:
     """Every study at every level, as it was performed last."""
     names = ", ".join(f"s.{field.name}" for field in fields(StudyRow))
-    newest = "FROM studies s WHERE s.id = (SELECT max(id) FROM studies WHERE name = s.name AND level = s.level)"
+    newest = (
+        "FROM studies s WHERE s.id = "
+        "(SELECT id FROM studies WHERE name = s.name AND level = s.level ORDER BY at DESC, id DESC LIMIT 1)"
+    )
     order = "ORDER BY s.name, s.level, s.id"
     rows = store.read(StudyRow, f"SELECT {names} {newest} {order}")
     places = store.read(_Place, f"SELECT s.id, s.at {newest} {order}")

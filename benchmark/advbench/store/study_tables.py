@@ -91,6 +91,7 @@ STUDY_TABLES = {
           columns TEXT NOT NULL,
           value REAL,
           words TEXT,
+          decimals INTEGER NOT NULL,
           unit TEXT NOT NULL,
           label TEXT,
           finding TEXT,

@@ -11,11 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from advbench import revisions
 from advbench.data import Data
-from advbench.errors import PluginError, did_you_mean
+from advbench.errors import AdvbenchError, PluginError, did_you_mean
 from advbench.findings import Findings, Picture
 from advbench.plugin import Dataset
-from advbench.plugins.foreign import attributed
+from advbench.plugins.foreign import Failure, attributed, spare_others
 from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.run.hardware import describe_hardware, describe_versions
@@ -78,7 +79,7 @@ class Shelf:
             "suites": {suite: list(self.suites[suite]) for suite in inputs.suites},
             "judges": content_key(cells),
             "targets": [self.targets[wanted].key for wanted in inputs.targets],
-            "data": {name: self.datasets[name][1].judge.fingerprint for name in sorted(data)},
+            "data": {name: _fingerprints(self.datasets[name][1]) for name in sorted(data)},
         }
 
     def key(self, asked: Analysis, reads: Mapping[str, Any]) -> str:
@@ -91,6 +92,7 @@ class Shelf:
                 "origin": identity(origin),
                 "reads": reads,
                 "seed": self.seed,
+                **revisions.in_key(revisions.ANALYSIS),
             }
         )
 
@@ -113,14 +115,26 @@ class Shelf:
         )
 
 
-def perform(asked: Analysis, shelf: Shelf, progress: Callable[[float, str], None]) -> tuple[str, bool]:
-    """The key of what it found, and whether that was there already; stored in one transaction when it is done."""
+def _fingerprints(data: Data) -> list[str]:
+    """Of all three parts: an analysis may read any of them."""
+    return [part.fingerprint for part in (data.train, data.calibrate, data.judge)]
+
+
+def perform(asked: Analysis, shelf: Shelf, progress: Callable[[float, str], None]) -> tuple[str, bool, Failure]:
+    """The key of what it found, whether that was there already, and how it failed where it did.
+
+    Stored in one transaction when it is done. That the store can't take it is no failure of the analysis, but an error.
+    """
     reads = shelf.reads(asked)
     key = shelf.key(asked, reads)
     if analysis(shelf.store, key) is not None:
-        return key, True
+        return key, True, Failure()
     began = time.monotonic()
-    found = found_by(asked, shelf, progress)
+    found: Found | None = None
+    with spare_others(asked.label, (AdvbenchError,)) as failure:
+        found = found_by(asked, shelf, progress)
+    if found is None:
+        return key, False, failure
     row = AnalysisRow(
         key=key,
         name=asked.name,
@@ -134,7 +148,7 @@ def perform(asked: Analysis, shelf: Shelf, progress: Callable[[float, str], None
         hardware=describe_hardware(shelf.settings.device),
     )
     add_analysis(shelf.store, row, found)
-    return key, False
+    return key, False, failure
 
 
 def found_by(asked: Analysis, shelf: Shelf, progress: Callable[[float, str], None]) -> Found:

@@ -27,6 +27,8 @@ class Ledger:
     """Of the analyses that were performed, by label."""
     reasons: Mapping[str, str]
     """Why others were not, by label."""
+    unknown: list[tuple[str, str]] = field(default_factory=list)
+    """Names that were asked for of analyses that were performed and did not find them, each once."""
     _read: dict[str, dict[str, Finding]] = field(default_factory=dict)
 
     def __call__(self, analysis: Analysis, finding: str) -> Finding:
@@ -37,6 +39,8 @@ class Ledger:
             rows = findings(self.store, self.keys[label])
             self._read[label] = {name: Finding(**vars(row)) for name, row in rows.items()}
         if finding not in self._read[label]:
+            if (label, finding) not in self.unknown:
+                self.unknown.append((label, finding))
             raise UnknownFindingError(f"{label} found nothing that is called {finding!r}")
         return self._read[label][finding]
 

@@ -72,9 +72,12 @@ class JudgedCell:
 
     @property
     def judges(self) -> dict[str, TargetRow]:
-        """The targets that it was judged on, its own among them, by label."""
-        keys = dict.fromkeys(target for target, _ in sorted(self._material.store.judged(self.row.key)))
+        """The targets that it was judged on, its own among them, by label.
+
+        Of several of one label, as when a network was trained anew, its own counts, and else the one judged last.
+        """
         rows = self._material.targets_stored
+        keys = [*self._material.store.judges(self.row.key), self.row.source]
         return {rows[key].label: rows[key] for key in keys}
 
     def outcomes(self, on: str = "") -> list[LabelledOutcome]:

@@ -14,9 +14,9 @@ from advbench.errors import AdvbenchError, NotInstalledError, PluginError, one_l
 from advbench.interrupts import listening
 from advbench.plugin import Dataset
 from advbench.plugins import data_intake
-from advbench.plugins.foreign import attributed, spare_others
+from advbench.plugins.foreign import attributed
 from advbench.plugins.registry import Registry
-from advbench.run.missing_weights import missing_weights, refuse_long_training
+from advbench.run.missing_weights import MissingWeights, missing_weights, refuse_long_training
 from advbench.run.ready import Workshop
 from advbench.run.report import Reporter
 from advbench.run.run import gather, run
@@ -53,6 +53,8 @@ class Outline:
     wanted: dict[Wanted, TargetPlan] = field(default_factory=dict)
     missing: dict[str, str] = field(default_factory=dict)
     """Why a suite can't be run here: an extra or a data set is missing."""
+    seed: int = 0
+    """Of the first suite, from which analyses draw as well, whether or not it can be run."""
 
 
 @dataclass
@@ -74,7 +76,8 @@ def outline(study: Study, level: Level, registry: Registry) -> Outline:
     """Suites planned and targets looked up; what names something that is not here is set aside with the reason."""
     with attributed(f"the study {study.name}"):
         suites, analyses = study.suites(level), study.analyses(level)
-    laid_out = Outline(study, level, analyses=analyses)
+        seed = int(next((suite.get("seed", 0) for suite in suites), 0))
+    laid_out = Outline(study, level, analyses=analyses, seed=seed)
     for mapping in suites:
         name = str(mapping.get("name", ""))
         if not name or name in laid_out.plans or name in laid_out.missing:
@@ -93,16 +96,25 @@ def outline(study: Study, level: Level, registry: Registry) -> Outline:
 
 @listening()
 def perform_study(
-    laid_out: Outline, store: Store, registry: Registry, settings_for: SettingsFor, reporter: Reporter
+    laid_out: Outline,
+    store: Store,
+    registry: Registry,
+    settings_for: SettingsFor,
+    reporter: Reporter,
+    ended: Performance | None = None,
 ) -> Performance:
-    """Do what the database lacks, and write down how the study stands; interrupted, it goes on another time."""
+    """Do what the database lacks, and write down how the study stands; interrupted, it goes on another time.
+
+    What became of it is also in `ended` where one is given, as far as it came when an error is raised.
+    """
     began = time.monotonic()
-    ended = Performance(laid_out.study.name, laid_out.level)
+    ended = ended or Performance(laid_out.study.label, laid_out.level)
     try:
         _Stage(laid_out, store, registry, settings_for, reporter, ended).perform()
     except KeyboardInterrupt:
         ended.interrupted = True
-    ended.seconds = time.monotonic() - began
+    finally:
+        ended.seconds = time.monotonic() - began
     return ended
 
 
@@ -141,12 +153,17 @@ class _Stage:
             self.ended.failed.append((f"suite {name}", reason))
         settings = self.settings_for(None)
         targets, missing = self._targets(settings)
-        seed = next((plan.suite.seed for plan in self.laid_out.plans.values()), 0)
+        seed = self.laid_out.seed
         shelf = Shelf(
             self.store, self.registry, settings, level, seed, self.suites, self.unfinished, targets, missing, self.data
         )
         keys, reasons = self._analyse(shelf)
-        record(study, level, published, Ledger(self.store, keys, reasons), self.registry, seed, settings.command)
+        if not keys:
+            self.reporter.say(f"Nothing of {study.name} could be performed, so nothing is said of its paper.")
+            return
+        ledger = Ledger(self.store, keys, reasons)
+        record(study, level, published, ledger, self.registry, seed, settings.command)
+        self.ended.failed += [(label, f"found nothing that is called {name!r}") for label, name in ledger.unknown]
 
     def _load(self) -> None:
         """The data that suites and analyses name, as far as they are here."""
@@ -165,10 +182,14 @@ class _Stage:
         """Said before anything is begun, rather than after an hour of it: who wants them says so."""
         settings = self.settings_for(None)
         datasets = dict(self.data.values())
+        together: list[MissingWeights] = []
         for name, plan in self.laid_out.plans.items() if not settings.train else ():
             here = [target for target in plan.targets if target.dataset in datasets and not lost_weights(target)]
-            try:
-                refuse_long_training(list(missing_weights(here, datasets)), settings.device)
+            known = {one.key for one in together}
+            more = [one for one in missing_weights(here, datasets) if one.key not in known]
+            try:  # the limit is one for all suites: an hour is as long in six pieces
+                refuse_long_training([*together, *more], settings.device)
+                together += more
             except AdvbenchError as error:
                 self.unfinished[name] = one_line(error)
                 self.reporter.say(f"Suite {name} is left out: {one_line(error)}")
@@ -258,12 +279,16 @@ class _Stage:
             progress(0.0, f"{place + 1} of {len(analyses)}")
             if reason := shelf.lacking(asked):
                 reasons[asked.label] = reason
+                if reason not in {known for _, known in self.ended.failed}:  # its suite's is told once
+                    self.ended.failed.append((asked.label, reason))
                 continue
-            with spare_others(asked.label, (AdvbenchError,)) as failure, one_thread():
-                keys[asked.label], there = perform(asked, shelf, progress)
-                self.ended.kept += there
-                self.ended.done += not there
+            with one_thread():
+                key, there, failure = perform(asked, shelf, progress)
             if failure.happened:
                 reasons[asked.label] = failure.reason
                 self.ended.failed.append((asked.label, failure.reason))
+                continue
+            keys[asked.label] = key
+            self.ended.kept += there
+            self.ended.done += not there
         return keys, reasons

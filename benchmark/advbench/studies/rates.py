@@ -9,7 +9,7 @@ from typing import ClassVar
 from advbench.findings import Finding, Findings
 from advbench.store.rows import LabelledOutcome, TargetRow
 from advbench.studies.estimates import mean, share
-from advbench.studies.material import JudgedCell, Material
+from advbench.studies.material import JudgedCell, Material, NotFoundError
 from advbench.study import Analysis, Inputs
 
 
@@ -50,7 +50,12 @@ class Rates(Analysis):
             for label, target in cell.judges.items():
                 on = "" if target.key == cell.source.key else label
                 found += self._counted(cell, target, own, on)
-        by_name = {one.name: one for one in found}  # the clean rate of a target is counted with each of its cells
+        by_name: dict[str, Finding] = {}
+        for one in found:  # the clean rate of a target is counted with each of its cells
+            if by_name.setdefault(one.name, one) != one:
+                raise NotFoundError(
+                    f"two cells of the suite {self.suite} are both called {one.name!r}: make it two suites"
+                )
         return Findings(tuple(by_name.values()))
 
     def _counted(self, cell: JudgedCell, target: TargetRow, own: set[int], on: str) -> Iterator[Finding]:

@@ -1,157 +1,190 @@
-"""Findings doubted: every analysis of a database performed again, and what it finds held against what is stored."""
+"""Studies doubted: every analysis of a database performed again, what it finds held against what is stored, and with it
+the numbers, verdicts and pages that follow from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 
 from advbench.errors import AdvbenchError, one_line
 from advbench.interrupts import listening
 from advbench.plugins import data_intake
+from advbench.plugins.origin import identity
 from advbench.plugins.registry import Registry
 from advbench.run.ready import Workshop
 from advbench.run.session import Settings
 from advbench.store import Store
-from advbench.store.study_rows import AnalysisRow, FindingRow, Found, Performed, PointRow, analysis, found, performed
+from advbench.store.faults import READING_FAILED
+from advbench.store.study_rows import AnalysisRow, Performed, StudyAnalysisRow, analysis, found, performed
 from advbench.studies.analysing import Shelf, found_by
+from advbench.studies.asked_cells import other_cells
+from advbench.studies.differences import differences
+from advbench.studies.ledger import Ledger
 from advbench.studies.performance import FALSE_POSITIVES, Outline, outline
-from advbench.study import Analysis, Level
+from advbench.studies.published import publication
+from advbench.studies.recording import told_by
+from advbench.study import LEVELS, Analysis, Level, Wanted
 from advbench.target.target import Target
 from advbench.threads import one_thread
 from advbench.weights.weights import find_weights
 
-NEAR = 1e-4
-"""Relative to a number's size: how far another machine's rounding may move what is worked out from networks."""
-
 
 @dataclass
 class Rechecked:
-    """What became of one analysis."""
+    """What became of one analysis, or of what a study says of its paper."""
 
     study: str
     label: str
     count: int = 0
-    """Numbers and points that were held against the stored ones."""
+    """Numbers, points and claims that were held against the stored ones."""
     differences: list[str] = field(default_factory=list)
     unchecked: str = ""
     """Why it could not be performed again."""
+    left_out: str = ""
+    """Why it was not performed in the first place, or how many of its cells are not there; no fault of the findings."""
 
     @property
     def sound(self) -> bool:
         return not self.differences and not self.unchecked
 
 
-@listening()
 def recheck(store: Store, registry: Registry, settings: Settings) -> Iterator[Rechecked]:
-    """Every analysis of every study as it was performed last; nothing is run or trained for it."""
-    for study in performed(store):
-        try:
-            laid_out = outline(registry.study(study.row.name), _level(study.row.level), registry)
-        except (AdvbenchError, ValueError) as error:
-            yield Rechecked(study.row.name, "its analyses", unchecked=one_line(error))
-            continue
-        for one in study.analyses:
-            if one.analysis is not None and (row := analysis(store, one.analysis)) is not None:
-                yield _one(study, row, laid_out, store, registry, settings)
+    """Every analysis of every study as it was performed last, and what follows; nothing is run or trained for it."""
+    unread = Rechecked("studies", "all of them")
+    studies: list[Performed] = []
+    with _doubting(unread):
+        studies = performed(store)
+    if unread.unchecked:
+        yield unread
+    for study in studies:
+        yield from _Doubted(study, store, registry, settings).results()
 
 
-def _one(
-    study: Performed, row: AnalysisRow, laid_out: Outline, store: Store, registry: Registry, settings: Settings
-) -> Rechecked:
-    result = Rechecked(f"{study.row.name} ({study.row.level})", row.label)
-    asked = next((one for one in laid_out.analyses if one.label == row.label), None)
-    if asked is None:
-        result.unchecked = "the study that is installed here has no such analysis"
-        return result
+@contextmanager
+def _doubting(result: Rechecked) -> Iterator[None]:
+    """What a database says may be of any form: that costs the one result."""
     try:
-        shelf = _shelf(asked, row, laid_out, store, registry, settings)
-        with one_thread():
-            if shelf.key(asked, shelf.reads(asked)) != row.key:
-                result.unchecked = "it reads other cells, targets or data here, or its source has changed since"
-                return result
-            fresh = found_by(asked, shelf, lambda fraction, text: settings.check_interrupted())
-    except AdvbenchError as error:
+        with listening():
+            yield
+    except (AdvbenchError, *READING_FAILED) as error:
         result.unchecked = one_line(error)
-        return result
-    stored = found(store, row.key)
-    result.count = len(stored.findings) + len(stored.points)
-    result.differences += differences(fresh, stored)
-    return result
 
 
-def _shelf(
-    asked: Analysis, row: AnalysisRow, laid_out: Outline, store: Store, registry: Registry, settings: Settings
-) -> Shelf:
-    """What the analysis reads: cells as it says that it has read them, targets from weights that are here."""
-    datasets = {}
-    named = {*asked.inputs.data, *(wanted.dataset for wanted in asked.inputs.targets)}
-    cells = {key for keys in row.reads.get("suites", {}).values() for key in keys}
-    known = {cell.key: cell for cell in store.cells()}
-    if lost := sorted(cells - known.keys()):
-        raise AdvbenchError(f"the cell {lost[0][:12]} that it has read is not in this database")
-    named |= {known[key].dataset for key in cells}
-    for name in sorted(named):
-        dataset = registry.dataset(name)
-        datasets[name] = dataset, data_intake.load(dataset, settings.folders)
-    targets: dict[object, Target] = {}
-    for wanted in asked.inputs.targets:
-        plan = laid_out.wanted[wanted]
-        data = datasets[wanted.dataset][1]
-        if find_weights(plan, data) is None:
-            raise AdvbenchError(f"the weights of {plan.label} are not on this machine")
-        workshop = Workshop(registry, settings.device, FALSE_POSITIVES)
-        targets[wanted] = workshop.ready(plan, data, data.judge[:1])[0].target
-    return Shelf(
-        store,
-        registry,
-        settings,
-        laid_out.level,
-        row.seed,
-        {suite: list(keys) for suite, keys in row.reads.get("suites", {}).items()},
-        {},
-        targets,  # type: ignore[arg-type]
-        {},
-        datasets,
-    )
+@dataclass
+class _Doubted:
+    """One study of a database, held against the study of that name that is installed here."""
 
+    study: Performed
+    store: Store
+    registry: Registry
+    settings: Settings
 
-def differences(fresh: Found, stored: Found) -> list[str]:
-    """Where what is found again is not what is stored, in words."""
-    wrong = []
-    ours = {one.name: one for one in fresh.findings}
-    for one in stored.findings:
-        if one.name not in ours:
-            wrong.append(f"{one.name}: not found again")
-        elif any(_apart(a, b) for a, b in zip(_numbers(ours[one.name]), _numbers(one), strict=True)):
-            wrong.append(f"{one.name}: {ours[one.name].value} instead of {one.value}")
-    wrong += [f"{name}: not stored" for name in ours.keys() - {one.name for one in stored.findings}]
-    if [(p.series, p.name) for p in fresh.points] != [(p.series, p.name) for p in stored.points]:
-        wrong.append("other points are stored")
-    else:
-        pairs = zip(fresh.points, stored.points, strict=True)
-        moved = [one.name for other, one in pairs if any(map(_apart, _places(other), _places(one)))]
-        wrong += [f"a point of {name} lies elsewhere" for name in dict.fromkeys(moved)]
-    if len(fresh.pictures) != len(stored.pictures):
-        wrong.append(f"{len(stored.pictures)} pictures are stored, {len(fresh.pictures)} come out")
-    return wrong
+    def results(self) -> Iterator[Rechecked]:
+        whole = self._result("its analyses")
+        laid_out: Outline | None = None
+        with _doubting(whole):
+            laid_out = outline(self.registry.study(self.study.row.name), _level(self.study.row.level), self.registry)
+        if laid_out is None:
+            yield whole
+            return
+        for one in self.study.analyses:
+            result = self._result(one.label)
+            with _doubting(result):
+                self._find_again(result, one, laid_out)
+            yield result
+        result = self._result("numbers and claims beside the paper's")
+        with _doubting(result):
+            self._tell_again(result, laid_out)
+        yield result
 
+    def _result(self, label: str) -> Rechecked:
+        return Rechecked(f"{self.study.row.name} ({self.study.row.level})", label)
 
-def _numbers(one: FindingRow) -> Sequence[float | None]:
-    return one.value, one.low, one.high, None if one.n is None else float(one.n)
+    def _find_again(self, result: Rechecked, one: StudyAnalysisRow, laid_out: Outline) -> None:
+        if one.analysis is None:
+            result.left_out = f"not performed: {one.reason or 'no reason is stored'}"
+            return
+        asked = next((other for other in laid_out.analyses if other.label == one.label), None)
+        if asked is None:
+            raise AdvbenchError("the study that is installed here has no such analysis")
+        row = analysis(self.store, one.analysis)
+        if row is None:
+            raise AdvbenchError("nothing is stored of it")
+        with one_thread():
+            shelf = self._shelf(asked, row, laid_out, result)
+            if shelf.key(asked, shelf.reads(asked)) != row.key:
+                raise AdvbenchError("it reads other cells, targets or data here, or its source has changed since")
+            fresh = found_by(asked, shelf, lambda fraction, text: self.settings.check_interrupted())
+        stored = found(self.store, row.key)
+        result.count = len(stored.findings) + len(stored.points)
+        result.differences += differences(fresh, stored)
 
+    def _shelf(self, asked: Analysis, row: AnalysisRow, laid_out: Outline, result: Rechecked) -> Shelf:
+        """What the analysis reads: cells as it says that it has read them, targets from weights that are here."""
+        suites = {str(suite): list(map(str, keys)) for suite, keys in row.reads["suites"].items()}
+        known = {cell.key: cell for cell in self.store.cells()}
+        cells = {key for keys in suites.values() for key in keys}
+        if lost := sorted(cells - known.keys()):
+            raise AdvbenchError(f"the cell {lost[0][:12]} that it has read is not in this database")
+        named = {*asked.inputs.data, *(wanted.dataset for wanted in asked.inputs.targets)}
+        plans = [laid_out.plans[suite] for suite in asked.inputs.suites if suite in laid_out.plans]
+        named |= {known[key].dataset for key in cells}
+        named |= {board.dataset.label for plan in plans for board in plan.suite.boards}
+        datasets = {}
+        for name in sorted(named):
+            dataset = self.registry.dataset(name)
+            datasets[name] = dataset, data_intake.load(dataset, self.settings.folders)
+        for plan in plans:
+            read = suites.get(plan.suite.name, [])
+            wrong, lacking = other_cells(plan, read, self.store, self.registry, dict(datasets.values()))
+            result.differences += wrong
+            if lacking:
+                result.left_out = f"{lacking} of {len(plan.cells)} cells of the suite {plan.suite.name} are not there"
+        targets: dict[Wanted, Target] = {}
+        for wanted in asked.inputs.targets:
+            target = laid_out.wanted[wanted]
+            data = datasets[wanted.dataset][1]
+            if find_weights(target, data) is None:
+                raise AdvbenchError(f"the weights of {target.label} are not on this machine")
+            workshop = Workshop(self.registry, self.settings.device, FALSE_POSITIVES)
+            targets[wanted] = workshop.ready(target, data, data.judge[:1])[0].target
+        return Shelf(
+            self.store, self.registry, self.settings, laid_out.level, row.seed, suites, {}, targets, {}, datasets
+        )
 
-def _places(one: PointRow) -> Sequence[float | None]:
-    return one.x, one.y, one.low, one.high
-
-
-def _apart(a: float | None, b: float | None) -> bool:
-    if a is None or b is None:
-        return a is not b
-    return abs(a - b) > NEAR * max(1.0, abs(a), abs(b))
+    def _tell_again(self, result: Rechecked, laid_out: Outline) -> None:
+        """Bindings, verdicts and the page follow from the findings: they are worked out from the stored ones."""
+        study, row = laid_out.study, self.study.row
+        if identity(row.origin) != identity(asdict(self.registry.origin(study))):
+            raise AdvbenchError("the study that is installed here is another version")
+        keys = {one.label: one.analysis for one in self.study.analyses if one.analysis}
+        reasons = {one.label: one.reason or "" for one in self.study.analyses if not one.analysis}
+        told = told_by(study, laid_out.level, publication(study), Ledger(self.store, keys, reasons))
+        result.count = len(told.numbers) + len(told.claims)
+        for what, ours, theirs in (
+            ("the list of its analyses", told.analyses, list(self.study.analyses)),
+            ("what it says of its paper", told.paper, row.paper),
+            ("what its page says and shows", told.page, row.page),
+        ):
+            if ours != theirs:
+                result.differences.append(f"{what} is not what the study here says")
+        numbers = {(one.place, one.position): one for one in self.study.published}
+        claims = {one.id: one for one in self.study.claims}
+        for number in told.numbers:
+            if number != numbers.pop((number.place, number.position), None):
+                result.differences.append(
+                    f"{number.place}, number {number.position}: another number or binding is stored"
+                )
+        for claim in told.claims:
+            if claim != (stored := claims.pop(claim.id, None)):
+                verdict = "nothing" if stored is None else f"{stored.verdict} ({stored.words})"
+                result.differences.append(f"{claim.id}: {claim.verdict} ({claim.words}) instead of {verdict}")
+        result.differences += [f"{place}, number {at}: the paper has none" for place, at in numbers]
+        result.differences += [f"{claim}: the paper claims no such thing" for claim in claims]
 
 
 def _level(text: str) -> Level:
-    levels: dict[str, Level] = {"smoke": "smoke", "hour": "hour", "paper": "paper"}
-    if text not in levels:
+    if text not in LEVELS:
         raise ValueError(f"there is no level {text!r}")
-    return levels[text]
+    return next(level for level in LEVELS if level == text)

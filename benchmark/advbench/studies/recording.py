@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from advbench.errors import PluginError
@@ -16,10 +16,19 @@ from advbench.study import Absent, Bound, Chart, Gallery, Judged, Level, Missing
 from advbench.target.identity import content_key
 
 
-def record(
-    study: Study, level: Level, published: Publication, ledger: Ledger, registry: Registry, seed: int, command: str
-) -> None:
-    """Bind every number, judge every claim, and store it all."""
+@dataclass(frozen=True)
+class Told:
+    """What a study says of its paper, given what its analyses found."""
+
+    paper: Mapping[str, Any]
+    page: Mapping[str, Any]
+    analyses: list[StudyAnalysisRow]
+    numbers: list[PublishedRow]
+    claims: list[ClaimRow]
+
+
+def told_by(study: Study, level: Level, published: Publication, ledger: Ledger) -> Told:
+    """Every number bound, every claim judged, and the page."""
     with attributed(f"the study {study.name}"):
         numbers = [_bound(study, level, number, ledger) for number in published.numbers]
         judges = study.judges(level)
@@ -27,18 +36,27 @@ def record(
         page = page_of(study, level, published)
         labels = [analysis.label for analysis in study.analyses(level)]
     analyses = [StudyAnalysisRow(label, ledger.keys.get(label), ledger.reasons.get(label)) for label in labels]
+    return Told({**published.paper, "reference": study.reference}, page, analyses, numbers, claims)
+
+
+def record(
+    study: Study, level: Level, published: Publication, ledger: Ledger, registry: Registry, seed: int, command: str
+) -> None:
+    """Bind every number, judge every claim, and store it all."""
+    told = told_by(study, level, published, ledger)
     row = StudyRow(
         key="",
         name=study.label,
         level=level,
-        paper={**published.paper, "reference": study.reference},
-        page=page,
+        paper=told.paper,
+        page=told.page,
         origin=asdict(registry.origin(study)),
         seed=seed,
         command=command,
     )
-    said = {**vars(row), "command": None, "rows": [vars(one) for one in (*analyses, *numbers, *claims)]}
-    add_study(ledger.store, StudyRow(**{**vars(row), "key": content_key(said)}), analyses, numbers, claims)
+    rows = [vars(one) for one in (*told.analyses, *told.numbers, *told.claims)]
+    key = content_key({**vars(row), "command": None, "rows": rows})
+    add_study(ledger.store, replace(row, key=key), told.analyses, told.numbers, told.claims)
 
 
 def _bound(study: Study, level: Level, number: Number, ledger: Ledger) -> PublishedRow:
@@ -62,6 +80,7 @@ def _bound(study: Study, level: Level, number: Number, ledger: Ledger) -> Publis
         columns=[[name, one] for name, one in number.columns.items()],
         value=value,
         words=words,
+        decimals=number.decimals,
         unit=number.unit,
         label=label,
         finding=finding,
