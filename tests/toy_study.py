@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from advbench import (
     Analysis,
     Bound,
     Chart,
+    Finding,
     Findings,
     Gallery,
     Inputs,
@@ -33,6 +35,8 @@ from advbench import (
     mean,
     rate_name,
 )
+from advbench.store import Store
+from advbench.store.study_rows import found, performed
 
 PUBLISHED = """
 paper: {title: On toys, year: 2020, key: toy}
@@ -139,3 +143,45 @@ class Toy(Study):
             Section("Fooling", "What fools.", (Table("Table 1"), Ours("All rates", RATES))),
             Section("Logits", "", (Chart("Figure 1", Logits(), x="example", y="logit"), Gallery("Figure 1", Logits()))),
         )
+
+
+@dataclass(frozen=True)
+class Slow(Analysis):
+    """Takes its time, so that it can be cut off."""
+
+    name = "slow"
+
+    seconds: float = 0.0
+
+    @property
+    def inputs(self) -> Inputs:
+        return Inputs(suites=(SUITE,))
+
+    def find(self, material: Material) -> Findings:
+        total = 0.0
+        for step in range(20):
+            material.progress(step / 20, "counting")
+            total += float(material.draws(f"step {step}").uniform(1).sum())
+            time.sleep(self.seconds / 20)
+        return Findings((Finding("total", total),), (Series.of("steps", [(0, total)]),))
+
+
+@dataclass(frozen=True)
+class Slowly(Toy):
+    """The toy with analyses between which, and within which, it can be cut off."""
+
+    seconds: float = 0.0
+
+    def analyses(self, level: Level) -> tuple[Analysis, ...]:
+        return (RATES, Slow(self.seconds), Logits(), Logits(count=4))
+
+
+def told(store: Store) -> list[Any]:
+    """All that studies say in a database, without clocks."""
+    rows = [vars(one.row) | {"number": one.number} for one in performed(store)]
+    keys = [row["key"] for row in store.rows("SELECT key FROM analyses ORDER BY label")]
+    return [
+        rows,
+        [(key, found(store, key)) for key in keys],
+        [(one.analyses, one.published, one.claims) for one in performed(store)],
+    ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
-from toy_study import RATES, SUITE, Logits, Toy, rate
+from toy_study import RATES, SUITE, Logits, Slowly, Toy, rate, told
 
 from advbench import Analysis, Finding, Findings, Inputs, Level, Material, Picture, Rates
 from advbench.plugins.discovery import discover
@@ -17,7 +17,7 @@ from advbench.rates.studies import standing
 from advbench.run.report import Reporter
 from advbench.run.session import Settings
 from advbench.store import Store
-from advbench.store.study_rows import analysis, findings, found, performed
+from advbench.store.study_rows import analysis, findings, performed
 from advbench.studies.performance import Performance, outline, perform_study
 from advbench.study import Study
 
@@ -34,17 +34,6 @@ def played(study: Study, store: Store, registry: Registry, **how: Any) -> Perfor
     registry = replace(registry, studies={study.label: study})
     laid_out = outline(study, "smoke", registry)
     return perform_study(laid_out, store, registry, lambda plan: Settings(**how), Reporter())
-
-
-def told(store: Store) -> list[Any]:
-    """All that studies say in a database, without clocks."""
-    rows = [vars(one.row) | {"number": one.number} for one in performed(store)]
-    keys = [row["key"] for row in store.rows("SELECT key FROM analyses ORDER BY label")]
-    return [
-        rows,
-        [(key, found(store, key)) for key in keys],
-        [(one.analyses, one.published, one.claims) for one in performed(store)],
-    ]
 
 
 def test_what_is_there_is_kept_and_said_once(registry: Registry) -> None:
@@ -74,30 +63,6 @@ def test_a_rate_of_a_finding_is_that_of_the_view(registry: Registry) -> None:
             assert ours[rate(attack, "size")].value == pytest.approx(view[attack]["mean_size"])
 
 
-@dataclass(frozen=True)
-class Cut(Toy):
-    """The toy with an analysis that counts how often it is asked."""
-
-    def analyses(self, level: Level) -> tuple[Analysis, ...]:
-        return (RATES, Logits(), Logits(count=4), Slow())
-
-
-@dataclass(frozen=True)
-class Slow(Analysis):
-    name = "slow"
-
-    @property
-    def inputs(self) -> Inputs:
-        return Inputs(suites=(SUITE,))
-
-    def find(self, material: Material) -> Findings:
-        total = 0.0
-        for step in range(20):
-            material.progress(step / 20, "counting")
-            total += float(material.draws(f"step {step}").uniform(1).sum())
-        return Findings((Finding("total", total),))
-
-
 def stops_after(count: int) -> Callable[[], bool]:
     asked = [0]
 
@@ -111,10 +76,10 @@ def stops_after(count: int) -> Callable[[], bool]:
 @pytest.mark.parametrize("seed", range(3))
 def test_cut_off_in_cells_and_analyses_it_ends_where_it_would_have(registry: Registry, seed: int) -> None:
     with Store.memory() as whole, Store.memory() as cut:
-        assert played(Cut(), whole, registry).failed == [MISSPELT]
+        assert played(Slowly(), whole, registry).failed == [MISSPELT]
         stops = 0
         for count in range(1 + seed, 60, 3):
-            if not played(Cut(), cut, registry, interrupted=stops_after(count)).interrupted:
+            if not played(Slowly(), cut, registry, interrupted=stops_after(count)).interrupted:
                 break
             stops += 1
         assert stops >= 5
@@ -235,7 +200,7 @@ def test_what_analyses_found_is_never_changed(registry: Registry) -> None:
 
 def test_another_seed_level_or_parameter_has_another_key(registry: Registry) -> None:
     with Store.memory() as store:
-        played(Cut(), store, registry)
+        played(Slowly(), store, registry)
         rows = store.rows("SELECT key, label FROM analyses")
         assert len({row["key"] for row in rows}) == len(rows) == 4
         assert analysis(store, rows[0]["key"]) is not None
