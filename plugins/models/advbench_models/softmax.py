@@ -11,6 +11,12 @@ from dataclasses import dataclass
 from torch import nn
 
 from advbench import Dataset, Model, Recipe
+from advbench_models.common.recipes import GREY, Recipes
+
+RECIPES = Recipes(
+    {GREY: Recipe(epochs=15, batch=64, learning_rate=1e-3)},
+    floors={"mnist-5k": 0.8, "mnist": 0.9, "fashion-mnist": 0.8},
+)
 
 
 @dataclass(frozen=True)
@@ -24,4 +30,4 @@ class Softmax(Model):
         return nn.Sequential(nn.Flatten(), nn.Linear(math.prod(dataset.shape), dataset.classes))
 
     def recipe(self, dataset: Dataset) -> Recipe:
-        return Recipe(epochs=15, batch=64, learning_rate=1e-3, floor=0.8)
+        return RECIPES.of(dataset)
