@@ -89,4 +89,4 @@ def test_the_list_says_that_they_are_not_to_be_published(advbench: Advbench, tmp
     folder_with(tmp_path)
     listed = " ".join(advbench("data", "--data", tmp_path, "--offline", COLUMNS="400").out.split())
     assert "imagenet_samples.npz; not to be published" in listed
-    assert listed.count("not to be published") == 2  # and the toy's
+    assert listed.count("not to be published") == 4  # and the toy's, and images of one's own

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -25,10 +26,22 @@ def record_run(session: Session, asked: Suite, determinism: dict[str, Any]) -> N
             protocol=PROTOCOL,
             versions=describe_versions(),
             hardware=describe_hardware(session.settings.device),
-            command=session.settings.command,
+            command=without_data_folders(session.settings.command),
         )
     )
     session.store.add_plugins(session.summary.run, plugin_rows(session.registry))
+
+
+def without_data_folders(command: str) -> str:
+    """The command without `--data`: a database is published, and where somebody keeps data is nobody's business."""
+    kept: list[str] = []
+    words = iter(shlex.split(command))
+    for word in words:
+        if word == "--data":
+            next(words, None)
+        elif not word.startswith("--data="):
+            kept.append(word)
+    return shlex.join(kept)
 
 
 def plugin_rows(registry: Registry) -> list[PluginRow]:
