@@ -38,7 +38,7 @@ def in_lanes(problem: Problem, search: Search, *, keep: Keep = "returned") -> Te
     """A perturbation for every example, from what `search` makes of each.
 
     `keep` says what is judged: what the search returned, or the best that it asked about on its path, where examples
-    leave as soon as enough is found. A search that the budget cuts off is judged by the best of its path in either case.
+    leave as soon as enough is found. One that the budget cuts off is judged by the best of its path in either case.
     """
     threat, x = problem.threat, problem.images
     if Geometry.PIXELS not in threat.offers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, ClassVar
 
@@ -104,7 +104,7 @@ class Foolbox(Foreign):
     refused = REFUSED
     ours = OURS
 
-    attack: str = "LinfPGD"
+    attack: str = field(default="LinfPGD", metadata={"always": True})
     keep: Keep = "returned"
     arguments: tuple[tuple[str, Any], ...] = ()
 

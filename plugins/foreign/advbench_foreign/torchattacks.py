@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -65,7 +65,7 @@ class Torchattacks(Foreign):
     refused = REFUSED
     ours = OURS
 
-    attack: str = "PGD"
+    attack: str = field(default="PGD", metadata={"always": True})
     keep: Keep = "returned"
     arguments: tuple[tuple[str, Any], ...] = ()
 
