@@ -29,9 +29,12 @@ class Parametric:
 
     @property
     def label(self) -> str:
-        """`pgd` at its defaults, `pgd(steps=40)` away from them; read back by `advbench.spec`."""
-        changed = {spelling(f): getattr(self, f.name) for f in self._own() if getattr(self, f.name) != default_of(f)}
-        changed |= self._further()
+        """`pgd` at its defaults, `pgd(steps=40)` away from them; read back by `advbench.spec`.
+
+        A field with `metadata={"always": True}` is named even at its default.
+        """
+        own = [(f, getattr(self, f.name)) for f in self._own()]
+        changed = {spelling(f): v for f, v in own if f.metadata.get("always") or v != default_of(f)} | self._further()
         inner = ", ".join(f"{key}={written(value)}" for key, value in changed.items())
         return f"{self.name}({inner})" if inner else self.name
 

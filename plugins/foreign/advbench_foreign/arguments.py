@@ -13,6 +13,11 @@ from advbench import AdvbenchError, did_you_mean
 PLAIN = (bool, int, float, str, type(None))
 
 
+def is_plain(value: object) -> bool:
+    """Whether it can be written as text: a number, a text, a truth, or a list of such."""
+    return all(map(is_plain, value)) if isinstance(value, tuple) else type(value) in PLAIN
+
+
 def checked(
     title: str, kind: type, arguments: Mapping[str, Any], ours: Mapping[str, str], own: tuple[str, ...]
 ) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -115,14 +114,14 @@ class Foolbox(Foreign):
         return {"arguments": (("rel_stepsize", 0.2), ("steps", 12))}
 
     def _module(self) -> ModuleType:
-        super()._module()
-        return importlib.import_module("foolbox.attacks")
+        attacks: ModuleType = super()._module().attacks
+        return attacks
 
     def images(self, net: nn.Module, image: Tensor, label: Tensor, given: Given) -> Tensor:
         arguments = self._arguments()
         takes = parameters(self._kind())
         if "distance" in takes:
-            arguments["distance"] = getattr(importlib.import_module("foolbox.distances"), given.ball)
+            arguments["distance"] = getattr(super()._module().distances, given.ball)
         if "constraint" in takes:
             arguments["constraint"] = given.ball
         eps = None if self.known.minimizes else given.eps

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import sys
+import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,7 +29,7 @@ from advbench import (
     did_you_mean,
     in_lanes,
 )
-from advbench_foreign.arguments import PLAIN, checked
+from advbench_foreign.arguments import checked, is_plain
 from advbench_foreign.known import Known
 
 Keep = Literal["returned", "path"]
@@ -60,11 +62,11 @@ class Foreign(Attack):
             hint = did_you_mean(self.attack, self.table) or f"; known are {', '.join(sorted(self.table))}"
             raise AdvbenchError(f"{self.name} has no attack {self.attack!r}{hint}")
         for key, value in self.arguments:
-            if not all(type(one) in PLAIN for one in (value if isinstance(value, tuple) else (value,))):
+            if not is_plain(value):
                 raise AdvbenchError(f"{self.name}: {key} can't be written as text")
-        # what is stored can be read where the library is not; then nobody runs it either
-        with contextlib.suppress(NotInstalledError):
-            self._arguments()
+        if self.arguments or self.attack != type(self).attack:  # entered at its default, it loads no library
+            with contextlib.suppress(NotInstalledError):  # what is stored can be read without, and not run
+                self._arguments()
 
     # What it declares follows from the attack that is named
 
@@ -131,10 +133,16 @@ class Foreign(Attack):
         return kind
 
     def _module(self) -> ModuleType:
+        if module := sys.modules.get(self.library):
+            return module
         try:
-            return importlib.import_module(self.library)
-        except ImportError as error:
-            raise self._missing() from error
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what it imports, which is nothing that its user can mend
+                return importlib.import_module(self.library)
+        except ModuleNotFoundError as error:
+            if error.name == self.library:
+                raise self._missing() from error
+            raise AdvbenchError(f"{self.name}: {self.library} can't be imported: {error}") from error
 
     def _missing(self) -> NotInstalledError:
         return NotInstalledError(
