@@ -2,9 +2,9 @@
 
 Every attack runs as its library's user would run it: on the plain network, with a batch of digits, at its defaults but
 for the radius, which is the board's. Where a default takes hours, or there is none, the arguments stand in the table.
-What the library then calls adversarial goes to the referee as any perturbation does. Written into
-docs/foreign-attacks.md; a line of JSON for every attack goes to the file that `--log` names, and what stands there
-already is not measured again. About an hour on one core with everything; names choose attacks.
+What the library then calls adversarial goes to the referee as any perturbation does. A line of JSON for every attack
+goes to the file that `--log` names, and what stands there already is not measured again; names choose attacks. With
+`--write` the tables in docs/foreign-attacks.md are made of that file. Half an hour on one core with everything.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from advbench.access import Access
 from advbench.data import DataFolders
 from advbench.errors import one_line
 from advbench.plugins import data_intake
@@ -41,15 +42,16 @@ from advbench_foreign import foolbox as in_foolbox
 from advbench_foreign import torchattacks as in_torchattacks
 from advbench_foreign.arguments import parameters
 from advbench_foreign.foreign import Foreign
+from advbench_foreign.known import Known
 
 ROOT = Path(__file__).parents[1]
 DOCUMENT = ROOT / "docs/foreign-attacks.md"
-BEGIN, END = "<!-- refusals: written by tests/foreign_refusals.py -->\n", "<!-- /refusals -->\n"
+KNOWN = "<!-- known: written by tests/foreign_refusals.py -->\n", "<!-- /known -->\n"
+REFUSALS = "<!-- refusals: written by tests/foreign_refusals.py -->\n", "<!-- /refusals -->\n"
 NETWORKS = {"none": "small-cnn", "adversarial-training": "small-cnn+adversarial-training"}
 DIGITS = 200
 RADII = {"linf": 0.3, "l2": 2.0, "l1": 8.0}
 NO_IMAGE, SAME_CLASS = "not finite", "class unchanged"
-REASONS = ("outside the ball", "outside [0, 1]", NO_IMAGE, SAME_CLASS)
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,12 @@ def refereed(
     return row
 
 
+def logged(log: Path) -> list[Row]:
+    return [Row(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+
+
 def measured(log: Path, wanted: Iterable[Setting]) -> list[Row]:
-    known = [Row(**json.loads(line)) for line in log.read_text().splitlines()] if log.exists() else []
+    known = logged(log)
     done = {row.key for row in known}
     for setting in wanted:
         if setting.key in done:
@@ -215,16 +221,85 @@ def measured(log: Path, wanted: Iterable[Setting]) -> list[Row]:
     return known
 
 
+def known_table() -> str:
+    """What can be entered, by library and ball."""
+    lines = ["| library | ball | attacks |", "| --- | --- | --- |"]
+    for entrant in (Foolbox(), Torchattacks()):
+        for name in RADII:
+            attacks = [f"{key}{marks(one)}" for key, one in sorted(entrant.table.items()) if name in one.balls]
+            lines.append(f"| {entrant.library} | {name} | {', '.join(attacks)} |")
+    return "\n".join(lines) + "\n"
+
+
+def marks(known: Known) -> str:
+    said = [("m", known.minimizes), ("l", known.needs == Access.LABELS), ("s", known.needs == Access.LOGITS)]
+    letters = "".join(letter for letter, true in [*said, ("u", not known.targeted)] if true)
+    return f" *{letters}*" if letters else ""
+
+
+def refusal_tables(rows: list[Row]) -> str:
+    """A row a library with the sums, and a row an attack and ball."""
+    lines = ["| library | called adversarial | refused |", "| --- | ---: | --- |"]
+    for library in ("foolbox", "torchattacks"):
+        own = [row for row in rows if row.key.startswith(library) and not row.failed]
+        reasons = sum((Counter(row.refused) for row in own), Counter[str]())
+        lines.append(f"| {library} | {sum(row.called for row in own):,} | {refusals(reasons)} |")
+    lines += ["", f"| attack | judged in | {' | '.join(f'`{network}`' for network in NETWORKS.values())} |"]
+    lines.append("| --- | --- | --- | --- |")
+    cells: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        cells.setdefault((row.key, row.judged_in), {})[row.network] = outcome(row)
+    for (key, judged_in), by_network in cells.items():
+        found = [by_network.get(network, "") for network in NETWORKS.values()]
+        lines.append(f"| {title(key)} | {judged_in or key.split()[2].rstrip(',')} | {' | '.join(found)} |")
+    return "\n".join(lines) + "\n"
+
+
+def title(key: str) -> str:
+    """`foolbox DDNAttack l2, steps=10 200` as a reader writes it."""
+    library, attack, *rest, count = key.split()
+    given = " ".join(rest[1:])
+    digits = f", {count} digits" if int(count) != DIGITS else ""
+    return f"{library} {attack}{f' ({given})' if given else ''}{digits}"
+
+
+def outcome(row: Row) -> str:
+    if row.failed:
+        return f"fails: {row.failed}"
+    if not row.refused:
+        return str(row.called)
+    excess = f", by up to {row.excess:.2g}" if row.excess else ""
+    return f"**{row.called}, of which refused {refusals(Counter(row.refused))}{excess}**"
+
+
+def refusals(reasons: Counter[str]) -> str:
+    if not reasons:
+        return "0"
+    said = ", ".join(f"{count} {reason}" for reason, count in reasons.most_common())
+    return f"{reasons.total()}: {said}" if len(reasons) > 1 else said
+
+
+def write(rows: list[Row]) -> None:
+    text = DOCUMENT.read_text(encoding="utf-8")
+    for (begin, end), table in ((KNOWN, known_table()), (REFUSALS, refusal_tables(rows))):
+        before, rest = text.split(begin)
+        text = before + begin + table + end + rest.split(end)[1]
+    DOCUMENT.write_text(text, encoding="utf-8")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="attacks; all where none are named")
     parser.add_argument("--log", type=Path, default=Path("foreign-refusals.jsonl"))
+    parser.add_argument("--write", action="store_true", help="write the tables of what is in the file; measure nothing")
     chosen = parser.parse_args()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
+    if chosen.write:
+        write(logged(chosen.log))
+        return 0
     every = [one for one in settings() if not chosen.names or one.attack in chosen.names]
-    rows = measured(chosen.log, every)
-    print(len(rows), "rows")
+    print(len(measured(chosen.log, every)), "rows")
     return 0
 
 
