@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any, NoReturn
 
+import foreign_refusals
 import pytest
 import yaml
 
@@ -118,6 +119,13 @@ def test_a_run_without_the_library_ends_in_one_line_before_anything_is_crafted(a
     assert 'foolbox: foolbox is not installed; pip install "advbench[foolbox]"' in done.err
     assert len(done.err.strip().splitlines()) == 1
     assert not db.exists()
+
+
+def test_the_page_lists_what_can_be_entered() -> None:
+    page = foreign_refusals.DOCUMENT.read_text(encoding="utf-8")
+    begin, end = foreign_refusals.KNOWN
+    written = page.split(begin)[1].split(end)[0]
+    assert written == foreign_refusals.known_table(), "python tests/foreign_refusals.py --write --log … writes it"
 
 
 def test_what_an_attack_is_told_follows_from_its_name() -> None:

@@ -101,7 +101,7 @@ WALK = [
 @pytest.mark.parametrize("text", WALK)
 def test_each_runs_repeats_and_depends_on_no_company(text: str) -> None:
     attack = entered(text)
-    stage = scene(ball(attack), count=3)
+    stage = scene(ball(attack), count=3, shape=(3, 8, 8))  # some of torchattacks' know no grey images
     problem = stage.problem(attack, Problem)
     p = problem.finish(attack.perturb(problem))
     assert problem.forwards.min() > 0
