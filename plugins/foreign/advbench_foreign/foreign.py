@@ -12,7 +12,7 @@ import sys
 import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from types import ModuleType
 from typing import Any, ClassVar, Literal
@@ -64,7 +64,8 @@ class Foreign(Attack):
         for key, value in self.arguments:
             if not is_plain(value):
                 raise AdvbenchError(f"{self.name}: {key} can't be written as text")
-        if self.arguments or self.attack != type(self).attack:  # entered at its default, it loads no library
+        default = next(field.default for field in fields(self) if field.name == "attack")
+        if self.arguments or self.attack != default:  # entered as it comes, it loads no library
             with contextlib.suppress(NotInstalledError):  # what is stored can be read without, and not run
                 self._arguments()
 
