@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import random
+import signal
 import threading
 import weakref
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from advbench import Access, Attack, Problem, in_lanes
 from advbench.errors import PluginError, TimeUpError
+from advbench.interrupts import Interrupted, listening
 from advbench.problem.lanes import Keep, Search
 from advbench.problem.problem import Stop
 from advbench.problem.tape import Tape
@@ -279,6 +281,17 @@ def stubborn(net: nn.Module, image: Tensor, label: Tensor, seed: int) -> Tensor:
 def test_what_a_search_raises_ends_all_of_them(search: Search, error: type[BaseException]) -> None:
     with pytest.raises(error):
         asked(search)
+
+
+def test_a_person_s_ctrl_c_ends_all_of_them() -> None:
+    def pressed(net: nn.Module, image: Tensor, label: Tensor, seed: int) -> Tensor:
+        for _ in range(1000):
+            net(image)
+            signal.raise_signal(signal.SIGINT)
+        return image
+
+    with pytest.raises(Interrupted), listening():
+        asked(pressed)
 
 
 def test_a_search_that_catches_every_error_ends_with_its_budget() -> None:
