@@ -42,14 +42,10 @@ class Chance:
 
 @contextmanager
 def kept_apart(device: torch.device) -> Iterator[None]:
-    """Whatever is drawn in the block, the generators stand afterwards where they stood; the device's own, too."""
+    """Whatever is drawn in the block, the generators stand afterwards where they stood; a GPU's own, too."""
     before = Chance.now()
     try:
-        with torch.random.fork_rng([] if device.type == "cpu" else [device], device_type=_type(device)):
+        with torch.random.fork_rng([device] if device.type == "cuda" else []):
             yield
     finally:
         before.restore()
-
-
-def _type(device: torch.device) -> str:
-    return "cuda" if device.type == "cpu" else device.type
