@@ -24,6 +24,7 @@ from unittest.mock import patch
 import torch
 
 from advbench.data import Data, DataFolders, Examples
+from advbench.errors import NotInstalledError
 from advbench.plugin import Attack, Dataset, Defense, Model
 from advbench.plugins.compatibility import why_no_target, why_not
 from advbench.plugins.discovery import discover
@@ -169,7 +170,7 @@ def meetings(registry: Registry, datasets: Sequence[Dataset]) -> tuple[list[Meet
             found.append(Meeting(datasets[refusals.index(None)], model, chain))
         else:
             reasons[str(refusals[0])] += 1
-    attacks = [tried(attack) for attack in registry.attacks.values() if attack.name not in LEFT_OUT]
+    attacks = [tried(attack) for attack in registry.attacks.values() if attack.name not in LEFT_OUT and here(attack)]
     for attack in attacks:
         spread(attack, found)
     for meeting in found:
@@ -179,6 +180,15 @@ def meetings(registry: Registry, datasets: Sequence[Dataset]) -> tuple[list[Meet
             )
             meeting.cells.add((BALLS[0], attack.label, "untargeted"))
     return found, reasons
+
+
+def here(attack: Attack) -> bool:
+    """Whether the library that it calls is installed."""
+    try:
+        attack.content()
+    except NotInstalledError:
+        return False
+    return True
 
 
 def known(part: str, registry: Registry) -> bool:

@@ -19,7 +19,7 @@ PACKAGES = {
     "advbench_leaderboard": ROOT / "leaderboard/advbench_leaderboard",
     **{
         f"advbench_{kind}": ROOT / f"plugins/{kind}/advbench_{kind}"
-        for kind in sorted(("attacks", "datasets", "defenses", "models", "peers", "studies"))
+        for kind in sorted(("attacks", "datasets", "defenses", "foreign", "models", "peers", "studies"))
     },
 }
 DOCUMENT = ROOT / "docs/architecture.md"

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from advbench.plugins.values import core_threat as core_threat
     from advbench.problem.bank import Bank as Bank
     from advbench.problem.expected import Expected as Expected
+    from advbench.problem.lanes import in_lanes as in_lanes
     from advbench.problem.problem import MARGIN as MARGIN
     from advbench.problem.problem import Loss as Loss
     from advbench.problem.problem import Probe as Probe
@@ -165,6 +166,7 @@ _HOMES = {
     "every": "claim_verdict",
     "feature_layer": "layers",
     "hookimpl": "hooks",
+    "in_lanes": "problem.lanes",
     "less": "claim_verdict",
     "may_wait": "pace",
     "mean": "studies.estimates",

@@ -18,21 +18,31 @@ class Parametric:
     """A frozen dataclass whose fields are parameters and whose class variables are declarations."""
 
     name: ClassVar[str]
+    further: ClassVar[str] = ""
+    """The field that takes all parameters which no other field has, as pairs in order; what they may be, the class says
+    in `__post_init__`."""
 
     def params(self) -> dict[str, Any]:
         """Every parameter by the name that a user writes, with values that JSON can hold."""
-        return {spelling(f): _jsonable(getattr(self, f.name)) for f in dataclasses.fields(self)}
+        own = {spelling(f): getattr(self, f.name) for f in self._own()}
+        return {key: _jsonable(value) for key, value in (own | self._further()).items()}
 
     @property
     def label(self) -> str:
-        """`pgd` at its defaults, `pgd(steps=40)` away from them; read back by `advbench.spec`."""
-        changed = {
-            spelling(f): getattr(self, f.name)
-            for f in dataclasses.fields(self)
-            if getattr(self, f.name) != default_of(f)
-        }
+        """`pgd` at its defaults, `pgd(steps=40)` away from them; read back by `advbench.spec`.
+
+        A field with `metadata={"always": True}` is named even at its default.
+        """
+        own = [(f, getattr(self, f.name)) for f in self._own()]
+        changed = {spelling(f): v for f, v in own if f.metadata.get("always") or v != default_of(f)} | self._further()
         inner = ", ".join(f"{key}={written(value)}" for key, value in changed.items())
         return f"{self.name}({inner})" if inner else self.name
+
+    def _own(self) -> list[dataclasses.Field[Any]]:
+        return [f for f in dataclasses.fields(self) if f.name != self.further]
+
+    def _further(self) -> dict[str, Any]:
+        return dict(getattr(self, self.further)) if self.further else {}
 
     def __post_init__(self) -> None:
         """Refuse values that `at_least`, `between` and `one_of` don't allow."""
@@ -116,3 +126,8 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [_jsonable(item) for item in value]
     return value
+
+
+def hashable(value: Any) -> Any:
+    """The same value with tuples for lists."""
+    return tuple(hashable(item) for item in value) if isinstance(value, tuple | list) else value

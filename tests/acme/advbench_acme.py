@@ -9,6 +9,7 @@ from typing import Any
 import torch
 import typer
 from torch import Tensor, nn
+from torch.nn import functional
 
 from advbench import (
     Absent,
@@ -41,6 +42,7 @@ from advbench import (
     Threat,
     above,
     hookimpl,
+    in_lanes,
     mean,
     rate_name,
 )
@@ -87,6 +89,30 @@ class Twice(Attack):
     def perturb(self, problem: Problem) -> Tensor:
         first = self.others["attack"].perturb(problem)
         return first if problem.done else self.others["attack"].perturb(problem)
+
+
+def bim(net: nn.Module, image: Tensor, label: Tensor, seed: int, eps: float, steps: int = 10) -> Tensor:
+    """As any library may have it: one image (1, C, H, W), its label (1,), and nothing of advbench."""
+    found = image.clone()
+    for _ in range(steps):
+        found.requires_grad_()
+        loss = functional.cross_entropy(net(found), label)
+        (slope,) = torch.autograd.grad(loss, found)
+        found = (found.detach() + eps / 4 * slope.sign()).clamp(image - eps, image + eps).clamp(0, 1)
+    return found
+
+
+@dataclass(frozen=True)
+class Borrowed(Attack):
+    """BIM that knows nothing of problems."""
+
+    name = "acme-borrowed"
+    threats = frozenset({"linf"})
+    needs = Access.GRADIENTS
+    targeted = False
+
+    def perturb(self, problem: Problem) -> Tensor:
+        return in_lanes(problem, lambda *given: bim(*given, eps=problem.eps))
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ PACKAGES = {
     "advbench_attacks",
     "advbench_datasets",
     "advbench_defenses",
+    "advbench_foreign",
     "advbench_leaderboard",
     "advbench_models",
     "advbench_peers",

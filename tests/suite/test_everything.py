@@ -40,7 +40,7 @@ def test_nothing_that_ships_is_missing(registry: Registry, suite: Suite) -> None
     assert {model.name for model in suite.models} == set(registry.models)
     assert {chain[0].name for chain in suite.defenses} == set(registry.defenses)
     for board in suite.boards:
-        assert {attack.name for attack in board.attacks} == set(registry.attacks)
+        assert {attack.label for attack in board.attacks} == set(registry.attacks)
     assert {board.threat.name for board in suite.boards} == {ball.name for ball in advbench_threats()}
 
 

@@ -41,6 +41,7 @@ _DECLARATIONS = {
     "needs",
     "scope",
     "builds_on",
+    "further",
     "trial",
     "certifies",
     "offers",
@@ -105,6 +106,12 @@ def _declarations(plugin: Plugin) -> Iterator[tuple[str, str, Any]]:
         if hasattr(plugin, flag):
             yield flag, "True", lambda value: isinstance(value, bool)
     yield "reference", '"Author et al., 2020"', lambda value: isinstance(value, str)
+    if plugin.further:
+        yield (
+            "further",
+            '"arguments"',
+            lambda value: value in _fields(plugin) and isinstance(getattr(plugin, value), tuple),
+        )
     access = {Attack: ("needs",), Model: ("offers",), Defense: ("requires", "keeps")}
     for kind, names in access.items():
         if isinstance(plugin, kind):

@@ -12,7 +12,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union
 
 from advbench.errors import AdvbenchError, PluginError, did_you_mean, one_line, words
-from advbench.parameters import Parametric, spelling, written
+from advbench.parameters import Parametric, hashable, spelling, written
 from advbench.plugins.foreign import no_exit
 from advbench.plugins.spec import parse, parse_value
 
@@ -33,12 +33,17 @@ class Fault:
 def check(owner: object, params: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fault]]:
     """Values for the fields of a dataclass (or of its instance), and everything that is wrong with the rest."""
     kind = owner if isinstance(owner, type) else type(owner)
-    known = {spelling(f): f for f in dataclasses.fields(typing.cast(Any, kind)) if f.init}
+    rest = getattr(kind, "further", "")
+    known = {spelling(f): f for f in dataclasses.fields(typing.cast(Any, kind)) if f.init and f.name != rest}
     name = getattr(kind, "name", None)
     title = name if isinstance(name, str) else kind.__name__.lower()
     values: dict[str, Any] = {}
     faults: list[Fault] = []
     for key, value in params.items():
+        if key not in known and rest:  # it knows by itself which it takes
+            others = {**dict(values.get(rest, ())), key: hashable(value)}
+            values[rest] = tuple(sorted(others.items()))
+            continue
         if key not in known:
             takes = f"known: {', '.join(known)}" if known else "it has none"
             faults.append(Fault(key, f"{title} has no parameter {key!r} ({takes}){did_you_mean(key, known)}"))

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from advbench.errors import PluginError
 from advbench.plugin import Attack
-from advbench.plugins.foreign import attributed
+from advbench.plugins.foreign import attributed, spare_others
 from advbench.plugins.registry import Registry
+
+
+def refuse_missing(attacks: Iterable[Attack]) -> None:
+    """Raise what an attack says is not here: a file that it reads, a library. A broken attack is left to its cells."""
+    for attack in attacks:
+        with spare_others(attack.label):
+            attack.content()
 
 
 def content_of(attack: Attack, registry: Registry) -> str:

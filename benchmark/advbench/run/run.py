@@ -14,6 +14,7 @@ from advbench.plugins import ball_form, data_intake, sources
 from advbench.plugins.registry import Registry
 from advbench.run.boards import judged_examples, record_boards, record_dataset
 from advbench.run.cells import Cells, supplies_of
+from advbench.run.content import refuse_missing
 from advbench.run.hardware import make_repeatable
 from advbench.run.missing_weights import missing_weights, refuse_long_training, refuse_own_training
 from advbench.run.part import Part
@@ -47,10 +48,11 @@ class Gathered:
 def gather(plan: Plan, settings: Settings) -> Gathered:
     """The plan's data, once it is clear that nothing is missing: asked before a database is made.
 
-    Refused are data sets that are not here, or have fewer examples than are asked for, a ball that can't serve them,
-    files of weights that are not here, and a training that takes long unless somebody wants it; in a part of a run, any
-    training. A data set that is broken is set aside, alone.
+    Refused are attacks whose library or file is not here, data sets that are not here, or have fewer examples than are
+    asked for, a ball that can't serve them, files of weights that are not here, and a training that takes long unless
+    somebody wants it; in a part of a run, any training. A data set that is broken is set aside, alone.
     """
+    refuse_missing({cell.attack.label: cell.attack for cell in plan.cells}.values())
     datasets: dict[Dataset, Data] = {}
     broken: dict[Dataset, str] = {}
     for dataset in dict.fromkeys(board.dataset for board in plan.suite.boards):

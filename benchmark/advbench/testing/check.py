@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 
 from advbench.engines.alarm import stopped_after
-from advbench.errors import AdvbenchError, PluginError, one_line, words
+from advbench.errors import AdvbenchError, NotInstalledError, PluginError, one_line, words
 from advbench.plugins.foreign import no_exit
 
 LIMIT = 60.0
@@ -56,6 +56,8 @@ class Check:
             return f"not tried: {error}"
         except AssertionError as error:
             raise AssertionError(f"{self.plugin}: {words(error) or 'an assertion failed'}") from error
+        except NotInstalledError as error:
+            raise NotHere(str(error)) from error
         except AdvbenchError as error:
             text = str(error)
             raise PluginError(text if text.startswith(self.plugin) else f"{self.plugin}: {text}") from error

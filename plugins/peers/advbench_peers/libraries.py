@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from advbench.plugin import Attack
+from advbench_foreign.foolbox import asked as asked_foolbox
+from advbench_foreign.torchattacks import asked as asked_torchattacks
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,7 @@ def in_torchattacks(name: str, **given: Callable[[Setting], Any]) -> Run:
         import torchattacks
 
         attack = getattr(torchattacks, name)(s.net, **{key: value(s) for key, value in given.items()})
-        images: Tensor = attack(s.images, s.labels)
-        return images
+        return asked_torchattacks(attack, s.images, s.labels)
 
     return run
 
@@ -128,11 +129,8 @@ def in_foolbox(name: str, bounded: bool, **given: Callable[[Setting], Any]) -> R
     def run(s: Setting) -> Tensor:
         import foolbox
 
-        fmodel = foolbox.PyTorchModel(s.net, bounds=(0, 1), device=s.images.device)
         attack = getattr(foolbox.attacks, name)(**{key: value(s) for key, value in given.items()})
-        _, clipped, _ = attack(fmodel, s.images, s.labels, epsilons=s.eps if bounded else None)
-        images: Tensor = clipped
-        return images
+        return asked_foolbox(attack, s.net, s.images, s.labels, s.eps if bounded else None).images
 
     return run
 
