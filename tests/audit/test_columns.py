@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import study_facts
 from conftest import ROOT, Advbench
 from tampering import by_hand
 
@@ -78,6 +79,7 @@ def honest(advbench: Advbench, tmp_path_factory: pytest.TempPathFactory) -> Path
         store.insert(
             "imports", [{"cell": 1, "at": "2026-11-30T12:00:00+00:00", "source": "elsewhere", "refereed": 1, **CRAFTED}]
         )
+        study_facts.fill(store)
     return db
 
 

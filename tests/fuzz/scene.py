@@ -153,8 +153,11 @@ class Scene:
         (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: advbench-toys\nVersion: 1.0\n")
         (metadata / "entry_points.txt").write_text("[advbench]\ntoys = advbench_toys\n")
         sys.path[:0] = [str(Path(conftest.ROOT) / "tests/toys"), str(folder)]
+        import study_facts
+
         from advbench import cli
         from advbench.plugins import discovery
+        from advbench.store import Store
 
         registry = discovery.discover()
         cli.discover = lambda: registry  # the same for every command: reading plugins takes longer than most cases
@@ -171,6 +174,8 @@ class Scene:
             ended = scene.advbench(*arguments)
             if ended.code:
                 raise SystemExit(f"the scene can't be made: {' '.join(map(str, arguments))}: {ended.out}{ended.err}")
+        with Store.open(scene.db) as store:
+            study_facts.fill(store)
         with sqlite3.connect(scene.db) as connection:
             tables = [row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
             empty = [name for name in tables if not connection.execute(f"SELECT count(*) FROM {name}").fetchone()[0]]

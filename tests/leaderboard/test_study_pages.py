@@ -283,6 +283,7 @@ def test_a_page_of_five_hundred_numbers_and_twenty_figures_stays_below_a_megabyt
             [["attack", f"attack {i}"], ["network", "CapsNet"], ["dataset", f"data {i % 3}"], ["goal", f"to {i % 2}"]],
             50.0,
             None,
+            0,
             "percent",
             "a" if i % 3 else None,
             name.format(i) if i % 3 else None,
@@ -321,7 +322,7 @@ def compared(value: float | str, ours: FindingRow | None = None, **columns: obje
     number, said = (value, None) if isinstance(value, float) else (None, value)
     absent = None if ours else "no"
     rows = [[name, one] for name, one in columns.items()]
-    return Compared(PublishedRow("Table 1", 0, rows, number, said, "s", "a", "f", absent), ours)
+    return Compared(PublishedRow("Table 1", 0, rows, number, said, 0, "s", "a", "f", absent), ours)
 
 
 def test_a_table_always_has_a_column_that_names_its_rows() -> None:

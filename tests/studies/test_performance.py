@@ -125,7 +125,17 @@ def test_without_its_data_a_study_ends_in_words(registry: Registry) -> None:
     with Store.memory() as store:
         ended = played(Lacking(), store, registry)
         assert [label for label, _ in ended.failed] == [f"suite {SUITE}"]
-        assert standing(store) == []  # nothing was found, so nothing is said
+        (one,) = standing(store)
+        assert {number.fate for number in one.numbers} == {"absent"}
+        assert {claim.verdict for claim in one.claims} == {"undecided"}
+
+
+def test_what_can_no_longer_be_performed_says_nothing_new(registry: Registry) -> None:
+    with Store.memory() as store:
+        played(Toy(), store, registry)
+        before = told(store)
+        assert played(Lacking(), store, registry).failed
+        assert told(store) == before
 
 
 @dataclass(frozen=True)

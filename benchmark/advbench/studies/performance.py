@@ -23,6 +23,7 @@ from advbench.run.run import gather, run
 from advbench.run.session import Settings
 from advbench.run.trainings import Trainings
 from advbench.store import Store
+from advbench.store.study_rows import performed
 from advbench.studies.analysing import Shelf, perform
 from advbench.studies.ledger import Ledger
 from advbench.studies.published import publication
@@ -158,8 +159,8 @@ class _Stage:
             self.store, self.registry, settings, level, seed, self.suites, self.unfinished, targets, missing, self.data
         )
         keys, reasons = self._analyse(shelf)
-        if not keys:
-            self.reporter.say(f"Nothing of {study.name} could be performed, so nothing is said of its paper.")
+        if not keys and any((one.row.name, one.row.level) == (study.label, level) for one in performed(self.store)):
+            self.reporter.say(f"Nothing of {study.label} could be performed, so what was said of it before stays.")
             return
         ledger = Ledger(self.store, keys, reasons)
         record(study, level, published, ledger, self.registry, seed, settings.command)

@@ -81,8 +81,12 @@ class Carried(Analysis):
 
     def _otter(self, material: Material, deltas: Deltas, judge: Examples) -> Iterator[Finding]:
         """The report's otter is not at hand; the photos have one of their own."""
-        here = (judge.labels == OTTER).nonzero().squeeze(1) if self.mirrored else torch.zeros(0).long()
+        if not self.mirrored:
+            return
+        here = (judge.labels == OTTER).nonzero().squeeze(1)
         if len(here) == 0 or len(deltas) == 0:
+            for name in ("otter", "beaver"):
+                yield from (Finding(f"{name} {when}", None, n=0, unit="percent") for when in ("before", "after"))
             return
         otter = judge[here[:1]].pixels()
         before = probabilities(material, self.wanted, otter)[0]
