@@ -48,7 +48,7 @@ AMOUNTS: dict[Level, Amounts] = {
         strong=8,
         worst=2,
         photos=3,
-        photo_steps=3,
+        photo_steps=12,
         photo_rate=", rate=0.002",
         strongest="apgd(steps=20, loss=dlr-targeted)",
         minimal=(),
